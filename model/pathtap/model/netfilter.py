@@ -1,0 +1,71 @@
+"""Packet filter and NAT rules as the three stores hold them, one shape for all.
+
+A rule is kept as its store's own text and decoded only when a packet reaches it (`pathtap.forwarding.iptables`,
+`pathtap.forwarding.nftables`): nodes hold tens of thousands of rules, a packet meets a dozen.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Backend(Enum):
+    """Which store a rule lives in; the kernel evaluates all three."""
+
+    LEGACY = "iptables-legacy"
+    NFT = "iptables-nft"
+    NFTABLES = "nftables"
+
+
+class Random(Enum):
+    """How a NAT rule chooses a port: NF_NAT_RANGE_PROTO_RANDOM and _RANDOM_FULLY of linux/netfilter/nf_nat.h."""
+
+    NONE = "none"
+    RANDOM = "random"
+    FULLY = "fully"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetfilterRule:
+    """A rule in its chain. `position` counts from 1.
+
+    `text` is one line of `iptables -S` without its `-A CHAIN `, or of `nft list table`. `expression` is the nftables
+    rule's JSON list of statements, and empty for both iptables stores. Counters are None where the rule counts nothing.
+    """
+
+    position: int
+    text: str
+    expression: str = ""
+    packets: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """`hook` is empty for a user chain; else prerouting, input, forward, output or postrouting.
+
+    `priority` and `kind` (filter, nat, route) hold for base chains. `policy` is ACCEPT or DROP; for a user chain empty.
+    """
+
+    name: str
+    rules: tuple[NetfilterRule, ...] = ()
+    hook: str = ""
+    kind: str = ""
+    priority: int = 0
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSet:
+    """One table of one store. `family` is ip, ip6 or inet; `table` is raw, mangle, nat, filter, or a native name.
+
+    `objects` holds the table's named sets and maps as nft JSON (sets by name), as native rules refer to them.
+    """
+
+    backend: Backend
+    family: str
+    table: str
+    chains: tuple[Chain, ...] = ()
+    objects: str = ""
+
+    def chain(self, name: str) -> Chain | None:
+        return next((chain for chain in self.chains if chain.name == name), None)

@@ -1,0 +1,120 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from pathtap.v1 import node_pb2 as _node_pb2
+from pathtap.v1 import trace_pb2 as _trace_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class TraceRequest(_message.Message):
+    __slots__ = ("source", "destination", "namespace", "protocol", "port", "live", "count", "timeout_ms")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    destination: str
+    namespace: str
+    protocol: int
+    port: int
+    live: bool
+    count: int
+    timeout_ms: int
+    def __init__(self, source: _Optional[str] = ..., destination: _Optional[str] = ..., namespace: _Optional[str] = ..., protocol: _Optional[int] = ..., port: _Optional[int] = ..., live: _Optional[bool] = ..., count: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+
+class TraceResponse(_message.Message):
+    __slots__ = ("progress", "trace")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    TRACE_FIELD_NUMBER: _ClassVar[int]
+    progress: str
+    trace: _trace_pb2.Trace
+    def __init__(self, progress: _Optional[str] = ..., trace: _Optional[_Union[_trace_pb2.Trace, _Mapping]] = ...) -> None: ...
+
+class ListFlowsRequest(_message.Message):
+    __slots__ = ("source", "namespace", "timeout_ms")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    namespace: str
+    timeout_ms: int
+    def __init__(self, source: _Optional[str] = ..., namespace: _Optional[str] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+
+class ListFlowsResponse(_message.Message):
+    __slots__ = ("progress", "flows")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    FLOWS_FIELD_NUMBER: _ClassVar[int]
+    progress: str
+    flows: _trace_pb2.Flows
+    def __init__(self, progress: _Optional[str] = ..., flows: _Optional[_Union[_trace_pb2.Flows, _Mapping]] = ...) -> None: ...
+
+class ListNodesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListNodesResponse(_message.Message):
+    __slots__ = ("nodes",)
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[NodeStatus]
+    def __init__(self, nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ...) -> None: ...
+
+class NodeStatus(_message.Message):
+    __slots__ = ("node", "connected", "version", "kernel", "connected_at", "interfaces", "unread", "losses", "in_inventory")
+    class NodeInterface(_message.Message):
+        __slots__ = ("name", "role", "eni_id", "addresses")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        ROLE_FIELD_NUMBER: _ClassVar[int]
+        ENI_ID_FIELD_NUMBER: _ClassVar[int]
+        ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        role: str
+        eni_id: str
+        addresses: _containers.RepeatedScalarFieldContainer[str]
+        def __init__(self, name: _Optional[str] = ..., role: _Optional[str] = ..., eni_id: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ...) -> None: ...
+    class Loss(_message.Message):
+        __slots__ = ("where", "count")
+        WHERE_FIELD_NUMBER: _ClassVar[int]
+        COUNT_FIELD_NUMBER: _ClassVar[int]
+        where: str
+        count: int
+        def __init__(self, where: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_AT_FIELD_NUMBER: _ClassVar[int]
+    INTERFACES_FIELD_NUMBER: _ClassVar[int]
+    UNREAD_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
+    IN_INVENTORY_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    connected: bool
+    version: str
+    kernel: str
+    connected_at: _timestamp_pb2.Timestamp
+    interfaces: _containers.RepeatedCompositeFieldContainer[NodeStatus.NodeInterface]
+    unread: _containers.RepeatedCompositeFieldContainer[_node_pb2.Unread]
+    losses: _containers.RepeatedCompositeFieldContainer[NodeStatus.Loss]
+    in_inventory: bool
+    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., version: _Optional[str] = ..., kernel: _Optional[str] = ..., connected_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., interfaces: _Optional[_Iterable[_Union[NodeStatus.NodeInterface, _Mapping]]] = ..., unread: _Optional[_Iterable[_Union[_node_pb2.Unread, _Mapping]]] = ..., losses: _Optional[_Iterable[_Union[NodeStatus.Loss, _Mapping]]] = ..., in_inventory: _Optional[bool] = ...) -> None: ...
+
+class ListNamesRequest(_message.Message):
+    __slots__ = ("prefix",)
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    prefix: str
+    def __init__(self, prefix: _Optional[str] = ...) -> None: ...
+
+class ListNamesResponse(_message.Message):
+    __slots__ = ("names",)
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
