@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 from pathtap.model.address import Address, FiveTuple, Socket
 from pathtap.model.conntrack import ConntrackEntry
-from pathtap.model.node import RouteAnswer, Unread
+from pathtap.model.node import NodeSnapshot, RouteAnswer, Unread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,3 +123,19 @@ class Failure:
     """A command that could not be carried out, as a sentence."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSnapshot:
+    """Asks for the node's forwarding state; answered by a NodeSnapshot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndCapture:
+    """Asks for the end of the capture `id`; answered once all that it saw has been sent."""
+
+    id: str
+
+
+Command: TypeAlias = ReadSnapshot | CaptureRequest | EndCapture | ProbeRequest | LookupRequest
+Answer: TypeAlias = NodeSnapshot | CaptureArmed | CaptureEnded | tuple[ProbeReport, ...] | LookupReport | Failure

@@ -1,0 +1,108 @@
+"""Observed packets and counted losses, both ways. Knows no socket; the node's name stands on the envelope alone."""
+
+from pathtap.model.packet import Direction, Headers, IcmpHeader, Lost, PacketObservation, TcpFlag, TcpHeader
+from pathtap.v1 import agent_pb2 as pb
+from pathtap.wire.addresses import five_tuple_from_wire, five_tuple_to_wire
+from pathtap.wire.errors import EnumTable, require
+
+DIRECTIONS = EnumTable(
+    "packet's direction",
+    {Direction.IN: pb.PacketObservation.IN, Direction.OUT: pb.PacketObservation.OUT},
+)
+
+
+def observation_to_wire(observation: PacketObservation) -> pb.PacketObservation:
+    return pb.PacketObservation(
+        sequence=observation.sequence,
+        capture=observation.capture,
+        captured_at_ns=observation.captured_at,
+        interface=observation.interface,
+        direction=DIRECTIONS.to_wire(observation.direction),
+        headers=_headers_to_wire(observation.headers),
+    )
+
+
+def observation_from_wire(message: pb.PacketObservation, node: str) -> PacketObservation:
+    require(message, "headers")
+    return PacketObservation(
+        node=node,
+        sequence=message.sequence,
+        capture=message.capture,
+        captured_at=message.captured_at_ns,
+        interface=message.interface,
+        direction=DIRECTIONS.from_wire(message.direction),
+        headers=_headers_from_wire(message.headers),
+    )
+
+
+def lost_to_wire(lost: Lost) -> pb.Lost:
+    return pb.Lost(where=lost.where, count=lost.count, capture=lost.capture, interface=lost.interface, why=lost.why)
+
+
+def lost_from_wire(message: pb.Lost, node: str) -> Lost:
+    return Lost(
+        node=node,
+        where=message.where,
+        count=message.count,
+        capture=message.capture,
+        interface=message.interface,
+        why=message.why,
+    )
+
+
+def _headers_to_wire(headers: Headers) -> pb.Headers:
+    return pb.Headers(
+        five_tuple=five_tuple_to_wire(headers.five_tuple),
+        ttl=headers.ttl,
+        length=headers.length,
+        ip_id=headers.ip_id,
+        vlan=headers.vlan,
+        tcp=None if headers.tcp is None else _tcp_to_wire(headers.tcp),
+        icmp=None if headers.icmp is None else _icmp_to_wire(headers.icmp),
+        fragment=headers.fragment,
+        truncated=headers.truncated,
+    )
+
+
+def _headers_from_wire(message: pb.Headers) -> Headers:
+    require(message, "five_tuple")
+    has = message.HasField
+    return Headers(
+        five_tuple=five_tuple_from_wire(message.five_tuple),
+        ttl=message.ttl,
+        length=message.length,
+        ip_id=message.ip_id if has("ip_id") else None,
+        vlan=message.vlan if has("vlan") else None,
+        tcp=_tcp_from_wire(message.tcp) if has("tcp") else None,
+        icmp=_icmp_from_wire(message.icmp) if has("icmp") else None,
+        fragment=message.fragment,
+        truncated=message.truncated,
+    )
+
+
+def _tcp_to_wire(header: TcpHeader) -> pb.TcpHeader:
+    return pb.TcpHeader(flags=int(header.flags), sequence=header.sequence, acknowledgment=header.acknowledgment)
+
+
+def _tcp_from_wire(message: pb.TcpHeader) -> TcpHeader:
+    return TcpHeader(flags=TcpFlag(message.flags), sequence=message.sequence, acknowledgment=message.acknowledgment)
+
+
+def _icmp_to_wire(header: IcmpHeader) -> pb.IcmpHeader:
+    return pb.IcmpHeader(
+        type=header.type,
+        code=header.code,
+        sequence=header.sequence,
+        mtu=header.mtu,
+        quoted=None if header.quoted is None else five_tuple_to_wire(header.quoted),
+    )
+
+
+def _icmp_from_wire(message: pb.IcmpHeader) -> IcmpHeader:
+    return IcmpHeader(
+        type=message.type,
+        code=message.code,
+        sequence=message.sequence,
+        mtu=message.mtu,
+        quoted=five_tuple_from_wire(message.quoted) if message.HasField("quoted") else None,
+    )
