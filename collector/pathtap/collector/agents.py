@@ -1,0 +1,168 @@
+"""The agents that are connected, and one question at a time to each of them.
+
+Knows the wire and no gRPC: `intake` moves the messages. An agent that goes away fails every question that it still
+owes and tells every capture that it was part of.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pathtap import wire
+from pathtap.model.packet import Lost, PacketObservation
+from pathtap.model.request import Command, Failure
+from pathtap.v1 import agent_pb2
+
+Kind = TypeVar("Kind")
+
+
+class AgentError(Exception):
+    """Why an agent did not answer, as a sentence that names the node."""
+
+
+class NoAgent(AgentError):  # noqa: N818 - it says what is so
+    """No agent of that node is connected, or it went away."""
+
+
+@dataclass(slots=True)
+class CaptureLog:
+    """What arrived of one capture, from all nodes. `changed` wakes whoever waits for packets."""
+
+    observations: list[PacketObservation] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Agent:
+    """One connected agent. `messages` is what the stream has yet to send to it."""
+
+    def __init__(self, hello: agent_pb2.ConnectRequest, connected_at: int) -> None:
+        self.node = hello.node
+        self.boot_id = hello.boot_id
+        self.version = hello.hello.version
+        self.kernel = hello.hello.kernel
+        self.connected_at = connected_at
+        self.losses: dict[str, int] = {}
+        self.messages: asyncio.Queue[agent_pb2.ConnectResponse | None] = asyncio.Queue()
+        self._owed: dict[int, asyncio.Future[agent_pb2.Answer]] = {}
+        self._commands = 0
+        self._gone = False
+
+    async def ask(self, command: Command, kind: type[Kind], timeout: float) -> Kind:
+        """Sends a command and waits for its answer, which is of this kind. `timeout` is in seconds.
+
+        Raises NoAgent when the agent is gone or goes, AgentError when it is silent, refuses, or answers otherwise.
+        """
+        if self._gone:
+            raise NoAgent(f"the agent of {self.node} went away")
+        self._commands += 1
+        number = self._commands
+        future: asyncio.Future[agent_pb2.Answer] = asyncio.get_running_loop().create_future()
+        self._owed[number] = future
+        await self.messages.put(wire.command_to_wire(number, command))
+        try:
+            async with asyncio.timeout(timeout):
+                answer = wire.answer_from_wire(await future, self.node)
+        except TimeoutError:
+            raise AgentError(f"the agent of {self.node} did not answer within {timeout:.1f} s") from None
+        except wire.WireError as error:
+            raise AgentError(f"the agent of {self.node} sent what cannot be understood: {error}") from error
+        finally:
+            self._owed.pop(number, None)
+        if isinstance(answer, Failure):
+            raise AgentError(answer.reason)
+        if not isinstance(answer, kind):
+            raise AgentError(f"the agent of {self.node} answered another question than the one it was asked")
+        return answer
+
+    def answered(self, answer: agent_pb2.Answer) -> None:
+        future = self._owed.get(answer.command)
+        if future is not None and not future.done():
+            future.set_result(answer)
+
+    def leave(self) -> None:
+        """The stream has ended: nobody waits for this agent any longer."""
+        self._gone = True
+        for future in self._owed.values():
+            if not future.done():
+                future.set_exception(NoAgent(f"the agent of {self.node} went away"))
+        self.messages.put_nowait(None)
+
+
+class Agents:
+    """All connected agents by node, and the captures that their batches belong to."""
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+        self._by_node: dict[str, Agent] = {}
+        self._captures: dict[str, CaptureLog] = {}
+        self._last: dict[tuple[str, str], int] = {}
+
+    def connected(self) -> tuple[Agent, ...]:
+        return tuple(self._by_node.values())
+
+    def of(self, node: str) -> Agent:
+        """Raises NoAgent."""
+        agent = self._by_node.get(node)
+        if agent is None:
+            raise NoAgent(f"no agent of {node} is connected")
+        return agent
+
+    def join(self, hello: agent_pb2.ConnectRequest) -> Agent:
+        """Admits an agent. A second stream of the same node replaces the first."""
+        agent = Agent(hello, self._now())
+        former = self._by_node.get(agent.node)
+        self._by_node[agent.node] = agent
+        if former is not None:
+            former.leave()
+        return agent
+
+    def leave(self, agent: Agent) -> None:
+        agent.leave()
+        if self._by_node.get(agent.node) is agent:
+            del self._by_node[agent.node]
+            for log in self._captures.values():
+                log.changed.set()
+
+    def receive(self, agent: Agent, message: agent_pb2.ConnectRequest) -> None:
+        """Takes one message of an agent; one that came before, by (node, boot_id, sequence), is passed over.
+
+        Raises wire.WireError for a malformed one.
+        """
+        identity = (agent.node, message.boot_id)
+        if message.sequence <= self._last.get(identity, -1):
+            return
+        self._last[identity] = message.sequence
+        match message.WhichOneof("body"):
+            case "batch":
+                self._take(agent, message.batch)
+            case "answer":
+                agent.answered(message.answer)
+            case _:
+                pass
+
+    def _take(self, agent: Agent, batch: agent_pb2.Batch) -> None:
+        observations, losses = wire.batch_from_wire(batch, agent.node)
+        for observation in observations:
+            log = self._captures.get(observation.capture)
+            if log is not None:
+                log.observations.append(observation)
+                log.changed.set()
+        for lost in losses:
+            agent.losses[lost.where] = agent.losses.get(lost.where, 0) + lost.count
+            for capture, log in self._captures.items():
+                if lost.capture in ("", capture):
+                    log.lost.append(lost)
+                    log.changed.set()
+
+    @contextmanager
+    def capture(self, identity: str) -> Iterator[CaptureLog]:
+        """Keeps what arrives of the capture with this id while the block runs."""
+        log = CaptureLog()
+        self._captures[identity] = log
+        try:
+            yield log
+        finally:
+            del self._captures[identity]

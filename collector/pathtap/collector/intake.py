@@ -1,0 +1,52 @@
+"""The agents' end of the wire: one bidirectional stream each, moved to and from `agents`. Decides nothing."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import grpc
+
+from pathtap import wire
+from pathtap.collector.agents import Agent, Agents
+from pathtap.v1 import agent_pb2, agent_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[agent_pb2.ConnectRequest, agent_pb2.ConnectResponse]
+
+
+class Intake(agent_pb2_grpc.IntakeServiceServicer):
+    def __init__(self, agents: Agents) -> None:
+        self._agents = agents
+
+    async def Connect(  # type: ignore[override]  # noqa: N802 - the stub's name; grpc.aio takes a coroutine that writes
+        self, request_iterator: AsyncIterator[agent_pb2.ConnectRequest], context: Context
+    ) -> None:
+        hello = await anext(aiter(request_iterator), None)
+        if hello is None or hello.WhichOneof("body") != "hello" or not hello.node or not hello.boot_id:
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, "the first message of an agent is a Hello with its node"
+            )
+        assert hello is not None  # noqa: S101 - abort has raised
+        agent = self._agents.join(hello)
+        log.info("agent of %s connected, version %s", agent.node, agent.version)
+        reader = asyncio.ensure_future(self._read(agent, request_iterator))
+        try:
+            await self._write(agent, context)
+        finally:
+            reader.cancel()
+            self._agents.leave(agent)
+            log.info("agent of %s went away", agent.node)
+
+    async def _read(self, agent: Agent, requests: AsyncIterator[agent_pb2.ConnectRequest]) -> None:
+        try:
+            async for message in requests:
+                self._agents.receive(agent, message)
+        except wire.WireError as error:
+            log.warning("agent of %s sent a malformed message and is disconnected: %s", agent.node, error)
+        finally:
+            agent.leave()
+
+    async def _write(self, agent: Agent, context: Context) -> None:
+        while (message := await agent.messages.get()) is not None:
+            await context.write(message)
