@@ -1,0 +1,187 @@
+"""Thin typed hands on the kernel: network namespaces, netlink, sysctls, commands inside. Knows no topology.
+
+Namespaces are named as under /run/netns. Nothing here ever changes the caller's own namespace: what must run inside
+another one runs in a thread that ends.
+"""
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from pyroute2 import IPRoute
+from pyroute2 import netns as pyroute2_netns
+
+from pathtap.lab.errors import LabError
+
+NETNS = Path("/run/netns")
+# The variable by which a lab's processes are found again, whatever became of the one that started them.
+MARK = "PATHTAP_LAB"
+MAIN_TABLE = 254
+_SCOPE_LINK, _SCOPE_UNIVERSE = 253, 0
+# RTPROT_BOOT: what the CNI's netlink library writes, so that `ip route` prints no `proto`.
+_PROTO_KERNEL, _PROTO_BOOT = 2, 3
+_NUD_PERMANENT = 0x80
+_COMMAND_SECONDS = 30
+
+Result = TypeVar("Result")
+
+
+def network_namespaces() -> frozenset[str]:
+    return frozenset(path.name for path in NETNS.iterdir()) if NETNS.is_dir() else frozenset()
+
+
+def create_namespaces(names: Iterable[str], *, mark: str) -> None:
+    _batch([f"netns add {name}" for name in names], mark=mark)
+
+
+def delete_namespaces(names: Iterable[str]) -> None:
+    """Removes the names. A namespace itself ends with the last process inside."""
+    _batch([f"netns del {name}" for name in names], mark="", force=True)
+
+
+def _batch(lines: Sequence[str], *, mark: str, force: bool = False) -> None:
+    if lines:
+        options = ["-force"] if force else []
+        command(["ip", *options, "-batch", "-"], stdin="".join(f"{line}\n" for line in lines), mark=mark)
+
+
+def command(argv: Sequence[str], *, stdin: str = "", mark: str = "") -> str:
+    """Runs `argv` in the calling thread's namespace and returns what it printed. LabError where it failed."""
+    environment = {**os.environ, MARK: mark} if mark else None
+    try:
+        done = subprocess.run(
+            argv, input=stdin, text=True, capture_output=True, timeout=_COMMAND_SECONDS, check=False, env=environment
+        )
+    except FileNotFoundError as error:
+        raise LabError(f"The command {argv[0]} is missing: install iproute2 and iptables.") from error
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"`{' '.join(argv)}` did not end within {_COMMAND_SECONDS} s.") from error
+    if done.returncode != 0:
+        raise LabError(f"`{' '.join(argv)}` failed: {done.stderr.strip() or f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def inside(namespace: str, function: Callable[[], Result]) -> Result:
+    """Calls `function` in a thread of its own inside `namespace`; its sockets and child processes stay there."""
+    outcome: list[Result] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            pyroute2_netns.setns(namespace)
+            outcome.append(function())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, none is lost
+            failure.append(error)
+
+    if not (NETNS / namespace).exists():
+        raise LabError(f"There is no network namespace {namespace}.")
+    thread = threading.Thread(target=run, name=f"inside {namespace}")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+def command_inside(namespace: str, argv: Sequence[str], *, stdin: str = "", mark: str = "") -> str:
+    """`command`, inside `namespace`."""
+    return inside(namespace, lambda: command(argv, stdin=stdin, mark=mark))
+
+
+def write_sysctls(namespace: str, values: Mapping[str, str]) -> None:
+    """`values` by path below /proc/sys, `net/ipv4/ip_forward` → `1`, written in their order."""
+
+    def write() -> None:
+        for path, value in values.items():
+            Path("/proc/sys", path).write_text(value)
+
+    inside(namespace, write)
+
+
+class Netlink:
+    """rtnetlink of one namespace, open as a context."""
+
+    def __init__(self, namespace: str) -> None:
+        self._route: Any = IPRoute(netns=namespace)
+        self._index: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._route.close()
+
+    def _of(self, interface: str) -> int:
+        if interface not in self._index:
+            self._index[interface] = self._route.link_lookup(ifname=interface)[0]
+        return self._index[interface]
+
+    def add_veth(self, name: str, mac: str, mtu: int, peer: "VethPeer") -> None:
+        """Both ends are born where they live, so that no name ever appears in the root namespace."""
+        with (NETNS / peer.namespace).open() as far:
+            end = {"ifname": peer.name, "address": peer.mac, "mtu": mtu, "net_ns_fd": far.fileno()}
+            self._route.link("add", ifname=name, kind="veth", address=mac, mtu=mtu, peer=end)
+
+    def up(self, interface: str) -> None:
+        self._route.link("set", index=self._of(interface), state="up")
+
+    def add_address(self, interface: str, address: IPv4Address, prefix_length: int) -> None:
+        self._route.addr("add", index=self._of(interface), address=str(address), prefixlen=prefix_length)
+
+    def add_route(
+        self,
+        destination: IPv4Network | IPv4Address | None,
+        interface: str,
+        *,
+        via: IPv4Address | None = None,
+        table: int = MAIN_TABLE,
+    ) -> None:
+        """`destination` None is the default route; without `via` the route has link scope."""
+        next_hop = {"scope": _SCOPE_LINK} if via is None else {"scope": _SCOPE_UNIVERSE, "gateway": str(via)}
+        self._route.route(
+            "add", dst=_prefix(destination), oif=self._of(interface), table=table, proto=_PROTO_BOOT, **next_hop
+        )
+
+    def delete_subnet_route(self, subnet: IPv4Network, interface: str) -> None:
+        """The one that the kernel made of the interface's address."""
+        index = self._of(interface)
+        self._route.route("del", dst=str(subnet), oif=index, table=MAIN_TABLE, proto=_PROTO_KERNEL, scope=_SCOPE_LINK)
+
+    def add_rule(
+        self,
+        priority: int,
+        table: int,
+        *,
+        source: IPv4Address | None = None,
+        destination: IPv4Address | None = None,
+        mark: int | None = None,
+    ) -> None:
+        """A rule on one address, or on `mark` under the mask of the same value."""
+        selector: dict[str, object] = {}
+        if source is not None:
+            selector |= {"src": str(source), "src_len": source.max_prefixlen}
+        if destination is not None:
+            selector |= {"dst": str(destination), "dst_len": destination.max_prefixlen}
+        if mark is not None:
+            selector |= {"fwmark": mark, "fwmask": mark}
+        self._route.rule("add", priority=priority, table=table, **selector)
+
+    def add_permanent_neighbour(self, interface: str, address: IPv4Address, mac: str) -> None:
+        self._route.neigh("add", dst=str(address), lladdr=mac, ifindex=self._of(interface), state=_NUD_PERMANENT)
+
+
+class VethPeer:
+    """The far end of a veth."""
+
+    __slots__ = ("mac", "name", "namespace")
+
+    def __init__(self, *, namespace: str, name: str, mac: str) -> None:
+        self.namespace, self.name, self.mac = namespace, name, mac
+
+
+def _prefix(destination: IPv4Network | IPv4Address | None) -> str:
+    return "default" if destination is None else str(IPv4Network(destination))

@@ -1,0 +1,119 @@
+"""The one process that holds every listener of a lab: `python -m pathtap.lab.serve PREFIX`.
+
+Each socket is made inside the namespace where it listens and stays there; the process itself lives in the root
+namespace. Writes one byte to standard output once all of them listen. Knows nothing of how the lab was wired.
+"""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from pathtap.lab.build import find
+from pathtap.lab.http1 import Answer, serve_http
+from pathtap.lab.kernel import inside
+from pathtap.lab.metadata import IMDS_ADDRESS, IMDS_PORT, INTROSPECTION_PORT, instance_metadata, introspection
+from pathtap.lab.services import introspection_service, metadata_service
+from pathtap.lab.topology import INTERNET_HOST, NODE_EXPORTER_PORT, UDP_ECHO_PORT, Cluster, Node
+
+_INTERNET_PORTS = (80, 443)
+_BACKLOG = 128
+_LINGER_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """A TCP listener that says `line`, or answers HTTP; or a UDP echo."""
+
+    namespace: str
+    address: str
+    port: int
+    line: str = ""
+    http: Answer | None = None
+    udp: bool = False
+
+
+def listeners(cluster: Cluster) -> Iterator[Listener]:
+    """Everything that listens in the lab, each at the address that its answers come from."""
+    for pod in cluster.pods:
+        yield from _reachable(pod.network_namespace, str(pod.address), pod.tcp_ports, pod.key)
+    yield from _reachable(cluster.internet_namespace, str(INTERNET_HOST), _INTERNET_PORTS, "internet")
+    for node in cluster.nodes:
+        yield from _reachable(node.network_namespace, str(node.address), (NODE_EXPORTER_PORT,), node.name)
+        if cluster.options.metadata:
+            yield from _metadata(cluster, node)
+
+
+def _reachable(namespace: str, address: str, ports: tuple[int, ...], line: str) -> Iterator[Listener]:
+    yield Listener(namespace=namespace, address=address, port=UDP_ECHO_PORT, udp=True)
+    for port in ports:
+        yield Listener(namespace=namespace, address=address, port=port, line=line)
+
+
+def _metadata(cluster: Cluster, node: Node) -> Iterator[Listener]:
+    imds = metadata_service(instance_metadata(node), time.monotonic, partial(secrets.token_urlsafe, 40))
+    yield Listener(namespace=node.network_namespace, address=str(IMDS_ADDRESS), port=IMDS_PORT, http=imds)
+    ipamd = introspection_service(introspection(cluster, node))
+    yield Listener(namespace=node.network_namespace, address="127.0.0.1", port=INTROSPECTION_PORT, http=ipamd)
+
+
+def _open(listener: Listener) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if listener.udp else socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind((listener.address, listener.port))
+    if not listener.udp:
+        made.listen(_BACKLOG)
+    made.setblocking(False)
+    return made
+
+
+class _Echo(asyncio.DatagramProtocol):
+    """RFC 862."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)  # noqa: S101 - narrows asyncio's own type
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._transport.sendto(data, addr)
+
+
+async def _say(line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError, asyncio.TimeoutError):
+        writer.write(f"{line}\n".encode())
+        writer.write_eof()
+        # Closing with unread bytes would end the connection by RST.
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while await reader.read(4096):
+                pass
+    writer.close()
+
+
+async def _serve(listener: Listener) -> None:
+    made = inside(listener.namespace, partial(_open, listener))
+    if listener.udp:
+        await asyncio.get_running_loop().create_datagram_endpoint(_Echo, sock=made)
+        return
+    handler = partial(serve_http, listener.http) if listener.http else partial(_say, listener.line)
+    await asyncio.start_server(handler, sock=made)
+
+
+async def _run(cluster: Cluster) -> None:
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    for listener in listeners(cluster):
+        await _serve(listener)
+    os.write(sys.stdout.fileno(), b"\n")
+    sys.stdout.close()
+    await ended.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_run(find(sys.argv[1])))

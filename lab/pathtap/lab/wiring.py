@@ -1,0 +1,158 @@
+"""Wires a cluster's namespaces: links, addresses, routes, ip rules, neighbours, sysctls, netfilter. Starts no process.
+
+Nodes are wired as the VPC CNI wires them (amazon-vpc-cni-k8s cmd/routed-eni-cni-plugin/driver and pkg/networkutils).
+"""
+
+from pathtap.lab.kernel import MAIN_TABLE, Netlink, VethPeer, command_inside, write_sysctls
+from pathtap.lab.rules import node_rules, vpc_rules
+from pathtap.lab.topology import (
+    INTERNET,
+    INTERNET_HOST,
+    INTERNET_ROUTER,
+    MTU,
+    POD_GATEWAY,
+    VPC,
+    Cluster,
+    Eni,
+    Node,
+    Pod,
+)
+from pathtap.lab.metadata import IMDS_ADDRESS
+
+_INTERNET_PORT = "internet"
+_INTERNET_MAC, _INTERNET_HOST_MAC = "06:00:00:00:00:01", "06:00:00:00:00:08"
+_TO_POD, _FROM_MARK, _FROM_POD, _FROM_ENI = 512, 1024, 1536, 32765
+_CONNMARK = 0x80
+
+NODE_SYSCTLS = {
+    "net/ipv4/ip_forward": "1",
+    "net/ipv4/tcp_early_demux": "1",
+    "net/ipv4/conf/all/rp_filter": "0",
+    "net/ipv4/conf/default/rp_filter": "0",
+    "net/netfilter/nf_conntrack_acct": "1",
+}
+_QUIET = {"net/ipv6/conf/all/disable_ipv6": "1", "net/ipv6/conf/default/disable_ipv6": "1"}
+_VPC_SYSCTLS = {
+    **_QUIET,
+    "net/ipv4/ip_forward": "1",
+    "net/ipv4/conf/all/rp_filter": "0",
+    "net/ipv4/conf/default/rp_filter": "0",
+    # A real VPC never tells a sender of a better router.
+    "net/ipv4/conf/all/send_redirects": "0",
+    "net/ipv4/conf/default/send_redirects": "0",
+}
+
+
+def wire(cluster: Cluster) -> None:
+    """Every namespace of `cluster` must exist and be empty."""
+    _begin_vpc(cluster)
+    for node in cluster.nodes:
+        _begin_node(node)
+        with Netlink(cluster.vpc_namespace) as vpc:
+            for eni in node.enis:
+                _attach(vpc, node, eni)
+        _wire_node(cluster, node)
+        for pod in node.pods:
+            _wire_pod(pod)
+        write_sysctls(node.network_namespace, _link_sysctls(node))
+        _restore(cluster, node.network_namespace, node_rules(cluster, node))
+    for node in cluster.nodes:
+        _deliver(cluster, node)
+
+
+def _restore(cluster: Cluster, namespace: str, text: str) -> None:
+    backend = cluster.options.backend
+    # Every legacy writer of the machine waits for one lock, whatever its namespace.
+    wait = ["-w", "10"] if backend == "legacy" else []
+    command_inside(namespace, [f"iptables-{backend}-restore", *wait], stdin=text, mark=cluster.options.prefix)
+
+
+def _begin_vpc(cluster: Cluster) -> None:
+    write_sysctls(cluster.vpc_namespace, _VPC_SYSCTLS)
+    write_sysctls(cluster.internet_namespace, _QUIET)
+    host = VethPeer(namespace=cluster.internet_namespace, name="eth0", mac=_INTERNET_HOST_MAC)
+    with Netlink(cluster.vpc_namespace) as vpc:
+        vpc.up("lo")
+        vpc.add_veth(_INTERNET_PORT, _INTERNET_MAC, MTU, host)
+        vpc.up(_INTERNET_PORT)
+        vpc.add_address(_INTERNET_PORT, INTERNET_ROUTER, INTERNET.prefixlen)
+    with Netlink(cluster.internet_namespace) as internet:
+        internet.up("lo")
+        internet.up("eth0")
+        internet.add_address("eth0", INTERNET_HOST, INTERNET.prefixlen)
+        internet.add_route(VPC, "eth0", via=INTERNET_ROUTER)
+    _restore(cluster, cluster.vpc_namespace, vpc_rules(cluster))
+
+
+def _begin_node(node: Node) -> None:
+    write_sysctls(node.network_namespace, NODE_SYSCTLS)
+
+
+def _attach(vpc: Netlink, node: Node, eni: Eni) -> None:
+    vpc.add_veth(
+        eni.port, eni.port_mac, MTU, VethPeer(namespace=node.network_namespace, name=eni.interface, mac=eni.mac)
+    )
+    vpc.up(eni.port)
+
+
+def _deliver(cluster: Cluster, node: Node) -> None:
+    """By address to the owning ENI. The pods' routes go *via* the ENI's address: nothing answers ARP for a pod."""
+    with Netlink(cluster.vpc_namespace) as vpc:
+        vpc.add_address("lo", node.primary.gateway, 32)
+        for eni in node.enis:
+            vpc.add_route(eni.address, eni.port)
+            for address in (*eni.pod_addresses, *eni.warm):
+                vpc.add_route(address, eni.port, via=eni.address)
+    answers = {}
+    for eni in node.enis:
+        answers[f"net/ipv4/conf/{eni.port}/proxy_arp"] = "1"
+        # The kernel answers a proxied ARP request after a random delay of up to 0.8 s.
+        answers[f"net/ipv4/neigh/{eni.port}/proxy_delay"] = "0"
+    write_sysctls(cluster.vpc_namespace, answers)
+
+
+def _wire_node(cluster: Cluster, node: Node) -> None:
+    primary, secondary = node.enis
+    with Netlink(node.network_namespace) as link:
+        link.up("lo")
+        if cluster.options.metadata:
+            link.add_address("lo", IMDS_ADDRESS, 32)
+        for eni in node.enis:
+            link.up(eni.interface)
+            link.add_address(eni.interface, eni.address, eni.subnet.prefixlen)
+        link.add_route(None, primary.interface, via=primary.gateway)
+        # The CNI removes a secondary ENI's subnet from main: what goes there takes the primary, or table 2.
+        link.delete_subnet_route(secondary.subnet, secondary.interface)
+        link.add_route(secondary.gateway, secondary.interface, table=secondary.table)
+        link.add_route(None, secondary.interface, via=secondary.gateway, table=secondary.table)
+        link.add_rule(_FROM_MARK, MAIN_TABLE, mark=_CONNMARK)
+        link.add_rule(_FROM_ENI, secondary.table, source=secondary.address)
+        for pod in node.pods:
+            _add_pod(link, node, pod)
+
+
+def _add_pod(link: Netlink, node: Node, pod: Pod) -> None:
+    link.add_veth(pod.veth, pod.host_mac, MTU, VethPeer(namespace=pod.network_namespace, name="eth0", mac=pod.mac))
+    link.up(pod.veth)
+    link.add_route(pod.address, pod.veth)
+    link.add_rule(_TO_POD, MAIN_TABLE, destination=pod.address)
+    if pod.device:
+        link.add_rule(_FROM_POD, node.eni_of(pod).table, source=pod.address)
+
+
+def _wire_pod(pod: Pod) -> None:
+    with Netlink(pod.network_namespace) as link:
+        link.up("lo")
+        link.up("eth0")
+        link.add_address("eth0", pod.address, 32)
+        link.add_route(POD_GATEWAY, "eth0")
+        link.add_route(None, "eth0", via=POD_GATEWAY)
+        link.add_permanent_neighbour("eth0", POD_GATEWAY, pod.host_mac)
+
+
+def _link_sysctls(node: Node) -> dict[str, str]:
+    values = {f"net/ipv4/conf/{node.primary.interface}/rp_filter": "2"}
+    for pod in node.pods:
+        veth = f"net/ipv6/conf/{pod.veth}"
+        values |= {f"{veth}/accept_ra": "0", f"{veth}/accept_redirects": "1", f"{veth}/forwarding": "0"}
+    return values
