@@ -6,11 +6,12 @@ Knows the order of the steps; the collector and the agents are `pathtap.lab.proc
 import os
 import re
 
-from pathtap.lab import processes
 from pathtap.lab.errors import LabError
 from pathtap.lab.inventory import inventory
 from pathtap.lab.kernel import create_namespaces, delete_namespaces, network_namespaces
 from pathtap.lab.options import LabOptions
+from pathtap.lab.processes import start_listeners
+from pathtap.lab.procfs import end_all
 from pathtap.lab.state import LabState, StateDirectory, command_line
 from pathtap.lab.topology import Cluster, make_cluster
 from pathtap.lab.wiring import wire
@@ -49,7 +50,7 @@ def _build(directory: StateDirectory, options: LabOptions) -> Cluster:
     directory.save(LabState(options=options))
     create_namespaces(cluster.network_namespaces, mark=options.prefix)
     wire(cluster)
-    processes.start_listeners(directory)
+    start_listeners(directory)
     directory.write(directory.inventory, inventory(cluster))
     return cluster
 
@@ -65,7 +66,7 @@ def tear_down(prefix: str) -> None:
 def _tear_down(directory: StateDirectory) -> None:
     for _ in range(_ROUNDS):
         namespaces = lab_namespaces(directory.prefix)
-        if not processes.end_all(directory.prefix, namespaces) and not namespaces:
+        if not end_all(directory.prefix, namespaces) and not namespaces:
             directory.remove()
             return
         delete_namespaces(namespaces)

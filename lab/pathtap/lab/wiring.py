@@ -4,6 +4,7 @@ Nodes are wired as the VPC CNI wires them (amazon-vpc-cni-k8s cmd/routed-eni-cni
 """
 
 from pathtap.lab.kernel import MAIN_TABLE, Netlink, VethPeer, command_inside, write_sysctls
+from pathtap.lab.metadata import IMDS_ADDRESS
 from pathtap.lab.rules import node_rules, vpc_rules
 from pathtap.lab.topology import (
     INTERNET,
@@ -17,7 +18,6 @@ from pathtap.lab.topology import (
     Node,
     Pod,
 )
-from pathtap.lab.metadata import IMDS_ADDRESS
 
 _INTERNET_PORT = "internet"
 _INTERNET_MAC, _INTERNET_HOST_MAC = "06:00:00:00:00:01", "06:00:00:00:00:08"

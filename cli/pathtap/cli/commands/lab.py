@@ -1,0 +1,157 @@
+"""`pathtap lab …`: a cluster of network namespaces to try pathtap on. Knows words and options; the lab does the work.
+
+The lab's own libraries are imported by the commands that use them: the laptop's install has none of them.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from pathtap.cli.errors import CommandError, WrongRequest
+from pathtap.cli.options import Command, settings
+
+_prefix = click.option(
+    "--prefix", metavar="NAME", default="lab", show_default=True, help="Which lab: all its namespaces begin with it."
+)
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """The lab's errors as the command line's."""
+    try:
+        from pathtap.lab.errors import LabError
+        from pathtap.lab.names import AmbiguousNameError
+    except ImportError as error:
+        raise CommandError(f"The lab is not installed ({error.name}): pip install 'pathtap[lab]'.") from error
+    try:
+        yield
+    except AmbiguousNameError as error:
+        raise WrongRequest(str(error)) from error
+    except LabError as error:
+        raise CommandError(str(error)) from error
+    except ImportError as error:
+        raise CommandError(f"The lab needs {error.name}: pip install 'pathtap[lab]'.") from error
+
+
+@click.group()
+def lab() -> None:
+    """A VPC CNI cluster of network namespaces on this machine. Needs root."""
+
+
+@lab.command(cls=Command)
+@_prefix
+@click.option("--nodes", type=click.IntRange(2, 200), default=2, show_default=True)
+@click.option("--backend", type=click.Choice(["nft", "legacy"]), default="nft", show_default=True, help="Of iptables.")
+@click.option(
+    "--names", type=click.Choice(["eth", "ens"]), default="eth", show_default=True, help="eth0, eth1 or ens5, ens6."
+)
+@click.option(
+    "--chains",
+    type=click.Choice(["return", "jump"]),
+    default="return",
+    show_default=True,
+    help="The AWS chains as of CNI v1.16.2 (return) or v1.8 (jump).",
+)
+@click.option("--metadata/--no-metadata", default=True, help="Serve IMDSv2 and ipamd's introspection on each node.")
+@click.option(
+    "--randomize",
+    type=click.Choice(["prng", "hashrandom", "none"]),
+    default="prng",
+    show_default=True,
+    help="AWS_VPC_K8S_CNI_RANDOMIZESNAT.",
+)
+@click.option("--external-snat", is_flag=True, help="AWS_VPC_K8S_CNI_EXTERNALSNAT.")
+@click.option("--processes/--no-processes", default=True, help="Run a collector, and an agent on each node.")
+def up(processes: bool, **options: Any) -> None:
+    """Build a lab, and start its collector and agents."""
+    with _sentences():
+        from pathtap.lab.build import LabOptions, build
+        from pathtap.lab.processes import start
+
+        began = time.monotonic()
+        cluster = build(LabOptions(**options))
+        size = f"{len(cluster.nodes)} nodes and {len(cluster.pods)} pods"
+        click.echo(f"Built {size} in {time.monotonic() - began:.1f} s.")
+        if processes:
+            began = time.monotonic()
+            start(cluster)
+            click.echo(f"Collector and {len(cluster.nodes)} agents are up after {time.monotonic() - began:.1f} s.")
+            click.echo(f"Try: {_example(options['prefix'])}")
+
+
+def _example(prefix: str) -> str:
+    from pathtap.lab.state import DEFAULT_SOCKET, StateDirectory
+
+    socket = StateDirectory(prefix).socket
+    collector = "" if socket == DEFAULT_SOCKET else f" --collector unix:{socket}"
+    return f"pathtap trace shop/cart to shop/redis --port 6379{collector}"
+
+
+@lab.command(cls=Command)
+@_prefix
+def down(prefix: str) -> None:
+    """End a lab's processes and remove its namespaces. Twice is no error."""
+    with _sentences():
+        from pathtap.lab.build import LabOptions, tear_down
+
+        tear_down(LabOptions(prefix=prefix).prefix)
+
+
+@lab.command(cls=Command)
+@_prefix
+def status(prefix: str) -> None:
+    """Show namespaces, nodes, ENIs, pods, processes and the faults in force."""
+    with _sentences():
+        from pathtap.lab.build import require_root
+        from pathtap.lab.status import status as describe
+
+        require_root()
+        click.echo(describe(prefix), nl=False)
+
+
+@lab.command(cls=Command, name="exec")
+@_prefix
+@click.argument("place", metavar="POD|NODE")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_context
+def execute(context: click.Context, prefix: str, place: str, command: tuple[str, ...]) -> None:
+    """Run a command in the network namespace of a pod, of a node, of the vpc or of the internet host.
+
+    For instance: pathtap lab exec shop/cart -- ping -c 1 192.168.2.41
+    """
+    with _sentences():
+        from pathtap.lab.build import find, require_root
+        from pathtap.lab.kernel import MARK
+        from pathtap.lab.names import resolve
+
+        require_root()
+        namespace = resolve(find(prefix), place, settings(context).namespace)
+    os.execvpe("ip", ["ip", "netns", "exec", namespace, *command], {**os.environ, MARK: prefix})  # noqa: S606
+
+
+@lab.command(cls=Command)
+@_prefix
+@click.argument("name", required=False)
+@click.option("--heal", is_flag=True, help="End the fault.")
+@click.option("--list", "listing", is_flag=True, help="Say what each fault breaks, and which trace shows it.")
+def fault(prefix: str, name: str | None, heal: bool, listing: bool) -> None:
+    """Break a lab in a named way, or heal it."""
+    with _sentences():
+        from pathtap.lab.breaking import break_lab, heal_lab
+        from pathtap.lab.faults import FAULTS
+
+        if listing:
+            for known in FAULTS:
+                click.echo(f"{known.name}\n    {known.breaks}\n    {known.shown_by}")
+            return
+        if name is None:
+            raise click.UsageError("Which fault? `pathtap lab fault --list` names them.")
+        if heal:
+            click.echo(f"Healed: {heal_lab(prefix, name).name}.")
+            return
+        made = break_lab(prefix, name)
+        click.echo(f"{made.breaks[0].upper()}{made.breaks[1:]}\nSee: {made.shown_by}")
