@@ -1,0 +1,69 @@
+"""What a person sets: flags and environment into frozen Settings. Opens no connection and starts nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+# linux/capability.h
+CAP_NET_ADMIN = 12
+CAP_NET_RAW = 13
+NEEDED = {"CAP_NET_ADMIN": CAP_NET_ADMIN, "CAP_NET_RAW": CAP_NET_RAW}
+
+
+class SettingsError(ValueError):
+    """What is wrong with a setting, as a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`tls_ca` None means no TLS and no authentication. `health_port` 0 means none."""
+
+    collector: str
+    node: str
+    tls_ca: Path | None = None
+    tls_server_name: str = ""
+    health_port: int = 9470
+
+
+def collector_target(address: str) -> str:
+    """gRPC's target for HOST:PORT, [IPv6]:PORT or unix:PATH. Raises SettingsError for what is none of them."""
+    if address.startswith("unix:") and len(address) > len("unix:"):
+        return address
+    host, colon, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not host or (":" in host and not bracketed) or not _is_port(port):
+        raise SettingsError(f"The collector's address is HOST:PORT or unix:PATH, not {address!r}.")
+    return f"dns:///{address}"
+
+
+def settings(
+    *, collector: str, node: str, insecure: bool, tls_ca: Path | None, tls_server_name: str, health_port: int
+) -> Settings:
+    """Raises SettingsError where transport security is neither configured nor waived, or both."""
+    collector_target(collector)
+    if not node.strip():
+        raise SettingsError("Give this node's name: --node NAME, PATHTAP_NODE or NODE_NAME.")
+    if insecure and tls_ca is not None:
+        raise SettingsError("Either --insecure or --tls-ca FILE, not both.")
+    if not insecure and tls_ca is None:
+        raise SettingsError(
+            "Say how to trust the collector: --tls-ca FILE, or --insecure for no TLS and no authentication."
+        )
+    if tls_server_name and tls_ca is None:
+        raise SettingsError("--tls-server-name needs --tls-ca FILE.")
+    return Settings(
+        collector=collector,
+        node=node.strip(),
+        tls_ca=tls_ca,
+        tls_server_name=tls_server_name,
+        health_port=health_port,
+    )
+
+
+def missing_capabilities(status: str) -> tuple[str, ...]:
+    """What the agent lacks, by name, from the text of /proc/self/status (CapEff, proc_pid_status(5))."""
+    effective = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
+    return tuple(name for name, bit in NEEDED.items() if not effective >> bit & 1)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) <= 65_535

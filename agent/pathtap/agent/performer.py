@@ -1,0 +1,74 @@
+"""Carries out one command in the thread that calls it, and puts its answer into the wire's shape. Knows no stream.
+
+This is the edge where whatever a reader raises becomes an answer: a command that fails must not take the captures of
+other traces with it.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol, assert_never
+
+from pathtap import wire
+from pathtap.agent.captures import Capture, Captures, CommandError
+from pathtap.model.node import NodeSnapshot
+from pathtap.model.packet import Lost, PacketObservation
+from pathtap.model.request import (
+    Answer,
+    CaptureRequest,
+    Command,
+    EndCapture,
+    Failure,
+    LookupReport,
+    LookupRequest,
+    ProbeReport,
+    ProbeRequest,
+    ReadSnapshot,
+)
+from pathtap.v1 import agent_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+Deliver = Callable[[PacketObservation | Lost], None]
+
+
+class Node(Protocol):
+    """What the agent can do on its node; every method blocks, and may be called from several threads at once."""
+
+    def kernel_release(self) -> str: ...
+
+    def read_snapshot(self) -> NodeSnapshot: ...
+
+    def open_capture(self, request: CaptureRequest, deliver: Deliver) -> Capture: ...
+
+    def send_probe(self, request: ProbeRequest) -> tuple[ProbeReport, ...]: ...
+
+    def look_up(self, request: LookupRequest) -> LookupReport: ...
+
+
+def perform(node: Node, captures: Captures, number: int, command: Command) -> pb.Answer:
+    """Never raises: what goes wrong is the answer, as a sentence; what is a mistake of ours goes to the log as well."""
+    try:
+        return wire.answer_to_wire(number, _carry_out(node, captures, command))
+    except (CommandError, OSError, ValueError) as error:
+        reason = str(error) or type(error).__name__
+        log.warning("%s failed: %s", type(command).__name__, reason)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        log.exception("%s failed", type(command).__name__)
+    return wire.answer_to_wire(number, Failure(reason=reason))
+
+
+def _carry_out(node: Node, captures: Captures, command: Command) -> Answer:
+    match command:
+        case ReadSnapshot():
+            return node.read_snapshot()
+        case CaptureRequest():
+            return captures.arm(command)
+        case EndCapture(id=identity):
+            return captures.end(identity)
+        case ProbeRequest():
+            return node.send_probe(command)
+        case LookupRequest():
+            return node.look_up(command)
+        case _:
+            assert_never(command)

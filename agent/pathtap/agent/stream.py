@@ -1,0 +1,135 @@
+"""One gRPC stream to the collector, from the Hello to its end: the outbox up, commands down. Decides and retries nothing."""
+
+import asyncio
+from collections.abc import Callable
+
+import grpc
+
+from pathtap import wire
+from pathtap.agent.config import Settings, collector_target
+from pathtap.agent.outbox import Outbox
+from pathtap.model.request import Command, Failure
+from pathtap.v1 import agent_pb2 as pb
+from pathtap.v1.agent_pb2_grpc import IntakeServiceStub
+
+DIAL_TIMEOUT = 2.5
+GRACE = 2.0
+
+# A peer that is black-holed or stopped is noticed after 15 s; without ping_timeout_ms a stopped one takes 70 s.
+# docs/wire.md says what the server must set for these pings to be welcome.
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # The session's back-off is the only one: a new channel must not inherit an old one's.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+    # A node's rules can be larger than the 4 MiB that gRPC takes by default.
+    ("grpc.max_send_message_length", -1),
+)
+
+Call = grpc.aio.StreamStreamCall[pb.ConnectRequest, pb.ConnectResponse]
+
+
+class Stream:
+    """`connected` is called once the Hello went out, `received` with each command or with why it cannot be read."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        outbox: Outbox,
+        connected: Callable[[], None],
+        received: Callable[[int, Command | Failure], None],
+    ) -> None:
+        self._settings = settings
+        self._outbox = outbox
+        self._connected = connected
+        self._received = received
+        self._deadline = asyncio.timeout(DIAL_TIMEOUT)
+        self._hung_up = False
+        self._running = False
+
+    async def run(self, hello: pb.ConnectRequest) -> str:
+        """Lives as long as the stream does; returns the sentence that says why it ended."""
+        if self._hung_up:
+            return "the agent was stopped"
+        try:
+            async with self._deadline, open_channel(self._settings) as channel:
+                self._running = True
+                call: Call = IntakeServiceStub(channel).Connect()
+                # Completes only when a connection took it: gRPC holds it back until then.
+                await call.write(hello)
+                self._deadline.reschedule(None)
+                self._connected()
+                return await self._talk(call)
+        except TimeoutError:
+            return f"the collector at {self._settings.collector} did not answer in time"
+        except grpc.aio.AioRpcError as error:
+            return _sentence(self._settings.collector, error)
+        except OSError as error:
+            return f"the certificates to trust cannot be read: {error}"
+        finally:
+            self._running = False
+
+    def hang_up(self) -> None:
+        """Ends the stream when the outbox is empty, after GRACE seconds in any case. One that is not yet open ends now."""
+        self._hung_up = True
+        self._outbox.close()
+        if self._running and not self._deadline.expired():
+            talking = self._deadline.when() is None
+            self._deadline.reschedule(asyncio.get_running_loop().time() + (GRACE if talking else 0))
+
+    async def _talk(self, call: Call) -> str:
+        async with asyncio.TaskGroup() as tasks:
+            writer = tasks.create_task(self._write(call))
+            try:
+                return await self._read(call)
+            finally:
+                writer.cancel()
+
+    async def _read(self, call: Call) -> str:
+        collector = self._settings.collector
+        try:
+            while (message := await call.read()) is not grpc.aio.EOF:
+                assert isinstance(message, pb.ConnectResponse)  # noqa: S101 - what else is not EOF
+                self._received(message.command, _command(message))
+        except grpc.aio.AioRpcError as error:
+            return _sentence(collector, error)
+        return f"the collector at {collector} ended the stream"
+
+    async def _write(self, call: Call) -> None:
+        try:
+            while (message := await self._outbox.next()) is not None:
+                await call.write(message)
+                self._outbox.sent()
+            await call.done_writing()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            # The stream is over; the reader says why.
+            return
+
+
+def open_channel(settings: Settings) -> grpc.aio.Channel:
+    """Raises OSError where the CA file cannot be read."""
+    target = collector_target(settings.collector)
+    if settings.tls_ca is None:
+        return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+    options: tuple[tuple[str, int | str], ...] = CHANNEL_OPTIONS
+    if settings.tls_server_name:
+        options += (("grpc.ssl_target_name_override", settings.tls_server_name),)
+    credentials = grpc.ssl_channel_credentials(root_certificates=settings.tls_ca.read_bytes())
+    return grpc.aio.secure_channel(target, credentials, options=options)
+
+
+def _command(message: pb.ConnectResponse) -> Command | Failure:
+    try:
+        return wire.command_from_wire(message)
+    except wire.WireError as error:
+        return Failure(reason=str(error))
+
+
+def _sentence(collector: str, error: grpc.aio.AioRpcError) -> str:
+    """`the collector at HOST:PORT: connection refused`; the C core wraps its reasons several times over."""
+    details = (error.details() or "no details").rsplit("UNKNOWN: ", 1)[-1]
+    return f"the collector at {collector} is not there: {details} ({error.code().name})"
