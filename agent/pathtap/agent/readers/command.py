@@ -1,0 +1,31 @@
+"""Runs one of the node's own tools and hands back what it printed. Uses no shell and takes no input."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+
+# An iptables tool that waits for the xtables lock, or an nft that waits for the kernel's, is given up after this.
+SECONDS = 2.0
+
+_LAST_WORDS = 200
+
+
+class CommandError(OSError):
+    """A tool could not be run or did not succeed; the message is a sentence."""
+
+
+def run(argv: Sequence[str], seconds: float = SECONDS, environment: Mapping[str, str] | None = None) -> str:
+    """Standard output, with bytes that are not UTF-8 escaped. Raises CommandError."""
+    tool = argv[0].rpartition("/")[2]
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=environment)
+    except FileNotFoundError as error:
+        raise CommandError(f"{tool} is not installed") from error
+    except PermissionError as error:
+        raise CommandError(f"{tool} may not be run: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(f"{tool} did not answer within {seconds:g} s") from error
+    if done.returncode != 0:
+        words = " ".join(done.stderr.decode(errors="backslashreplace").split())[-_LAST_WORDS:]
+        end = f"was ended by signal {-done.returncode}" if done.returncode < 0 else f"failed ({done.returncode})"
+        raise CommandError(f"{tool} {end}: {words}" if words else f"{tool} {end}")
+    return done.stdout.decode(errors="backslashreplace")

@@ -1,0 +1,64 @@
+"""Asks ipamd, the VPC CNI's daemon on this node, which ENIs it manages. Reads nothing else of its introspection.
+
+`GET /v1/enis` at 127.0.0.1:61679 (INTROSPECTION_BIND_ADDRESS). From v1.20 the answer is keyed by network card, before
+it is the object of the one card; pkg/ipamd/introspect.go and pkg/ipamd/datastore/data_store.go of amazon-vpc-cni-k8s.
+"""
+
+import json
+from collections.abc import Iterator
+from http import HTTPStatus
+from ipaddress import ip_network
+from typing import Any
+
+from pathtap.agent.readers.enis import Eni, UnexpectedAnswerError
+from pathtap.agent.readers.http import Client
+from pathtap.model.address import Network
+
+HOST = "127.0.0.1"
+PORT = 61679
+SECONDS = 1.0
+
+
+def fetch(host: str = HOST, port: int = PORT, seconds: float = SECONDS) -> str:
+    """The answer's text. Raises OSError, UnexpectedAnswerError."""
+    with Client(host, port, seconds) as client:
+        status, text = client.request("GET", "/v1/enis")
+    if status != HTTPStatus.OK:
+        raise UnexpectedAnswerError(f"ipamd answered /v1/enis with HTTP {status}")
+    return text
+
+
+def decode(text: str) -> tuple[Eni, ...]:
+    """Raises UnexpectedAnswerError."""
+    try:
+        return tuple(_enis(json.loads(text)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnexpectedAnswerError(f"ipamd's /v1/enis does not have the shape of a VPC CNI: {error!r}") from error
+
+
+def _enis(answer: dict[str, Any]) -> Iterator[Eni]:
+    if "ENIs" in answer:
+        yield from (_eni(eni, card=0) for eni in (answer["ENIs"] or {}).values())
+        return
+    for card, infos in answer.items():
+        if not card.isdecimal():
+            raise UnexpectedAnswerError(f"ipamd's /v1/enis has neither ENIs nor network cards, but {card}")
+        yield from (_eni(eni, card=int(card)) for eni in (infos["ENIs"] or {}).values())
+
+
+def _eni(eni: dict[str, Any], card: int) -> Eni:
+    device = int(eni["DeviceNumber"])
+    return Eni(
+        id=eni["ID"],
+        device_number=device,
+        primary=bool(eni.get("IsPrimary", device == 0 and card == 0)),
+        addresses=tuple(_addresses(eni)),
+        table=eni.get("RouteTableID") or None,
+    )
+
+
+def _addresses(eni: dict[str, Any]) -> Iterator[Network]:
+    """A delegated prefix is keyed by itself, a single address as /32; before v1.9 single addresses stood alone."""
+    for key in ("AvailableIPv4Cidrs", "IPv6Cidrs"):
+        yield from (ip_network(cidr, strict=False) for cidr in eni.get(key) or {})
+    yield from (ip_network(address) for address in eni.get("IPv4Addresses") or {})

@@ -1,0 +1,145 @@
+"""Asks the kernel over netlink and hands its answers back as plain mappings. Knows no types of the model.
+
+A `Message` holds the fields of the kernel's fixed header (`family`, `dst_len`, `table` …) and under `attrs` the
+attributes by their kernel name (`RTA_GATEWAY`); nested attributes are mappings again. Attributes that pyroute2 has no
+name for are listed by number under `UNKNOWN`, so that a decoder can tell "absent" from "not understood". Messages are
+plain JSON values: a captured one is a fixture.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from socket import AF_INET, AF_INET6
+from typing import Any, TypeAlias
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
+
+Message: TypeAlias = Mapping[str, Any]
+
+FAMILIES = (AF_INET, AF_INET6)
+
+# linux/netlink.h: the table changed while it was dumped.
+NLM_F_DUMP_INTR = 0x10
+# linux/rtnetlink.h: answer with the FIB entry that matched, and with its table.
+RTM_F_FIB_MATCH = 0x2000
+RTM_F_LOOKUP_TABLE = 0x1000
+
+_DUMP_ATTEMPTS = 3
+_BOOKKEEPING = frozenset({"attrs", "header", "event", "value"})
+
+
+class InconsistentDumpError(OSError):
+    """The kernel's table changed during each of several dumps."""
+
+
+class RefusedError(OSError):
+    """The kernel answered with an error; `errno` says which."""
+
+
+@contextmanager
+def rtnetlink() -> Iterator[Any]:
+    """An open NETLINK_ROUTE socket of the current network namespace. Raises OSError."""
+    with IPRoute() as socket:
+        yield socket
+
+
+def links(socket: Any) -> tuple[Message, ...]:
+    return _dump(socket.get_links)
+
+
+def addresses(socket: Any) -> tuple[Message, ...]:
+    return _dump(socket.get_addr)
+
+
+def rules(socket: Any, family: int) -> tuple[Message, ...]:
+    return _dump(lambda: socket.get_rules(family=family))
+
+
+def routes(socket: Any, family: int) -> tuple[Message, ...]:
+    """Every table's routes: the kernel filters by family alone."""
+    return _dump(lambda: socket.get_routes(family=family))
+
+
+def neighbours(socket: Any, family: int) -> tuple[Message, ...]:
+    return _dump(lambda: socket.get_neighbours(family=family))
+
+
+def interface_index(socket: Any, name: str) -> int | None:
+    found = socket.link_lookup(ifname=name)
+    return int(found[0]) if found else None
+
+
+def route_get(socket: Any, selectors: Mapping[str, Any], flags: int) -> Message:
+    """RTM_GETROUTE. `selectors` has `dst` and, where wanted, `src`, `iif` (an index) and `mark`. Raises RefusedError."""
+    try:
+        answers = tuple(socket.route("get", flags=flags, **selectors))
+    except NetlinkError as error:
+        raise RefusedError(error.code, str(error)) from error
+    if not answers:
+        raise RefusedError(0, "the kernel gave no answer to a route lookup")
+    return _plain(answers[0])
+
+
+@contextmanager
+def conntrack(family: int) -> Iterator[Any]:
+    """An open ctnetlink socket that asks for entries of `family`. Raises OSError."""
+    with NFCTSocket(nfgen_family=family) as socket:
+        yield socket
+
+
+def conntrack_get(socket: Any, family: int, selectors: Mapping[str, Any]) -> Message | None:
+    """The entry one of whose two tuples is this one (nf_conntrack_find_get looks for either). Raises RefusedError."""
+    try:
+        answers = tuple(socket.entry("get", tuple_orig=NFCTAttrTuple(family=family, **selectors)))
+    except NetlinkError as error:
+        if error.code == 2:
+            return None
+        raise RefusedError(error.code, str(error)) from error
+    found = [answer for answer in map(_plain, answers) if "CTA_TUPLE_ORIG" in answer["attrs"]]
+    return found[0] if found else None
+
+
+def conntrack_dump(socket: Any, family: int, selectors: Mapping[str, str], direction: str) -> tuple[Message, ...]:
+    """The entries whose `original` or `reply` tuple has `saddr` or `daddr`; filtered by the kernel (5.8 or later).
+
+    Without selectors, all of them. Raises RefusedError.
+    """
+    wanted = NFCTAttrTuple(family=family, **selectors) if selectors else None
+    arguments = {} if wanted is None else {"tuple_orig" if direction == "original" else "tuple_reply": wanted}
+    try:
+        return tuple(_plain(entry) for entry in socket.dump(**arguments))
+    except NetlinkError as error:
+        raise RefusedError(error.code, str(error)) from error
+
+
+def _dump(ask: Callable[[], Iterable[Any]]) -> tuple[Message, ...]:
+    """A dump is taken again while the kernel says that it changed meanwhile. Raises InconsistentDumpError, RefusedError."""
+    for _ in range(_DUMP_ATTEMPTS):
+        try:
+            answers = tuple(ask())
+        except NetlinkError as error:
+            raise RefusedError(error.code, str(error)) from error
+        if not any(answer["header"]["flags"] & NLM_F_DUMP_INTR for answer in answers):
+            return tuple(map(_plain, answers))
+    raise InconsistentDumpError(f"the table changed during each of {_DUMP_ATTEMPTS} dumps")
+
+
+def _plain(answer: Any) -> Message:
+    fields = {name: _plain_value(value) for name, value in answer.items() if name not in _BOOKKEEPING}
+    attributes: dict[str, Any] = {}
+    for attribute in answer.get("attrs", ()):
+        name, value = attribute[0], attribute[1]
+        if name == "UNKNOWN":
+            attributes.setdefault(name, []).append(value["header"]["type"])
+        else:
+            attributes[name] = _plain_value(value)
+    return {**fields, "attrs": attributes}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _plain(value) if "attrs" in value else {name: _plain_value(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_value(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else value
