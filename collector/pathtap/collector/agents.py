@@ -23,7 +23,7 @@ class AgentError(Exception):
 
 
 class NoAgent(AgentError):  # noqa: N818 - it says what is so
-    """No agent of that node is connected, or it went away."""
+    """No agent of that node is connected, it went away, or it is silent."""
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class Agent:
     async def ask(self, command: Command, kind: type[Kind], timeout: float) -> Kind:
         """Sends a command and waits for its answer, which is of this kind. `timeout` is in seconds.
 
-        Raises NoAgent when the agent is gone or goes, AgentError when it is silent, refuses, or answers otherwise.
+        Raises NoAgent when the agent is gone, goes or is silent, AgentError when it refuses or answers otherwise.
         """
         if self._gone:
             raise NoAgent(f"the agent of {self.node} went away")
@@ -66,7 +66,7 @@ class Agent:
             async with asyncio.timeout(timeout):
                 answer = wire.answer_from_wire(await future, self.node)
         except TimeoutError:
-            raise AgentError(f"the agent of {self.node} did not answer within {timeout:.1f} s") from None
+            raise NoAgent(f"the agent of {self.node} did not answer within {timeout:.1f} s") from None
         except wire.WireError as error:
             raise AgentError(f"the agent of {self.node} sent what cannot be understood: {error}") from error
         finally:

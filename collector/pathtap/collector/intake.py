@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 
 import grpc
+import grpc.aio
 
 from pathtap import wire
 from pathtap.collector.agents import Agent, Agents

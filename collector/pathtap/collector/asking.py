@@ -1,0 +1,119 @@
+"""Questions to several agents at once. What an agent cannot say becomes a gap that names its node, never an exception.
+
+Knows commands and time-outs; knows nothing of what the answers are for.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pathtap.collector.agents import AgentError, Agents, NoAgent
+from pathtap.model.address import Address, FiveTuple
+from pathtap.model.conntrack import ConntrackEntry
+from pathtap.model.node import NodeSnapshot, RouteAnswer
+from pathtap.model.request import (
+    CaptureArmed,
+    CaptureEnded,
+    CaptureRequest,
+    Command,
+    EndCapture,
+    LookupReport,
+    LookupRequest,
+    ProbeReport,
+    ProbeRequest,
+    ReadSnapshot,
+    RouteQuestion,
+)
+from pathtap.model.trace import Gap
+
+Kind = TypeVar("Kind")
+Progress = Callable[[str], Awaitable[None]]
+
+# Seconds an agent has for what takes milliseconds: what a trace may take beyond its own time-out.
+COMMAND_TIMEOUT = 0.8
+PARTS: dict[type[Command], str] = {
+    ReadSnapshot: "snapshot",
+    CaptureRequest: "capture",
+    EndCapture: "capture",
+    ProbeRequest: "probe",
+    LookupRequest: "conntrack",
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Asking:
+    """`missing` are nodes whose agent was silent once: they are not waited for again. `attempted` may hold captures."""
+
+    agents: Agents
+    gaps: list[Gap] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
+    attempted: dict[str, None] = field(default_factory=dict)
+
+    async def snapshot(self, node: str, timeout: float) -> NodeSnapshot | None:
+        return await self._ask(node, ReadSnapshot(), NodeSnapshot, timeout)
+
+    async def arm(self, nodes: Iterable[str], request: CaptureRequest) -> dict[str, tuple[str, ...]]:
+        """The interfaces that are now captured, by node."""
+        present = [node for node in nodes if node not in self.missing]
+        self.attempted.update(dict.fromkeys(present))
+        answers = await self._each(dict.fromkeys(present, request), CaptureArmed)
+        for node, armed in answers.items():
+            self.gaps.extend(Gap(node=node, part=unread.part, why=unread.reason) for unread in armed.unread)
+        return {node: armed.interfaces for node, armed in answers.items()}
+
+    async def end(self, capture: str) -> None:
+        """Ends the capture wherever it may be armed. What it still held has arrived before this returns."""
+        nodes, self.attempted = list(self.attempted), {}
+        await self._each({node: EndCapture(id=capture) for node in nodes}, CaptureEnded)
+
+    async def probe(self, node: str, request: ProbeRequest) -> tuple[ProbeReport, ...]:
+        # The agent's own answer may come a little after the last probe's time-out.
+        timeout = request.timeout * request.count + COMMAND_TIMEOUT
+        return await self._ask(node, request, tuple, timeout) or ()
+
+    async def conntrack(
+        self, tuples: Mapping[str, Iterable[FiveTuple]], addresses: Sequence[Address] = ()
+    ) -> tuple[ConntrackEntry, ...]:
+        """Each node's entries of the tuples that belong to it, and of `addresses` on all of these nodes."""
+        requests = {
+            node: LookupRequest(tuples=tuple(dict.fromkeys(of_node)), addresses=tuple(addresses))
+            for node, of_node in tuples.items()
+        }
+        reports = await self._each(requests, LookupReport)
+        for node, report in reports.items():
+            self.gaps.extend(Gap(node=node, part=unread.part, why=unread.reason) for unread in report.unread)
+        return tuple(entry for report in reports.values() for entry in report.entries)
+
+    async def kernels(
+        self, questions: Iterable[tuple[str, RouteQuestion]]
+    ) -> dict[tuple[str, RouteQuestion], RouteAnswer]:
+        by_node: dict[str, list[RouteQuestion]] = {}
+        for node, question in questions:
+            by_node.setdefault(node, []).append(question)
+        requests = {node: LookupRequest(routes=tuple(routes)) for node, routes in by_node.items()}
+        reports = await self._each(requests, LookupReport)
+        return {
+            (node, question): answer
+            for node, report in reports.items()
+            for question, answer in zip(requests[node].routes, report.routes, strict=False)
+        }
+
+    async def _each(self, commands: Mapping[str, Command], kind: type[Kind]) -> dict[str, Kind]:
+        answers = await asyncio.gather(
+            *(self._ask(node, command, kind, COMMAND_TIMEOUT) for node, command in commands.items())
+        )
+        return {node: answer for node, answer in zip(commands, answers, strict=True) if answer is not None}
+
+    async def _ask(self, node: str, command: Command, kind: type[Kind], timeout: float) -> Kind | None:
+        if node in self.missing:
+            return None
+        try:
+            return await self.agents.of(node).ask(command, kind, timeout)
+        except NoAgent as error:
+            if node not in self.missing:
+                self.missing.add(node)
+                self.gaps.append(Gap(node=node, part="agent", why=str(error)))
+        except AgentError as error:
+            self.gaps.append(Gap(node=node, part=PARTS[type(command)], why=str(error)))
+        return None

@@ -1,0 +1,144 @@
+"""Puts the answer together: joined paths, the way out, what was translated, the verdict, and the sentence on top. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pathtap.collector import words
+from pathtap.collector.correlate import Journey, join
+from pathtap.collector.expect import ExpectedPassage, expect, with_answers
+from pathtap.collector.fate import interface_of
+from pathtap.collector.inventory import Inventory
+from pathtap.collector.judge import case_of, judge
+from pathtap.collector.narrate import tell
+from pathtap.collector.record import Record
+from pathtap.collector.resolve import owner_of
+from pathtap.collector.summary import summarise
+from pathtap.model.address import FiveTuple, protocol_name
+from pathtap.model.node import RouteAnswer, table_name
+from pathtap.model.request import RouteQuestion
+from pathtap.model.trace import DestinationNat, Egress, SourceNat, Trace
+
+Answers = Mapping[tuple[str, RouteQuestion], RouteAnswer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """A record, joined and laid beside what each node's configuration says; its kernels have not been asked yet."""
+
+    record: Record
+    journey: Journey
+    forward: tuple[ExpectedPassage, ...]
+    reply: tuple[ExpectedPassage, ...]
+
+    @property
+    def questions(self) -> tuple[tuple[str, RouteQuestion], ...]:
+        """What to ask which node's kernel."""
+        return tuple(
+            dict.fromkeys(
+                (expected.passage.node, expected.expectation.question)
+                for expected in (*self.forward, *self.reply)
+                if expected.expectation is not None and expected.expectation.question is not None
+            )
+        )
+
+
+def lay_out(record: Record) -> Expected:
+    journey = join(record.sent, record.observations, record.entries)
+    return Expected(
+        record=record,
+        journey=journey,
+        forward=expect(journey.forward, record.snapshots, reply=False),
+        reply=expect(journey.reply, record.snapshots, reply=True),
+    )
+
+
+def assemble(expected: Expected, answers: Answers) -> Trace:
+    record = expected.record
+    forward, reply = with_answers(expected.forward, answers), with_answers(expected.reply, answers)
+    case = case_of(record, expected.journey, forward, reply)
+    question = record.question
+    first = _first_tuple(record, expected.journey)
+    answered = [report.round_trip for report in record.reports if report.round_trip is not None]
+    trace = Trace(
+        id=record.id,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        source=question.source,
+        destination=question.destination,
+        protocol=protocol_name(question.protocol),
+        live=question.live,
+        five_tuple=first,
+        forward=tell(forward, case.forward),
+        reply=tell(reply, case.reply),
+        egress=egress_of(forward),
+        snat=source_nat(forward, first),
+        dnat=destination_nat(forward, record.inventory),
+        verdict=judge(case),
+        round_trip=answered[0] if answered else None,
+    )
+    return replace(trace, verdict=replace(trace.verdict, summary=summarise(trace, case)))
+
+
+def _first_tuple(record: Record, journey: Journey) -> FiveTuple | None:
+    if record.sent:
+        return record.sent[0]
+    return journey.forward[0].before if journey.forward else None
+
+
+def egress_of(forward: Sequence[ExpectedPassage]) -> Egress | None:
+    """The way out of the source's node: as it was seen, else as it is expected; None where there was no routing."""
+    if not forward:
+        return None
+    first = forward[0]
+    decision = first.prediction.routing if first.prediction else None
+    seen = first.passage.departure
+    name = seen.interface if seen else decision.interface if decision else ""
+    if not name:
+        return None
+    interface = interface_of(first, name)
+    agreed = decision if decision is not None and decision.interface == name else None
+    return Egress(
+        node=first.passage.node,
+        interface=name,
+        eni_id=interface.eni_id if interface else "",
+        table=table_name(agreed.route.table) if agreed and agreed.route else "",
+        rule=words.rule_words(agreed.rule) if agreed and agreed.rule else "",
+        route=agreed.route.text if agreed and agreed.route else "",
+    )
+
+
+def source_nat(forward: Sequence[ExpectedPassage], first: FiveTuple | None) -> SourceNat:
+    """The first node's translation of the source, else a later one's (a NodePort's far node)."""
+    for expected in forward:
+        passage = expected.passage
+        if passage.before.source_socket != passage.after.source_socket:
+            prediction = expected.prediction
+            return SourceNat(
+                applied=True,
+                original=passage.before.source_socket,
+                translated=passage.after.source_socket,
+                rule=prediction.snat.rule if prediction and prediction.snat else None,
+                conntrack=words.conntrack_words(passage.entry) if passage.entry else "",
+            )
+    original = first.source_socket if first else None
+    return SourceNat(applied=False, original=original, translated=original)
+
+
+def destination_nat(forward: Sequence[ExpectedPassage], inventory: Inventory) -> DestinationNat:
+    for expected in forward:
+        passage = expected.passage
+        if passage.before.destination_socket != passage.after.destination_socket:
+            prediction = expected.prediction
+            service = inventory.service_at(passage.before.destination)
+            backend = owner_of(passage.after.destination, 0, inventory)
+            return DestinationNat(
+                applied=True,
+                original=passage.before.destination_socket,
+                translated=passage.after.destination_socket,
+                service=service.key if service else "",
+                backend_pod=backend.name if backend.kind == "pod" else "",
+                rule=prediction.dnat.rule if prediction and prediction.dnat else None,
+                conntrack=words.conntrack_words(passage.entry) if passage.entry else "",
+            )
+    original = forward[0].passage.before.destination_socket if forward else None
+    return DestinationNat(applied=False, original=original, translated=original)

@@ -1,0 +1,127 @@
+"""Why a packet that came to a node did not leave it, or left it and did not arrive: the cause, with its proof. Pure."""
+
+from pathtap.collector import findings, words
+from pathtap.collector.expect import ExpectedPassage
+from pathtap.collector.fate import Fate, interface_of
+from pathtap.collector.inventory import Inventory
+from pathtap.collector.resolve import owner_of
+from pathtap.forwarding.prediction import Outcome
+from pathtap.model.address import Address
+from pathtap.model.node import Interface, NodeSnapshot, Role
+from pathtap.model.packet import PacketObservation
+from pathtap.model.trace import Evidence, Finding, Witness
+
+STRICT_REFUSALS = ("EXDEV", "EINVAL")
+
+
+def direction_words(expected: ExpectedPassage) -> str:
+    return "reply" if expected.reply else "packet"
+
+
+def sighting(seen: PacketObservation | None) -> tuple[Evidence, ...]:
+    if seen is None:
+        return ()
+    claim = f"last seen {seen.direction.value} on {seen.interface}: {seen.headers.five_tuple}"
+    return (
+        Evidence(witness=Witness.OBSERVED, claim=claim, source=f"{seen.node} {seen.interface}", at=seen.captured_at),
+    )
+
+
+def cause_of_stop(expected: ExpectedPassage, inventory: Inventory) -> Finding:
+    """The packet came in and was not seen going out."""
+    passage, node = expected.passage, expected.passage.node
+    proof = sighting(passage.arrival)
+    came_by = passage.arrival.interface if passage.arrival else ""
+    return (
+        _filtered(expected, proof)
+        or _refused_by_filter_path(expected, proof)
+        or _misrouted(expected, inventory, proof)
+        or _neighbour(expected, proof)
+        or findings.unexplained(node, came_by, direction_words(expected), proof)
+    )
+
+
+def _filtered(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding | None:
+    prediction, node = expected.prediction, expected.passage.node
+    if prediction is None or prediction.dropped_by is None:
+        return None
+    rule = prediction.dropped_by
+    says = Evidence(witness=Witness.EXPECTED, claim=words.netfilter_words(rule), source=f"{node} {rule.backend.value}")
+    make = findings.filter_reject if prediction.outcome is Outcome.REJECTED else findings.filter_drop
+    return make(node, rule, (*proof, says))
+
+
+def _refused_by_filter_path(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding | None:
+    """The FIB itself refuses: a blackhole and its like, no route, or the reverse path filter."""
+    expectation, passage = expected.expectation, expected.passage
+    if expectation is None or expectation.prediction.routing is None:
+        return None
+    decision, answer = expectation.prediction.routing, expectation.answer
+    if answer is not None:
+        claim = words.kernel_answer_words(answer)
+        proof = (*proof, Evidence(witness=Witness.EXPECTED, claim=claim, source=f"{passage.node} RTM_GETROUTE"))
+    if decision.refused and decision.route is not None:
+        return findings.refusing_route(passage.node, decision.route, proof)
+    if decision.refused:
+        return findings.no_route(passage.node, str(passage.after.destination), proof)
+    if answer is not None and answer.error in STRICT_REFUSALS and passage.arrival is not None:
+        return findings.reverse_path(passage.node, passage.arrival.interface, str(passage.before.source), proof)
+    return None
+
+
+def _misrouted(expected: ExpectedPassage, inventory: Inventory, proof: tuple[Evidence, ...]) -> Finding | None:
+    """A pod of this node that the routes do not lead to."""
+    prediction, passage = expected.prediction, expected.passage
+    if prediction is None or prediction.routing is None or not prediction.routing.interface:
+        return None
+    owner = owner_of(passage.after.destination, 0, inventory)
+    interface = interface_of(expected, prediction.routing.interface)
+    if owner.kind != "pod" or owner.node != passage.node or interface is None or interface.role is Role.POD_VETH:
+        return None
+    if prediction.routing.route is not None:
+        claim = words.route_words(prediction.routing.route)
+        proof = (*proof, Evidence(witness=Witness.EXPECTED, claim=claim, source=f"{passage.node} ip route"))
+    return findings.pod_route_missing(
+        passage.node, owner.name, str(owner.socket.address), prediction.routing.interface, proof
+    )
+
+
+def _neighbour(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding | None:
+    prediction, snapshot = expected.prediction, expected.snapshot
+    if prediction is None or prediction.routing is None or snapshot is None:
+        return None
+    decision = prediction.routing
+    next_hop = decision.gateway or expected.passage.after.destination
+    for neighbour in snapshot.neighbours:
+        wanted = neighbour.address == next_hop and neighbour.interface == decision.interface
+        if wanted and neighbour.state in ("failed", "incomplete"):
+            claim = f"{neighbour.address} is {neighbour.state}"
+            says = Evidence(witness=Witness.RECORDED, claim=claim, source=f"{snapshot.node} neighbours")
+            return findings.neighbour_failed(snapshot.node, str(neighbour.address), neighbour.interface, (*proof, says))
+    return None
+
+
+def source_check(fate: Fate) -> Finding | None:
+    """Whether the VPC must have dropped the packet because the ENI it left by does not own its source."""
+    if fate.last is None or fate.last.passage.departure is None or fate.last.snapshot is None:
+        return None
+    passage, snapshot = fate.last.passage, fate.last.snapshot
+    seen = passage.departure
+    assert seen is not None  # noqa: S101 - tested above
+    interface = snapshot.interface(seen.interface)
+    owner = eni_of(seen.headers.five_tuple.source, snapshot)
+    if interface is None or owner is None or owner.name == interface.name:
+        return None
+    claim = f"{passage.after.source} belongs to {owner.name} {owner.eni_id}".rstrip()
+    assumed = Evidence(witness=Witness.ASSUMED, claim=f"the VPC's source check: {claim}", source="the VPC")
+    source = str(passage.after.source)
+    return findings.source_not_owned(snapshot.node, seen.interface, source, owner.name, (*sighting(seen), assumed))
+
+
+def eni_of(address: Address, snapshot: NodeSnapshot) -> Interface | None:
+    """The ENI that owns an address, by what IMDS or ipamd say, by its own addresses, else by the pod's from-rule."""
+    for interface in snapshot.interfaces:
+        own = any(address == own.ip for own in interface.addresses)
+        if interface.role.is_eni and (own or any(address in network for network in interface.eni_addresses)):
+            return interface
+    return None

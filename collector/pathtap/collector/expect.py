@@ -1,0 +1,93 @@
+"""What each node's configuration says of a passage, and what to ask that node's kernel to check it.
+
+Pure: a snapshot and a passage in, an expectation out.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from pathtap.collector.correlate import Passage
+from pathtap.forwarding.node import NodeModel
+from pathtap.forwarding.packet import Packet
+from pathtap.forwarding.predict import predict
+from pathtap.forwarding.prediction import Prediction
+from pathtap.model.node import NodeSnapshot, RouteAnswer
+from pathtap.model.request import RouteQuestion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """`question` is the kernel's own lookup that should agree with the prediction; `answer` what it said, once asked."""
+
+    prediction: Prediction
+    question: RouteQuestion | None = None
+    answer: RouteAnswer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedPassage:
+    """`expectation` is None where the node could not be read."""
+
+    passage: Passage
+    reply: bool
+    snapshot: NodeSnapshot | None = None
+    expectation: Expectation | None = None
+
+    @property
+    def prediction(self) -> Prediction | None:
+        return self.expectation.prediction if self.expectation else None
+
+
+def expect(
+    passages: Iterable[Passage], snapshots: Mapping[str, NodeSnapshot], *, reply: bool
+) -> tuple[ExpectedPassage, ...]:
+    """`reply` tells the way back, whose NAT is undone by conntrack, from the way there, whose NAT is made by rules."""
+    models = {node: NodeModel(snapshot) for node, snapshot in snapshots.items()}
+    expected = []
+    for passage in passages:
+        model = models.get(passage.node)
+        expectation = _expectation(passage, model, reply) if model else None
+        snapshot = snapshots.get(passage.node)
+        expected.append(ExpectedPassage(passage=passage, reply=reply, snapshot=snapshot, expectation=expectation))
+    return tuple(expected)
+
+
+def with_answers(
+    passages: Iterable[ExpectedPassage], answers: Mapping[tuple[str, RouteQuestion], RouteAnswer]
+) -> tuple[ExpectedPassage, ...]:
+    """The same passages with what each node's kernel said."""
+    told = []
+    for expected in passages:
+        expectation = expected.expectation
+        if expectation is not None and expectation.question is not None:
+            answer = answers.get((expected.passage.node, expectation.question))
+            expected = replace(expected, expectation=replace(expectation, answer=answer))
+        told.append(expected)
+    return tuple(told)
+
+
+def _expectation(passage: Passage, model: NodeModel, reply: bool) -> Expectation:
+    packet = _packet(passage, reply)
+    moved = passage.before.destination_socket != passage.after.destination_socket
+    prediction = predict(model, packet, passage.after.destination_socket if moved and not reply else None)
+    return Expectation(prediction=prediction, question=_question(passage, packet, prediction))
+
+
+def _packet(passage: Passage, reply: bool) -> Packet:
+    came_by = passage.arrival.interface if passage.arrival else ""
+    if not reply:
+        return Packet.opening(passage.before, came_by)
+    connmark = passage.entry.mark if passage.entry else 0
+    return Packet.replying(passage.before, passage.after, came_by, connmark)
+
+
+def _question(passage: Passage, packet: Packet, prediction: Prediction) -> RouteQuestion | None:
+    """The FIB is asked with what it is asked by a packet: the destination after DNAT, the source before SNAT, the mark."""
+    if prediction.routing is None or prediction.packet is None:
+        return None
+    return RouteQuestion(
+        destination=passage.after.destination,
+        source=passage.before.source,
+        in_interface=packet.in_interface,
+        mark=prediction.packet.mark,
+    )

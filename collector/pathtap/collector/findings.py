@@ -1,0 +1,156 @@
+"""The catalogue of causes: one constructor each, with its sentence and its mend. docs/findings.md explains every code.
+
+Pure. Each takes the evidence that proves it; none decides whether it holds.
+"""
+
+from collections.abc import Sequence
+
+from pathtap.collector import words
+from pathtap.model.node import Route
+from pathtap.model.trace import Evidence, Finding, RuleReference, Severity
+
+Proof = Sequence[Evidence]
+
+
+def connection_refused(node: str, destination: str, proof: Proof) -> Finding:
+    text = f"{destination} answered with RST: the packet got there, and nothing listens on that port"
+    fix = "start the server, or trace to the port it listens on"
+    return _error("CONNECTION_REFUSED", node, text, fix, proof)
+
+
+def port_unreachable(node: str, destination: str, proof: Proof) -> Finding:
+    text = f"{destination} answered with an ICMP error: the packet got there, and nothing listens on that port"
+    return _error("PORT_UNREACHABLE", node, text, "start the server, or trace to the port it listens on", proof)
+
+
+def no_answer_from_outside(node: str, interface: str, destination: str, proof: Proof) -> Finding:
+    text = f"the packet left by {interface} towards {destination}, outside the cluster, and no answer came back to it"
+    fix = "look at what lies beyond: security groups, network ACLs, NAT gateway, and the far host itself"
+    return _warning("NO_ANSWER_FROM_OUTSIDE", node, text, fix, proof)
+
+
+def refused_outside(node: str, by: str, proof: Proof) -> Finding:
+    text = f"{by} answered with an ICMP error: it did not pass the packet on"
+    return _error("UNREACHABLE_OUTSIDE", node, text, "look at the routing of the router or host that answered", proof)
+
+
+def lost_in_vpc(node: str, interface: str, owner: str, direction: str, proof: Proof) -> Finding:
+    text = f"the {direction} left {node} by {interface} and never came to {owner}, which owns the address; no capture lost any"
+    fix = "check the security groups of both ENIs, the network ACLs of both subnets and the VPC's routes"
+    return _error("LOST_IN_VPC", node, text, fix, proof)
+
+
+def source_not_owned(node: str, interface: str, source: str, owner: str, proof: Proof) -> Finding:
+    belongs = f", which belongs to {owner}" if owner else ""
+    text = f"the packet left by {interface} with the source {source}{belongs}: the VPC drops what its ENI does not own"
+    fix = "see which mark, ip rule or SNAT rule sent it this way: ip rule; iptables -t nat -S AWS-SNAT-CHAIN-0"
+    return _error("SOURCE_NOT_OWNED_BY_ENI", node, text, fix, proof)
+
+
+def filter_drop(node: str, rule: RuleReference, proof: Proof) -> Finding:
+    text = f"a filter rule on {node} drops the packet: {words.netfilter_words(rule)}"
+    return _error("FILTER_DROP", node, text, _delete(rule), proof)
+
+
+def filter_reject(node: str, rule: RuleReference, proof: Proof) -> Finding:
+    text = f"a filter rule on {node} refuses the packet in its destination's place: {words.netfilter_words(rule)}"
+    return _error("FILTER_REJECT", node, text, _delete(rule), proof)
+
+
+def rejected_by_node(node: str, proof: Proof) -> Finding:
+    text = (
+        f"{node} answered with an ICMP error in the destination's place, and nothing that could be read there says why"
+    )
+    return _error("REJECTED_BY_NODE", node, text, f"on {node}: iptables-save; nft list ruleset; ip route get", proof)
+
+
+def service_without_endpoints(service: str, proof: Proof) -> Finding:
+    text = f"service {service} has no ready endpoint: kube-proxy refuses its connections"
+    return _error("SERVICE_WITHOUT_ENDPOINTS", "", text, f"kubectl get endpoints {service.rsplit('/', 1)[-1]}", proof)
+
+
+def refusing_route(node: str, route: Route, proof: Proof) -> Finding:
+    code = f"{route.kind.value.upper()}_ROUTE"
+    text = f"a {route.kind.value} route on {node} takes the packet: {words.route_words(route)}"
+    fix = f"ip route del {route.text} table {route.table}"
+    return _error(code, node, text, fix, proof)
+
+
+def no_route(node: str, destination: str, proof: Proof) -> Finding:
+    text = f"{node} has no route to {destination}"
+    return _error("NO_ROUTE_TO_DESTINATION", node, text, f"on {node}: ip rule; ip route show table all", proof)
+
+
+def pod_route_missing(node: str, pod: str, address: str, interface: str, proof: Proof) -> Finding:
+    text = f"{node} has no route to the veth of {pod} ({address}): it would send the packet out of {interface} instead"
+    fix = f"ip route add {address} dev VETH scope link on {node}, or restart the pod so that the CNI wires it anew"
+    return _error("POD_ROUTE_MISSING", node, text, fix, proof)
+
+
+def reverse_path(node: str, interface: str, source: str, proof: Proof) -> Finding:
+    text = f"the reverse path filter of {interface} on {node} drops the packet: {source} is not routed back that way"
+    fix = f"sysctl -w net.ipv4.conf.{interface}.rp_filter=2 net.ipv4.conf.all.rp_filter=0"
+    return _error("RP_FILTER_DROP", node, text, fix, proof)
+
+
+def neighbour_failed(node: str, address: str, interface: str, proof: Proof) -> Finding:
+    text = f"{node} got no answer to its neighbour requests for {address} on {interface}"
+    return _error("NEIGHBOUR_FAILED", node, text, f"ip neigh show {address} dev {interface}", proof)
+
+
+def never_left_pod(node: str, pod: str, proof: Proof) -> Finding:
+    text = f"{pod} sent the packet and it never came to the host's end of the pod's veth on {node}"
+    fix = "look inside the pod: ip route, ip neigh show 169.254.1.1, ip link"
+    return _error("NEVER_LEFT_POD", node, text, fix, proof)
+
+
+def never_left_node(node: str, proof: Proof) -> Finding:
+    text = f"{node} sent the packet and it was seen on none of its ENIs"
+    return _error("NEVER_LEFT_NODE", node, text, f"on {node}: ip route get; iptables -S OUTPUT", proof)
+
+
+def unexplained(node: str, interface: str, direction: str, proof: Proof) -> Finding:
+    text = f"the {direction} came to {node} on {interface} and was not seen leaving; nothing that could be read there explains it"
+    fix = f"on {node}: nstat -az, tc filter show dev {interface} ingress, nft monitor trace"
+    return _error("DROPPED_UNEXPLAINED", node, text, fix, proof)
+
+
+def looped(node: str, interface: str, proof: Proof) -> Finding:
+    text = f"the packet came to {node} on {interface} again and again: two routers send it to each other"
+    return _error("ROUTING_LOOP", node, text, f"on {node}: ip rule; ip route show table all", proof)
+
+
+def unexpected_egress(node: str, expected: str, seen: str, proof: Proof) -> Finding:
+    text = f"{node}'s configuration says that the packet leaves by {expected}; it was seen leaving by {seen}"
+    return _warning("UNEXPECTED_EGRESS", node, text, "compare ip rule and marks with the path above", proof)
+
+
+def kernel_disagrees(node: str, expected: str, answer: str, proof: Proof) -> Finding:
+    text = f"our evaluation of {node}'s rules gives {expected}; {answer}"
+    return _warning(
+        "KERNEL_LOOKUP_DIFFERS", node, text, "the trace above follows the packets; please report this", proof
+    )
+
+
+def probes_unanswered(node: str, silent: int, count: int) -> Finding:
+    text = f"{silent} of {count} probes were not answered; the path shown is that of the packet that got furthest"
+    return _warning("PROBES_UNANSWERED", node, text, "repeat with a higher --count to see how often", ())
+
+
+def _delete(rule: RuleReference) -> str:
+    program = {"iptables-legacy": "iptables-legacy", "iptables-nft": "iptables-nft"}.get(rule.backend.value)
+    if program and rule.position:
+        return f"{program} -t {rule.table} -D {rule.chain} {rule.position}"
+    return (
+        f"nft -a list table {rule.table}, then nft delete rule"
+        if not program
+        else f"{program} -t {rule.table} -S {rule.chain}"
+    )
+
+
+def _error(code: str, node: str, text: str, fix: str, proof: Proof) -> Finding:
+    return Finding(code=code, severity=Severity.ERROR, node=node, text=text, fix=fix, evidence=tuple(proof))
+
+
+def _warning(code: str, node: str, text: str, fix: str, proof: Proof) -> Finding:
+    return Finding(code=code, severity=Severity.WARNING, node=node, text=text, fix=fix, evidence=tuple(proof))

@@ -1,0 +1,97 @@
+"""Which nodes a trace concerns and which packets they should report. Pure."""
+
+from collections.abc import Sequence
+
+from pathtap.collector.inventory import Inventory
+from pathtap.collector.resolve import Question, owner_of
+from pathtap.forwarding.node import NodeModel
+from pathtap.forwarding.packet import Packet
+from pathtap.forwarding.predict import predict
+from pathtap.forwarding.prediction import Prediction
+from pathtap.model.address import Address, FiveTuple
+from pathtap.model.node import NodeSnapshot
+from pathtap.model.packet import PacketObservation
+from pathtap.model.request import CaptureRequest
+
+# The port of a packet that has not been sent yet: any of the class that the kernel gives to clients.
+UNKNOWN_PORT = 50_000
+
+
+def concerned_nodes(question: Question, inventory: Inventory) -> tuple[str, ...]:
+    """The source's node first, then the destination's and those of every backend that DNAT may choose."""
+    backends = (owner_of(backend.address, 0, inventory).node for backend in question.backends)
+    nodes = (question.source.node, question.destination.node, *backends)
+    return tuple(dict.fromkeys(node for node in nodes if node))
+
+
+def capture_request(identity: str, question: Question, source_node: NodeSnapshot | None) -> CaptureRequest:
+    """The flow asked about, and what NAT may make of it.
+
+    SNAT may put any address of the source's node in its place, or the one its rules name; DNAT any backend's.
+    """
+    source, destination = question.source.socket.address, question.destination.socket
+    expected = expected_departure(question, source_node) if source_node else None
+    near = [source, *_own_addresses(source_node, source.version)]
+    far = [destination.address, *(backend.address for backend in question.backends)]
+    ports = [destination.port, *(backend.port for backend in question.backends)] if destination.port else []
+    if expected is not None and expected.snat is not None and expected.snat.address is not None:
+        near.append(expected.snat.address)
+    if expected is not None and expected.dnat is not None:
+        far.extend(choice.address for choice in expected.dnat.alternatives)
+        ports.extend(choice.port for choice in expected.dnat.alternatives if ports)
+    pods = [target.socket.address for target in (question.source, question.destination) if target.kind == "pod"]
+    return CaptureRequest(
+        id=identity,
+        protocol=question.protocol,
+        near=tuple(dict.fromkeys(near)),
+        far=tuple(dict.fromkeys(far)),
+        ports=tuple(dict.fromkeys(ports)),
+        pods=tuple(dict.fromkeys([*pods, *far])),
+    )
+
+
+def expected_departure(question: Question, source_node: NodeSnapshot) -> Prediction:
+    """What the source's node should do with the first packet, before one is sent."""
+    model = NodeModel(source_node)
+    return predict(model, Packet.opening(_first_packet(question), veth_of(question, source_node)))
+
+
+def veth_of(question: Question, source_node: NodeSnapshot) -> str:
+    """The host end of the source pod's veth; empty for what the node itself sends."""
+    address = question.source.socket.address
+    if not question.source_has_namespace:
+        return ""
+    return next((i.name for i in source_node.interfaces if address in i.pod_addresses), "")
+
+
+def live_flow(question: Question, observations: Sequence[PacketObservation]) -> FiveTuple | None:
+    """The first flow of real traffic that answers the question, in the direction that was asked for."""
+    destination = question.destination.socket
+    for observation in observations:
+        seen = observation.headers.five_tuple
+        if (
+            seen.source == question.source.socket.address
+            and seen.destination == destination.address
+            and destination.port in (0, seen.destination_port)
+            and (seen.source_port or not observation.headers.icmp)
+        ):
+            return seen
+    return None
+
+
+def _first_packet(question: Question) -> FiveTuple:
+    source, destination = question.source.socket, question.destination.socket
+    return FiveTuple(
+        protocol=question.protocol,
+        source=source.address,
+        source_port=UNKNOWN_PORT,
+        destination=destination.address,
+        destination_port=destination.port,
+    )
+
+
+def _own_addresses(snapshot: NodeSnapshot | None, family: int) -> list[Address]:
+    if snapshot is None:
+        return []
+    enis = [interface for interface in snapshot.interfaces if interface.role.is_eni]
+    return sorted({a.ip for eni in enis for a in eni.addresses if a.version == family and not a.is_link_local})

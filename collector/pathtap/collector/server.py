@@ -1,0 +1,163 @@
+"""The command line's end of the wire: requests in, progress and answers out. Decides nothing itself."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import grpc
+import grpc.aio
+
+from pathtap import wire
+from pathtap.collector.agents import Agents
+from pathtap.collector.asking import Progress
+from pathtap.collector.flows import FlowsRun
+from pathtap.collector.inventory import Inventory
+from pathtap.collector.resolve import NotTraceable, Request, UnknownName, UnusableRequest, resolve, resolve_source
+from pathtap.collector.status import names, node_statuses
+from pathtap.collector.tracing import Options, TraceRun
+from pathtap.v1 import service_pb2, service_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+DEFAULT_TRACE_TIMEOUT = 3.0
+DEFAULT_FLOWS_TIMEOUT = 5.0
+MAX_TIMEOUT = 600.0
+MAX_COUNT = 100
+
+Result = TypeVar("Result")
+STATUS = {
+    UnusableRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    UnknownName: grpc.StatusCode.NOT_FOUND,
+    NotTraceable: grpc.StatusCode.FAILED_PRECONDITION,
+}
+REFUSALS = tuple(STATUS)
+
+
+class TraceServer(service_pb2_grpc.TraceServiceServicer):
+    def __init__(
+        self,
+        agents: Agents,
+        inventory: Callable[[], Inventory],
+        now: Callable[[], int],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._agents = agents
+        self._inventory = inventory
+        self._now = now
+        self._new_id = new_id
+
+    async def Trace(  # noqa: N802 - the stub's name
+        self,
+        request: service_pb2.TraceRequest,
+        context: grpc.aio.ServicerContext[service_pb2.TraceRequest, service_pb2.TraceResponse],
+    ) -> AsyncIterator[service_pb2.TraceResponse]:
+        inventory = self._inventory()
+        asked = Request(
+            source=request.source,
+            destination=request.destination,
+            namespace=request.namespace,
+            protocol=request.protocol,
+            port=request.port,
+            live=request.live,
+        )
+        try:
+            question = resolve(asked, inventory)
+        except REFUSALS as error:
+            await context.abort(STATUS[type(error)], str(error))
+        options = Options(
+            timeout=_seconds(request.timeout_ms, DEFAULT_TRACE_TIMEOUT),
+            count=min(max(request.count, 1), MAX_COUNT),
+        )
+        identity = self._new_id()
+        log.info("trace %s: %s to %s", identity, request.source, request.destination)
+
+        def run(progress: Progress) -> Awaitable[service_pb2.TraceResponse]:
+            return self._trace(
+                TraceRun(
+                    id=identity,
+                    question=question,
+                    inventory=inventory,
+                    agents=self._agents,
+                    options=options,
+                    now=self._now,
+                    progress=progress,
+                )
+            )
+
+        async for response in _with_progress(run, lambda text: service_pb2.TraceResponse(progress=text)):
+            yield response
+
+    async def _trace(self, run: TraceRun) -> service_pb2.TraceResponse:
+        return service_pb2.TraceResponse(trace=wire.trace_to_wire(await run.trace()))
+
+    async def ListFlows(  # noqa: N802
+        self,
+        request: service_pb2.ListFlowsRequest,
+        context: grpc.aio.ServicerContext[service_pb2.ListFlowsRequest, service_pb2.ListFlowsResponse],
+    ) -> AsyncIterator[service_pb2.ListFlowsResponse]:
+        inventory = self._inventory()
+        try:
+            source = resolve_source(request.source, request.namespace, inventory, live=False)
+        except REFUSALS as error:
+            await context.abort(STATUS[type(error)], str(error))
+        identity, timeout = self._new_id(), _seconds(request.timeout_ms, DEFAULT_FLOWS_TIMEOUT)
+        log.info("flows %s: %s", identity, request.source)
+
+        async def run(progress: Progress) -> service_pb2.ListFlowsResponse:
+            flows = FlowsRun(
+                id=identity,
+                source=source,
+                inventory=inventory,
+                agents=self._agents,
+                timeout=timeout,
+                now=self._now,
+                progress=progress,
+            )
+            return service_pb2.ListFlowsResponse(flows=await flows.list())
+
+        async for response in _with_progress(run, lambda text: service_pb2.ListFlowsResponse(progress=text)):
+            yield response
+
+    async def ListNodes(  # noqa: N802
+        self,
+        request: service_pb2.ListNodesRequest,
+        context: grpc.aio.ServicerContext[service_pb2.ListNodesRequest, service_pb2.ListNodesResponse],
+    ) -> service_pb2.ListNodesResponse:
+        del request, context
+        return service_pb2.ListNodesResponse(nodes=await node_statuses(self._agents, self._inventory()))
+
+    async def ListNames(  # noqa: N802
+        self,
+        request: service_pb2.ListNamesRequest,
+        context: grpc.aio.ServicerContext[service_pb2.ListNamesRequest, service_pb2.ListNamesResponse],
+    ) -> service_pb2.ListNamesResponse:
+        del context
+        return service_pb2.ListNamesResponse(names=names(self._inventory(), request.prefix))
+
+
+async def _with_progress(
+    run: Callable[[Progress], Awaitable[Result]], say: Callable[[str], Result]
+) -> AsyncIterator[Result]:
+    """Runs the work beside this stream and gives what it says on the way, then its result. Ends it when nobody listens."""
+    queue: asyncio.Queue[Result] = asyncio.Queue()
+
+    async def progress(text: str) -> None:
+        await queue.put(say(text))
+
+    work = asyncio.ensure_future(run(progress))
+    try:
+        while not work.done() or not queue.empty():
+            waiting = asyncio.ensure_future(queue.get())
+            await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                yield waiting.result()
+            else:
+                waiting.cancel()
+        yield work.result()
+    finally:
+        work.cancel()
+
+
+def _seconds(milliseconds: int, default: float) -> float:
+    return min(milliseconds / 1000, MAX_TIMEOUT) if milliseconds else default

@@ -1,0 +1,61 @@
+"""What `pathtap nodes` shows and what a shell completes."""
+
+import asyncio
+
+from pathtap import wire
+from pathtap.collector.agents import Agent, AgentError, Agents
+from pathtap.collector.inventory import Inventory
+from pathtap.model.node import NodeSnapshot, Unread
+from pathtap.model.request import ReadSnapshot
+from pathtap.v1 import service_pb2
+
+# Seconds for a snapshot that is only shown.
+TIMEOUT = 4.0
+MOST_NAMES = 200
+
+
+async def node_statuses(agents: Agents, inventory: Inventory) -> list[service_pb2.NodeStatus]:
+    """One of each node that the inventory or an agent names, in the order of their names."""
+    connected = {agent.node: agent for agent in agents.connected()}
+    every = sorted({*inventory.nodes, *connected})
+    return list(await asyncio.gather(*(_status(node, connected.get(node), inventory) for node in every)))
+
+
+def names(inventory: Inventory, prefix: str) -> list[str]:
+    """Pods by key, then nodes and services with their kind, as far as they begin with `prefix`."""
+    candidates = [
+        *sorted(inventory.pods),
+        *(f"node/{name}" for name in sorted(inventory.nodes)),
+        *(f"svc/{key}" for key in sorted(inventory.services)),
+    ]
+    unique = [pod.name for pod in inventory.pods.values()]
+    candidates += sorted(name for name in unique if unique.count(name) == 1)
+    return [name for name in candidates if name.startswith(prefix)][:MOST_NAMES]
+
+
+async def _status(node: str, agent: Agent | None, inventory: Inventory) -> service_pb2.NodeStatus:
+    status = service_pb2.NodeStatus(node=node, connected=agent is not None, in_inventory=node in inventory.nodes)
+    if agent is None:
+        return status
+    status.version, status.kernel = agent.version, agent.kernel
+    status.connected_at.FromNanoseconds(agent.connected_at)
+    status.losses.extend(
+        service_pb2.NodeStatus.Loss(where=where, count=count) for where, count in sorted(agent.losses.items())
+    )
+    try:
+        _describe(status, await agent.ask(ReadSnapshot(), NodeSnapshot, TIMEOUT))
+    except AgentError as error:
+        status.unread.append(wire.unread_to_wire(Unread(part="snapshot", reason=str(error))))
+    return status
+
+
+def _describe(status: service_pb2.NodeStatus, snapshot: NodeSnapshot) -> None:
+    for interface in snapshot.interfaces:
+        addresses = [str(address) for address in interface.addresses]
+        status.interfaces.add(
+            name=interface.name,
+            role=interface.role.value,
+            eni_id=interface.eni_id,
+            addresses=addresses or [str(address) for address in interface.pod_addresses],
+        )
+    status.unread.extend(wire.unread_to_wire(unread) for unread in snapshot.unread)

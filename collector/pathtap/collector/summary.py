@@ -1,0 +1,102 @@
+"""One sentence a person can act on. Pure: says what the verdict holds and adds nothing to it."""
+
+from pathtap.collector.judge import Case
+from pathtap.collector.narrate import interface_words
+from pathtap.collector.words import milliseconds
+from pathtap.model.trace import Disposition, Reply, Severity, Target, Trace
+
+
+def summarise(trace: Trace, case: Case) -> str:
+    """Trace's verdict has its findings and gaps but no summary yet."""
+    verdict = trace.verdict
+    errors = [finding for finding in verdict.findings if finding.severity is Severity.ERROR]
+    if verdict.disposition is Disposition.INSUFFICIENT_EVIDENCE:
+        return _insufficient(trace, case)
+    if verdict.disposition in (Disposition.DELIVERED, Disposition.LEFT_CLUSTER):
+        parts = [_arrived(trace, case) + _answered(trace)]
+    else:
+        parts = [f"{_end_words(trace.source)} does not reach {_end_words(trace.destination)}{_last_seen(case)}."]
+    parts.extend(_sentence(finding.text) for finding in errors[:2])
+    if note := _other_eni(trace, case):
+        parts.append(note)
+    return " ".join(parts)
+
+
+def _end_words(target: Target) -> str:
+    where = str(target.socket) if target.socket.port else str(target.socket.address)
+    return f"{target.name} ({where})" if target.name else where
+
+
+def _arrived(trace: Trace, case: Case) -> str:
+    left = _way_out(trace, case)
+    if trace.verdict.disposition is Disposition.LEFT_CLUSTER:
+        return f"{_end_words(trace.source)} leaves the cluster{left} towards {_end_words(trace.destination)}"
+    through = f", by way of {trace.dnat.backend_pod}" if trace.dnat.applied and trace.dnat.backend_pod else ""
+    return f"{_end_words(trace.source)} reaches {_end_words(trace.destination)}{through}{left}"
+
+
+def _way_out(trace: Trace, case: Case) -> str:
+    if trace.egress is None or not case.forward_passages:
+        return ""
+    role = interface_words(case.forward_passages[0], trace.egress.interface)
+    by = f" by {trace.egress.interface}{f' ({role})' if role else ''}"
+    return f"{by} as {trace.snat.translated}" if trace.snat.applied else by
+
+
+def _answered(trace: Trace) -> str:
+    match trace.verdict.reply:
+        case Reply.ANSWERED:
+            took = f" in {milliseconds(trace.round_trip)}" if trace.round_trip is not None else ""
+            return f" and is answered{took}."
+        case Reply.LOST:
+            return "; its answer is lost on the way back."
+        case Reply.UNANSWERED:
+            return "; no answer comes back."
+        case _:
+            return "."
+
+
+def _last_seen(case: Case) -> str:
+    last = case.forward.last
+    if last is None:
+        return ""
+    seen = last.passage.departure or last.passage.arrival
+    if seen is None:
+        return ""
+    way = "leaving by" if last.passage.departure else "coming in on"
+    return f": it was last seen on {seen.node}, {way} {seen.interface}"
+
+
+def _other_eni(trace: Trace, case: Case) -> str:
+    """Says why a pod's packet leaves by another ENI than the pod's own."""
+    if trace.egress is None or not case.forward_passages or not trace.snat.applied:
+        return ""
+    first = case.forward_passages[0]
+    source = first.passage.before.source
+    own = next(
+        (
+            i
+            for i in (first.snapshot.interfaces if first.snapshot else ())
+            if i.role.is_eni and any(source in network for network in i.eni_addresses)
+        ),
+        None,
+    )
+    if own is None or own.name == trace.egress.interface:
+        return ""
+    named = f"{own.name} ({own.eni_id})" if own.eni_id else own.name
+    return (
+        f"The pod's own ENI is {named}; {trace.egress.rule or 'a rule'} sends this packet by {trace.egress.interface}."
+    )
+
+
+def _insufficient(trace: Trace, case: Case) -> str:
+    why = next((gap for gap in trace.verdict.gaps if gap.decisive), None)
+    seen = _last_seen(case).removeprefix(": it was ")
+    so_far = f" The packet was {seen}." if seen else ""
+    answered = " An answer came back to the source." if trace.round_trip is not None else ""
+    reason = _sentence(f"{why.node}: {why.why}" if why and why.node else why.why if why else "nothing was seen")
+    return f"What became of the packet cannot be said. {reason}{so_far}{answered}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -1,0 +1,142 @@
+"""Carries out one trace: snapshots, captures, the probe, conntrack, in that order, on all nodes that it concerns.
+
+Knows the order of things and the clock; joins and judges nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from pathtap.collector.agents import Agents, CaptureLog
+from pathtap.collector.asking import Asking, Progress
+from pathtap.collector.assemble import assemble, lay_out
+from pathtap.collector.inventory import Inventory
+from pathtap.collector.plan import capture_request, concerned_nodes, live_flow
+from pathtap.collector.record import Record
+from pathtap.collector.resolve import Question
+from pathtap.model.address import FiveTuple
+from pathtap.model.conntrack import ConntrackEntry
+from pathtap.model.node import NodeSnapshot
+from pathtap.model.request import ProbeReport, ProbeRequest
+from pathtap.model.trace import Trace
+
+# Seconds for a node's whole state; a node with tens of thousands of rules takes some.
+SNAPSHOT_TIMEOUT = 5.0
+# How long a live trace waits for the answer, once it has seen its flow.
+LIVE_GRACE = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """`timeout` is in seconds, for the answers to all `count` probes together, or for live traffic to come."""
+
+    timeout: float
+    count: int = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class TraceRun:
+    id: str
+    question: Question
+    inventory: Inventory
+    agents: Agents
+    options: Options
+    now: Callable[[], int]
+    progress: Progress
+    asking: Asking = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.asking = Asking(agents=self.agents)
+
+    async def trace(self) -> Trace:
+        expected = lay_out(await self.gather())
+        return assemble(expected, await self.asking.kernels(expected.questions))
+
+    async def gather(self) -> Record:
+        """Never raises for an agent's sake: what is missing is in the record's gaps."""
+        started_at = self.now()
+        nodes = concerned_nodes(self.question, self.inventory)
+        async with asyncio.TaskGroup() as tasks:
+            reading = {node: tasks.create_task(self._snapshot(node)) for node in nodes}
+            await self.progress(f"reading {', '.join(nodes)}")
+            source = reading.get(self.question.source.node)
+            source_snapshot = await source if source else None
+            with self.agents.capture(self.id) as log:
+                captured, reports = await self._capture(nodes, source_snapshot, log)
+        sent = self._sent(reports, log)
+        entries = await self._conntrack(captured, sent, log)
+        return Record(
+            id=self.id,
+            question=self.question,
+            inventory=self.inventory,
+            started_at=started_at,
+            finished_at=self.now(),
+            sent=sent,
+            reports=reports,
+            snapshots={node: snapshot for node, task in reading.items() if (snapshot := task.result())},
+            captured=captured,
+            observations=tuple(log.observations),
+            lost=tuple(log.lost),
+            entries=entries,
+            gaps=tuple(self.asking.gaps),
+        )
+
+    async def _snapshot(self, node: str) -> NodeSnapshot | None:
+        return await self.asking.snapshot(node, min(SNAPSHOT_TIMEOUT, self.options.timeout))
+
+    async def _capture(
+        self, nodes: Iterable[str], source: NodeSnapshot | None, log: CaptureLog
+    ) -> tuple[dict[str, tuple[str, ...]], tuple[ProbeReport, ...]]:
+        """However this ends, no capture stays armed."""
+        await self.progress(f"capturing on {', '.join(nodes)}")
+        try:
+            captured = await self.asking.arm(nodes, capture_request(self.id, self.question, source))
+            if not self.question.live:
+                return captured, await self._probe()
+            await self.progress(f"waiting for traffic, {self.options.timeout:g} s at most")
+            await self._wait_for_traffic(log)
+            return captured, ()
+        finally:
+            await self.asking.end(self.id)
+
+    async def _probe(self) -> tuple[ProbeReport, ...]:
+        source, destination = self.question.source, self.question.destination
+        await self.progress(f"probing {destination.socket} from {source.name}")
+        request = ProbeRequest(
+            protocol=self.question.protocol,
+            source=source.socket.address if self.question.source_has_namespace else None,
+            destination=destination.socket,
+            count=self.options.count,
+            timeout=self.options.timeout / self.options.count,
+        )
+        return await self.asking.probe(source.node, request)
+
+    async def _wait_for_traffic(self, log: CaptureLog) -> None:
+        try:
+            async with asyncio.timeout(self.options.timeout):
+                while (flow := live_flow(self.question, log.observations)) is None:
+                    await _news(log)
+            async with asyncio.timeout(LIVE_GRACE):
+                while all(o.headers.five_tuple != flow.reversed for o in log.observations):
+                    await _news(log)
+        except TimeoutError:
+            return
+
+    def _sent(self, reports: Iterable[ProbeReport], log: CaptureLog) -> tuple[FiveTuple, ...]:
+        if not self.question.live:
+            return tuple(report.five_tuple for report in reports if report.five_tuple is not None)
+        flow = live_flow(self.question, log.observations)
+        return (flow,) if flow else ()
+
+    async def _conntrack(
+        self, nodes: Iterable[str], sent: Iterable[FiveTuple], log: CaptureLog
+    ) -> tuple[ConntrackEntry, ...]:
+        """The entries of what was sent and of every packet that each node saw."""
+        await self.progress("asking conntrack")
+        seen = {node: [o.headers.five_tuple for o in log.observations if o.node == node] for node in nodes}
+        return await self.asking.conntrack({node: [*sent, *tuples] for node, tuples in seen.items()})
+
+
+async def _news(log: CaptureLog) -> None:
+    await log.changed.wait()
+    log.changed.clear()
