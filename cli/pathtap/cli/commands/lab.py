@@ -96,9 +96,9 @@ def _example(prefix: str) -> str:
 def down(prefix: str) -> None:
     """End a lab's processes and remove its namespaces. Twice is no error."""
     with _sentences():
-        from pathtap.lab.build import LabOptions, tear_down
+        from pathtap.lab.build import tear_down
 
-        tear_down(LabOptions(prefix=prefix).prefix)
+        tear_down(prefix)
 
 
 @lab.command(cls=Command)

@@ -1,0 +1,59 @@
+"""What the commands share: the output option, the namespace of bare names, colours, the wait. Reads the environment."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from pathtap.cli import kubeconfig, output
+from pathtap.cli.client import Collector, connected
+from pathtap.cli.options import Settings
+from pathtap.cli.render.page import Line
+from pathtap.cli.request import is_bare
+
+# The collector's own limit.
+MOST_SECONDS = 600.0
+
+
+def output_option() -> click.Option:
+    return click.Option(
+        ["form", "-o", "--output"],
+        type=click.Choice(["text", "json", "yaml"]),
+        default="text",
+        show_default=True,
+        help="text for people; json and yaml are pathtap.v1's messages.",
+    )
+
+
+def timeout_option(default: float | None, what: str) -> click.Option:
+    return click.Option(
+        ["--timeout"],
+        type=click.FloatRange(0.1, MOST_SECONDS),
+        default=default,
+        show_default=default is not None,
+        metavar="SECONDS",
+        help=what,
+    )
+
+
+def namespace(chosen: Settings, names: Sequence[str]) -> str:
+    """-n, else the kubeconfig context's; read only where a name leaves its namespace open. Empty means unique."""
+    if chosen.namespace or not any(is_bare(name) for name in names):
+        return chosen.namespace
+    paths = kubeconfig.files(chosen.kubeconfig, os.environ, Path.home())
+    return kubeconfig.context_namespace(paths, chosen.context)
+
+
+def write_lines(chosen: Settings, lines: Sequence[Line]) -> None:
+    output.write_lines(lines, colour=output.coloured(chosen.color, sys.stdout, os.environ))
+
+
+@contextmanager
+def asking(chosen: Settings, first: str) -> Iterator[tuple[Collector, Callable[[str], None]]]:
+    """A connected collector, and where to show what it is doing."""
+    colour = output.coloured(chosen.color, sys.stderr, os.environ)
+    with output.waiting(first, colour, os.environ) as progress, connected(chosen) as collector:
+        yield collector, progress

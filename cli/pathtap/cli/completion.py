@@ -1,0 +1,35 @@
+"""Completes SRC, `to` and DST in a shell. Whatever goes wrong, it offers nothing and says nothing."""
+
+import time
+
+import click
+
+from pathtap.cli.client import connected
+from pathtap.cli.options import settings
+
+SECONDS = 0.5
+
+
+def complete_ends(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """SRC, then the word `to`, then DST."""
+    given = len(context.params.get("words") or ())
+    if given == 1:
+        return ["to"] if "to".startswith(incomplete) else []
+    if given == 0:
+        return [name for name in names(context, incomplete) if not name.startswith(("svc/", "service/"))]
+    return names(context, incomplete) if given == 2 else []
+
+
+def complete_source(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in names(context, incomplete) if not name.startswith(("svc/", "service/"))]
+
+
+def names(context: click.Context, prefix: str) -> list[str]:
+    """The names that the collector knows, those alone that a shell can be given as they are."""
+    deadline = time.monotonic() + SECONDS
+    try:
+        with connected(settings(context), SECONDS) as collector:
+            found = collector.names(prefix, max(0.05, deadline - time.monotonic()))
+    except (click.ClickException, OSError, ValueError):
+        return []
+    return [name for name in found if name.startswith(prefix) and name.isprintable() and " " not in name]

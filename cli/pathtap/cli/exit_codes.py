@@ -1,0 +1,58 @@
+"""From a verdict to an exit code; docs/cli.md shows the table. Knows no command and no process."""
+
+from collections.abc import Iterable
+
+from pathtap.v1 import trace_pb2
+
+OK = 0
+BROKEN = 3
+INCONCLUSIVE = 4
+INTERRUPTED = 130
+
+HELP = """\
+  0    answered, and nothing is wrong
+  1    runtime error: no collector, no such pod, a pod that does not run
+  2    usage: the command line makes no sense, or a name is ambiguous
+  3    the path is broken, or an error was found on it
+  4    inconclusive: what decides could not be seen
+  130  interrupted"""
+
+_D = trace_pb2.Verdict.Disposition
+_R = trace_pb2.Verdict.Reply
+
+# Whatever is not in the table has no proof either way: INCONCLUSIVE.
+_TABLE = {
+    (_D.DELIVERED, _R.ANSWERED): OK,
+    (_D.DELIVERED, _R.UNANSWERED): BROKEN,
+    (_D.DELIVERED, _R.LOST): BROKEN,
+    (_D.LEFT_CLUSTER, _R.ANSWERED): OK,
+    (_D.LEFT_CLUSTER, _R.UNANSWERED): INCONCLUSIVE,
+    (_D.LEFT_CLUSTER, _R.LOST): BROKEN,
+}
+_ALWAYS_BROKEN = frozenset({_D.DROPPED, _D.NO_ROUTE, _D.LOOPED, _D.REJECTED})
+
+
+def exit_code(trace: trace_pb2.Trace) -> int:
+    """0, 3 or 4. Only a decisive gap makes a trace inconclusive; UDP may be silent and well."""
+    verdict = trace.verdict
+    if has_decisive_gap(verdict.gaps):
+        return INCONCLUSIVE
+    if verdict.disposition in _ALWAYS_BROKEN:
+        return BROKEN
+    code = _TABLE.get((verdict.disposition, verdict.reply), INCONCLUSIVE)
+    silent_udp = trace.protocol == "udp" and verdict.reply == _R.UNANSWERED
+    if verdict.disposition == _D.DELIVERED and silent_udp:
+        code = OK
+    return BROKEN if code == OK and _has_error(verdict) else code
+
+
+def has_decisive_gap(gaps: Iterable[trace_pb2.Gap]) -> bool:
+    return any(gap.decisive for gap in gaps)
+
+
+def _has_error(verdict: trace_pb2.Verdict) -> bool:
+    """A refused connection is an error whatever its severity says: the path works and the service does not."""
+    return any(
+        finding.severity == trace_pb2.Finding.error or finding.code == "CONNECTION_REFUSED"
+        for finding in verdict.findings
+    )

@@ -1,0 +1,65 @@
+"""A whole trace: header, the path there and back, the summary, what was found, what could not be seen."""
+
+from collections.abc import Iterable
+
+from pathtap.cli.exit_codes import BROKEN, INCONCLUSIVE, OK, exit_code
+from pathtap.cli.render.entries import entries
+from pathtap.cli.render.notes import evidence_notes
+from pathtap.cli.render.page import Line, Span, Style, cells, fits, flush, hanging, pad, wrap
+from pathtap.cli.render.path import path_lines
+from pathtap.cli.render.words import target_text, verdict_text
+from pathtap.v1 import trace_pb2
+
+_STYLES = {OK: Style.GOOD, BROKEN: Style.BAD, INCONCLUSIVE: Style.DOUBT}
+_SEVERITY_STYLES = {trace_pb2.Finding.error: Style.BAD, trace_pb2.Finding.warning: Style.DOUBT}
+_INDENT = 9
+
+
+def trace_lines(trace: trace_pb2.Trace, width: int, *, every_statement: bool = False) -> list[Line]:
+    """`width` in cells; with `every_statement` each witness's claim is printed with where it was read."""
+    lines = [*_header(trace, width), *path_lines(entries(trace, every_statement=every_statement), width)]
+    if trace.verdict.summary:
+        lines += [(), *((Span(part, Style.STRONG),) for part in wrap(trace.verdict.summary, width))]
+    for finding in trace.verdict.findings:
+        lines += [(), *_finding(finding, width)]
+    return lines + gap_lines(trace.verdict.gaps, width)
+
+
+def _header(trace: trace_pb2.Trace, width: int) -> list[Line]:
+    protocol = trace.protocol + (", live" if trace.live else "")
+    ends = f"{target_text(trace.source)} ─▶ {target_text(trace.destination)}"
+    left: Line = (Span(ends, Style.STRONG), Span(f"  {protocol}"))
+    right: Line = (Span(verdict_text(trace), _STYLES[exit_code(trace)]),)
+    if fits(left, right, width):
+        return [flush(left, right, width)]
+    above = (
+        [left] if cells(left) <= width else [(Span(part, Style.STRONG),) for part in wrap(f"{ends}  {protocol}", width)]
+    )
+    return [*above, flush((), right, width) if cells(right) < width else right]
+
+
+def _finding(finding: trace_pb2.Finding, width: int) -> list[Line]:
+    known = trace_pb2.Finding.Severity.DESCRIPTOR.values_by_number.get(finding.severity)
+    severity = known.name if known and known.number else "finding"
+    style = _SEVERITY_STYLES.get(finding.severity, Style.STRONG)
+    on = f"  {finding.node}" if finding.node else ""
+    indent = (Span(" " * _INDENT),)
+    lines: list[Line] = [(Span(pad(severity, _INDENT), style), Span(finding.code, style), Span(on))]
+    if finding.text:
+        lines += hanging(indent, finding.text, "", width)
+    if finding.fix:
+        lines += hanging((Span(" " * _INDENT + "fix  ", Style.GOOD),), finding.fix, "", width)
+    for note in evidence_notes(finding.evidence):
+        lines += hanging((Span(" " * _INDENT + "·  ", Style.FAINT),), note.text, note.witnesses, width)
+    return lines
+
+
+def gap_lines(gaps: Iterable[trace_pb2.Gap], width: int) -> list[Line]:
+    """What could not be read or seen, after an empty line; the decisive ones stand out."""
+    lines: list[Line] = []
+    for gap in gaps:
+        style = Style.DOUBT if gap.decisive else Style.FAINT
+        where = ", ".join(part for part in (gap.node, gap.part) if part)
+        text = f"{where}: {gap.why}" if where and gap.why else where or gap.why
+        lines += hanging((Span(pad("gap", _INDENT), style),), text, "decisive" if gap.decisive else "", width)
+    return [(), *lines] if lines else []
