@@ -1,9 +1,12 @@
 """The captures of one stream, by their ids, and what becomes of them when it ends. Knows no sockets and no gRPC."""
 
+import logging
 import threading
 from typing import Protocol
 
 from pathtap.model.request import CaptureArmed, CaptureEnded, CaptureRequest
+
+log = logging.getLogger(__name__)
 
 
 class CommandError(Exception):
@@ -68,6 +71,9 @@ class Captures:
             self._closed = True
             running = {identity: capture for identity, capture in self._running.items() if capture is not None}
             self._running.clear()
-        for capture in running.values():
-            capture.end()
+        for identity, capture in running.items():
+            try:
+                capture.end()
+            except Exception:
+                log.exception("capture %s did not end well", identity)
         return tuple(running)

@@ -36,7 +36,7 @@ from pathtap.agent.session import (
 )
 from pathtap.agent.stream import Stream
 from pathtap.agent.worker import in_thread
-from pathtap.model.packet import Lost, PacketObservation
+from pathtap.model.packet import Lost
 from pathtap.model.request import CaptureRequest, Command, Failure
 
 log = logging.getLogger(__name__)
@@ -124,22 +124,16 @@ class Daemon:
         """The commands under way belong to the stream that ended: their answers would reach somebody else's questions."""
         for task in self._commands:
             task.cancel()
-        captures = self._captures
-        for identity in await in_thread(captures.close):
-            # How many packets it would have seen is not known, hence 0.
-            why = f"the capture was ended before its time: {reason}"
-            self._outbox.spool.lose(Lost(node=self._settings.node, where="stream", count=0, capture=identity, why=why))
+        ended = await in_thread(self._captures.close)
+        # How many packets they would have seen is not known, hence 0.
+        why = f"the capture was ended before its time: {reason}"
+        node = self._settings.node
+        losses = [Lost(node=node, where="stream", count=0, capture=identity, why=why) for identity in ended]
+        self._outbox.spool.deliver((), losses)
         self._outbox.forget_replies()
 
     def _open_capture(self, request: CaptureRequest) -> Capture:
-        return self._node.open_capture(request, self._deliver)
-
-    def _deliver(self, seen: PacketObservation | Lost) -> None:
-        match seen:
-            case PacketObservation():
-                self._outbox.spool.observe(seen)
-            case Lost():
-                self._outbox.spool.lose(seen)
+        return self._node.open_capture(request, self._outbox.spool.deliver)
 
     def _stop_on_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ import asyncio
 from contextlib import suppress
 
 from pathtap import wire
-from pathtap.agent.spool import Packets, Parcel, Pending, Reply, Spool
+from pathtap.agent.spool import LIMIT, Packets, Parcel, Pending, Reply, Spool
 from pathtap.v1 import agent_pb2 as pb
 
 FLUSH_AFTER = 0.02
@@ -17,10 +17,10 @@ FLUSH_AFTER = 0.02
 class Outbox:
     """Belongs to the event loop in which it was made; its `spool` may be filled from any thread."""
 
-    def __init__(self, node: str, boot_id: str) -> None:
+    def __init__(self, node: str, boot_id: str, limit: int = LIMIT) -> None:
         loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
-        self.spool = Spool(node, lambda: loop.call_soon_threadsafe(self._woken.set))
+        self.spool = Spool(node, lambda: loop.call_soon_threadsafe(self._woken.set), limit)
         self._node = node
         self._boot_id = boot_id
         self._sequence = 0

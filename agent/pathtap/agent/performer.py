@@ -5,7 +5,7 @@ other traces with it.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, assert_never
 
 from pathtap import wire
@@ -28,7 +28,7 @@ from pathtap.v1 import agent_pb2 as pb
 
 log = logging.getLogger(__name__)
 
-Deliver = Callable[[PacketObservation | Lost], None]
+Deliver = Callable[[Sequence[PacketObservation], Sequence[Lost]], None]
 
 
 class Node(Protocol):

@@ -6,7 +6,7 @@ observations are counted instead of kept; answers and losses always fit, there a
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TypeAlias
@@ -57,22 +57,19 @@ class Spool:
         self._replies = 0
         self._lost: dict[Lost, int] = {}
 
-    def observe(self, observation: PacketObservation) -> None:
+    def deliver(self, observations: Sequence[PacketObservation], lost: Sequence[Lost] = ()) -> None:
+        """Keeps the observations that there is room for. Losses that differ by their count alone become one."""
         with self._lock:
             before = self._pending()
-            if len(self._items) - self._replies < self._limit:
-                self._items.append(observation)
-            else:
+            room = max(0, self._limit - len(self._items) + self._replies)
+            self._items.extend(observations[:room])
+            for observation in observations[room:]:
                 self._count(self._overflow(observation), 1)
+            for loss in lost:
+                self._count(loss, loss.count)
             risen = self._pending() is not before
         if risen:
             self._wake()
-
-    def lose(self, lost: Lost) -> None:
-        """Losses that differ by their count alone become one."""
-        with self._lock:
-            self._count(lost, lost.count)
-        self._wake()
 
     def reply(self, answer: pb.Answer) -> None:
         """The answer leaves after everything that was added before it."""

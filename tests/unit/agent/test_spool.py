@@ -63,7 +63,7 @@ def test_empty() -> None:
 def test_batches_are_bounded_and_in_order() -> None:
     full = spool()
     for number in range(BATCH + 3):
-        full.observe(seen(number))
+        full.deliver([seen(number)])
     assert sequences(full.take()) == list(range(BATCH))
     assert sequences(full.take()) == [BATCH, BATCH + 1, BATCH + 2]
     assert full.take() is None
@@ -71,10 +71,10 @@ def test_batches_are_bounded_and_in_order() -> None:
 
 def test_an_answer_never_overtakes_what_came_before_it() -> None:
     mixed = spool()
-    mixed.observe(seen(1))
-    mixed.lose(lost(4))
+    mixed.deliver([seen(1)])
+    mixed.deliver((), [lost(4)])
     mixed.reply(pb.Answer(command=7))
-    mixed.observe(seen(2))
+    mixed.deliver([seen(2)])
     mixed.reply(pb.Answer(command=8))
     first = mixed.take()
     assert sequences(first) == [1]
@@ -89,7 +89,7 @@ def test_an_answer_never_overtakes_what_came_before_it() -> None:
 def test_losses_alone_go_before_an_answer_too() -> None:
     losing = spool()
     losing.reply(pb.Answer(command=7))
-    losing.lose(lost(1))
+    losing.deliver((), [lost(1)])
     assert losing.take() == Packets((), (lost(1),))
     assert losing.take() == Reply(pb.Answer(command=7))
 
@@ -97,14 +97,14 @@ def test_losses_alone_go_before_an_answer_too() -> None:
 def test_losses_of_one_kind_add_up() -> None:
     losing = spool()
     for loss in (lost(2), lost(3), lost(1, where="parse")):
-        losing.lose(loss)
+        losing.deliver((), [loss])
     assert losing.take() == Packets((), (lost(5), lost(1, where="parse")))
 
 
 def test_what_is_not_kept_is_counted() -> None:
     small = spool(limit=10)
     for number in range(25):
-        small.observe(seen(number, interface="eth0" if number < 20 else "eth1"))
+        small.deliver([seen(number, interface="eth0" if number < 20 else "eth1")])
     small.reply(pb.Answer(command=1))
     parcel = small.take()
     assert sequences(parcel) == list(range(10))
@@ -120,17 +120,17 @@ def test_what_is_not_kept_is_counted() -> None:
 def test_room_comes_back() -> None:
     small = spool(limit=2)
     for number in range(3):
-        small.observe(seen(number))
+        small.deliver([seen(number)])
     small.take()
-    small.observe(seen(9))
+    small.deliver([seen(9)])
     assert sequences(small.take()) == [9]
 
 
 def test_answers_of_a_stream_that_ended_are_forgotten_and_nothing_else() -> None:
     mixed = spool()
-    mixed.observe(seen(1))
+    mixed.deliver([seen(1)])
     mixed.reply(pb.Answer(command=7))
-    mixed.observe(seen(2))
+    mixed.deliver([seen(2)])
     mixed.forget_replies()
     assert (sequences(mixed.take()), mixed.take()) == ([1, 2], None)
 
@@ -139,9 +139,9 @@ def test_it_wakes_when_something_new_is_due() -> None:
     wakes = Wakes()
     watched = Spool(NODE, wakes)
     for number in range(BATCH - 1):
-        watched.observe(seen(number))
+        watched.deliver([seen(number)])
     assert (wakes.count, watched.pending()) == (1, Pending.SOME)
-    watched.observe(seen(BATCH))
+    watched.deliver([seen(BATCH)])
     assert (wakes.count, watched.pending()) == (2, Pending.DUE)
     watched.reply(pb.Answer(command=1))
     assert wakes.count == 3
@@ -149,9 +149,12 @@ def test_it_wakes_when_something_new_is_due() -> None:
 
 def test_every_packet_is_sent_or_counted_under_threads() -> None:
     shared = spool(limit=500)
-    threads = [
-        threading.Thread(target=lambda: [shared.observe(seen(number)) for number in range(5000)]) for _ in range(4)
-    ]
+
+    def fill() -> None:
+        for number in range(5000):
+            shared.deliver([seen(number)])
+
+    threads = [threading.Thread(target=fill) for _ in range(4)]
     for thread in threads:
         thread.start()
     sent = counted = 0

@@ -127,7 +127,7 @@ def test_noise_that_parses_is_a_value_or_a_wire_error(noise: bytes) -> None:
         assert wire.command_from_wire(wire.command_to_wire(1, understood)) == understood
 
 
-TABLES = [
+TABLES: list[EnumTable[Any, Any]] = [
     table
     for name in ("netfilter", "node", "packet", "path", "request", "routing", "trace")
     for table in vars(__import__(f"pathtap.wire.{name}", fromlist=["*"])).values()
@@ -138,6 +138,7 @@ TABLES = [
 def test_every_enum_of_the_model_is_in_its_table() -> None:
     for table in TABLES:
         members = list(table._to_wire)
-        assert set(members) == set(type(members[0])), f"{table._what} lacks a member"
+        kind: Any = type(members[0])
+        assert set(members) == set(kind), f"{table._what} lacks a member"
         assert sorted(table._to_wire.values()) == list(range(1, len(members) + 1))
     assert len(TABLES) == 12
