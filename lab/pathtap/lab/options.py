@@ -16,6 +16,11 @@ _PREFIX = re.compile(r"[a-z][a-z0-9]{0,15}")
 MOST_NODES = 200
 
 
+def check_prefix(prefix: str) -> None:
+    if not _PREFIX.fullmatch(prefix):
+        raise LabError(f"The prefix {prefix!r} must be 1 to 16 lower-case letters and digits, a letter first.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabOptions:
     """`names` eth means eth0 and eth1, ens means ens5 and ens6. `chains` is the form of the AWS chains: `return` as of
@@ -33,8 +38,7 @@ class LabOptions:
     randomize: Randomize = "prng"
 
     def __post_init__(self) -> None:
-        if not _PREFIX.fullmatch(self.prefix):
-            raise LabError(f"The prefix {self.prefix!r} must be 1 to 16 lower-case letters and digits, a letter first.")
+        check_prefix(self.prefix)
         if not 2 <= self.nodes <= MOST_NODES:
             raise LabError(f"A lab has 2 to {MOST_NODES} nodes, not {self.nodes}.")
         choices = {"backend": Backend, "names": InterfaceNames, "chains": ChainForm, "randomize": Randomize}

@@ -25,6 +25,7 @@ from pathtap.lab.topology import INTERNET_HOST, NODE_EXPORTER_PORT, UDP_ECHO_POR
 
 _INTERNET_PORTS = (80, 443)
 _BACKLOG = 128
+_MOST_BYTES = 65_535
 _LINGER_SECONDS = 1.0
 
 
@@ -74,15 +75,11 @@ def _open(listener: Listener) -> socket.socket:
     return made
 
 
-class _Echo(asyncio.DatagramProtocol):
-    """RFC 862."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)  # noqa: S101 - narrows asyncio's own type
-        self._transport = transport
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._transport.sendto(data, addr)
+def _echo(made: socket.socket) -> None:
+    """RFC 862. A datagram that cannot be taken or sent back is lost, as datagrams are."""
+    with suppress(OSError):
+        data, sender = made.recvfrom(_MOST_BYTES)
+        made.sendto(data, sender)
 
 
 async def _say(line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -99,7 +96,7 @@ async def _say(line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWr
 async def _serve(listener: Listener) -> None:
     made = inside(listener.namespace, partial(_open, listener))
     if listener.udp:
-        await asyncio.get_running_loop().create_datagram_endpoint(_Echo, sock=made)
+        asyncio.get_running_loop().add_reader(made, _echo, made)
         return
     handler = partial(serve_http, listener.http) if listener.http else partial(_say, listener.line)
     await asyncio.start_server(handler, sock=made)

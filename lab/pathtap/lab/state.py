@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pathtap.lab.errors import LabError
-from pathtap.lab.options import LabOptions
+from pathtap.lab.options import LabOptions, check_prefix
 
 RUN = Path("/run/pathtap")
 # The command line falls back to this address, so that the default lab is found without any option.
@@ -33,7 +33,12 @@ class LabState:
 
 @dataclass(frozen=True, slots=True)
 class StateDirectory:
+    """Where the lab `prefix` keeps its files. LabError where that is no prefix."""
+
     prefix: str
+
+    def __post_init__(self) -> None:
+        check_prefix(self.prefix)
 
     @property
     def path(self) -> Path:

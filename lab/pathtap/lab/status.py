@@ -42,8 +42,8 @@ def _node(node: Node, running: dict[str, int], there: frozenset[str]) -> Iterato
         yield f"  {eni.interface:<16} {eni.address!s:<16} {eni.id}"
     for pod in node.pods:
         ports = "".join(f" tcp/{port}" for port in pod.tcp_ports)
-        eni = node.eni_of(pod).interface
-        yield f"  {pod.veth:<16} {pod.address!s:<16} {pod.key} on {eni}{ports}  {_namespace(pod.network_namespace, there)}"
+        interface = node.eni_of(pod).interface
+        yield f"  {pod.veth:<16} {pod.address!s:<16} {pod.key} on {interface}{ports}  {_namespace(pod.network_namespace, there)}"
 
 
 def _process(running: dict[str, int], role: str) -> str:
