@@ -33,11 +33,12 @@ class SnapshotReader:
     def read(self, now: int) -> NodeSnapshot:
         """`now` is the time in nanoseconds since the epoch, which the snapshot carries."""
         unread: list[Unread] = []
-        with ThreadPoolExecutor(max_workers=5, thread_name_prefix="read") as pool:
+        with ThreadPoolExecutor(max_workers=6, thread_name_prefix="read") as pool:
             from_imds = pool.submit(self._read_imds, now)
             from_ipamd = pool.submit(_attempt, "ipamd", lambda: ipamd.decode(ipamd.fetch()))
             stores = (
-                pool.submit(_attempt, "iptables-legacy", legacy.read),
+                pool.submit(_attempt, "iptables-legacy", lambda: legacy.read("ip")),
+                pool.submit(_attempt, "ip6tables-legacy", lambda: legacy.read("ip6")),
                 pool.submit(_attempt, "nftables", nftables.read),
             )
             state = pool.submit(_read_state)

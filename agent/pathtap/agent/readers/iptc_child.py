@@ -1,14 +1,14 @@
 """A process of its own that reads legacy tables through python-iptables and prints them as JSON. Writes no table.
 
-    python -m pathtap.agent.readers.iptc_child ip/nat ip/mangle ip6/filter
+    python -m pathtap.agent.readers.iptc_child ip nat mangle
 
 The tables named must exist: libiptc creates the one that it opens. Of iptc 1.2.0 only the table handle, the extensions
 and their structures are used, since its Rule, Match and Target objects decode other revisions wrongly, create tables and
 cut text (docs/readers.md). A rule's text is what the extensions themselves print, as in iptables-legacy-save.
 
-Output: {"tables": [{"family", "table", "chains": [{"name", "policy", "rules": [[packets, bytes, text]]}]}],
-"refused": [{"family", "table", "reason"}]}. The process may die of a signal: libxtables ends in a long jump to nowhere
-where an extension finds an error.
+Output: {"tables": {NAME: [{"name", "policy", "rules": [[packets, bytes, text]]}]}, "refused": {NAME: reason}}. One family
+a process: libxtables registers an extension for the family that asks first. The process may die of a signal: libxtables
+ends in a long jump to nowhere where an extension finds an error.
 """
 
 import ctypes
@@ -181,8 +181,7 @@ def _interface(option: str, name: bytes, mask: bytes, inverted: int) -> str:
     return _option(option, name[: len(mask)].decode(errors="backslashreplace") + wildcard, inverted)
 
 
-def _read(modules: Any, family: str, name: str, printer: Printer) -> dict[str, Any]:
-    opener = modules.Table if family == "ip" else modules.Table6
+def _read(opener: Any, name: str, printer: Printer) -> list[dict[str, Any]]:
     table = opener(name, autocommit=False)
     chains = []
     for chain in table.chains:
@@ -193,28 +192,29 @@ def _read(modules: Any, family: str, name: str, printer: Printer) -> dict[str, A
             rules.append([entry.counters.pcnt, entry.counters.bcnt, printer.text(table, entry)])
             entry = table.next_rule(entry)
         chains.append({"name": chain.name, "policy": policy.name if policy else "", "rules": rules})
-    return {"family": family, "table": name, "chains": chains}
+    return chains
 
 
-def main(arguments: list[str]) -> int:
+def main(family: str, names: list[str]) -> int:
     answers = os.dup(1)
     output = Output()
     with _quiet_import():
         import iptc
         import iptc.xtables
 
-    printers = {family: Printer(family, output, iptc) for family in {text.partition("/")[0] for text in arguments}}
-    found: dict[str, list[dict[str, Any]]] = {"tables": [], "refused": []}
-    for argument in arguments:
-        family, _, name = argument.partition("/")
+    printer = Printer(family, output, iptc)
+    opener = iptc.Table if family == "ip" else iptc.Table6
+    tables: dict[str, Any] = {}
+    refused: dict[str, str] = {}
+    for name in names:
         try:
-            found["tables"].append(_read(iptc, family, name, printers[family]))
+            tables[name] = _read(opener, name, printer)
         except (UndecodableError, iptc.IPTCError, iptc.xtables.XTablesError) as error:
-            found["refused"].append({"family": family, "table": name, "reason": str(error)})
+            refused[name] = str(error)
     with os.fdopen(answers, "w") as pipe:
-        json.dump(found, pipe)
+        json.dump({"tables": tables, "refused": refused}, pipe)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
