@@ -1,0 +1,161 @@
+"""The chains of a node in the order in which the kernel runs them, each rule decoded when a packet first reaches it.
+
+Knows no packets beyond the two addresses that tell which rules can be skipped unread: nodes hold tens of thousands of
+rules that begin with `-d ADDRESS/32` or `-s ADDRESS/32`.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+
+from pathtap.forwarding import iptables, nftables
+from pathtap.forwarding.nftsets import Sets
+from pathtap.forwarding.packet import Packet
+from pathtap.forwarding.targets import Clause, Dnat, Masquerade, Redirect, Snat, Target
+from pathtap.model.netfilter import Backend, Chain, Random, RuleSet
+from pathtap.model.node import NodeSnapshot
+from pathtap.model.trace import RuleReference
+
+PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
+# enum nf_ip_hook_priorities (linux/netfilter_ipv4.h). All nat chains run where the kernel's nat hook is.
+CONNTRACK = -200
+NAT = {PREROUTING: -100, OUTPUT: -100, INPUT: 100, POSTROUTING: 100}
+TABLES = {
+    "raw": (-300, (PREROUTING, OUTPUT)),
+    "mangle": (-150, HOOKS),
+    "nat": (None, tuple(NAT)),
+    "filter": (0, (INPUT, FORWARD, OUTPUT)),
+    "security": (50, (INPUT, FORWARD, OUTPUT)),
+}
+FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
+FIRST = -300
+# How the agent names tables and stores that it could not read.
+PART = re.compile(
+    r"(?:(?:(?P<family>ip6?|inet) )?(?P<table>\S+) \((?:iptables-legacy|iptables-nft|nftables)\)"
+    r"|(?P<store_family>ip6?)tables-(?:legacy|nft)|nftables)\Z"
+)
+# Shorter chains are walked as they are.
+WORTH_AN_INDEX = 32
+
+
+class CompiledChain:
+    """One chain with what decoding and indexing have found so far."""
+
+    def __init__(self, table: "CompiledTable", chain: Chain) -> None:
+        self.table = table
+        self.chain = chain
+        self._decoded: dict[int, tuple[Clause, ...]] = {}
+        self._by_address: dict[str, list[int]] | None = None
+
+    def candidates(self, packet: Packet) -> Sequence[int]:
+        """Indexes, in order, of the rules that may concern the packet; the others name another single address."""
+        if len(self.chain.rules) < WORTH_AN_INDEX or self.table.native:
+            return range(len(self.chain.rules))
+        if self._by_address is None:
+            self._by_address = self._index()
+        flow, found = packet.five_tuple, self._by_address
+        bits = flow.source.max_prefixlen
+        keys = ("", f"-s {flow.source}/{bits}", f"-d {flow.destination}/{bits}")
+        return sorted(index for key in keys for index in found.get(key, ()))
+
+    def clauses(self, index: int, family: int) -> tuple[Clause, ...]:
+        if index not in self._decoded:
+            rule = self.chain.rules[index]
+            native = self.table.native
+            decoded = (
+                nftables.decode(rule.expression, self.table.sets) if native else iptables.decode(rule.text, family)
+            )
+            self._decoded[index] = decoded
+        return self._decoded[index]
+
+    def reference(self, index: int, target: Target | None = None) -> RuleReference:
+        """The rule at `index`; -1 is the chain's policy."""
+        rule = self.chain.rules[index] if index >= 0 else None
+        return RuleReference(
+            backend=self.table.rule_set.backend,
+            table=self.table.rule_set.table,
+            chain=self.chain.name,
+            position=rule.position if rule else 0,
+            text=rule.text if rule else f"policy {self.chain.policy}",
+            random=target.random if isinstance(target, Snat | Masquerade | Dnat | Redirect) else Random.NONE,
+        )
+
+    @property
+    def reroutes(self) -> bool:
+        """Whether a mark that it changes makes the kernel route a local packet again: iptable_mangle.c, nft_chain_route.c."""
+        mangle = self.table.rule_set.table == "mangle" and not self.table.native
+        return self.chain.hook == OUTPUT and (self.chain.kind == "route" or mangle)
+
+    @property
+    def idle(self) -> bool:
+        return not self.chain.rules and self.chain.policy != "DROP"
+
+    def _index(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = defaultdict(list)
+        hosts = ("/32", "/128")
+        for index, rule in enumerate(self.chain.rules):
+            option, _, rest = rule.text.partition(" ")
+            address = rest.partition(" ")[0] if option in ("-s", "-d") else ""
+            found[f"{option} {address}" if address.endswith(hosts) else ""].append(index)
+        return dict(found)
+
+
+class CompiledTable:
+    def __init__(self, rule_set: RuleSet) -> None:
+        self.rule_set = rule_set
+        self.native = rule_set.backend is Backend.NFTABLES
+        self.sets = Sets(rule_set.objects)
+        self.chains = {chain.name: CompiledChain(self, chain) for chain in rule_set.chains}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Base chains that run at one priority of one hook. `groups` run in their order; the order within a group is not known.
+
+    A nat stage exists at every hook that has one, with or without chains. `unread` are tables of it that nobody could read.
+    """
+
+    priority: int
+    nat: bool = False
+    groups: tuple[tuple[CompiledChain, ...], ...] = ()
+    unread: tuple[str, ...] = ()
+
+
+def stages(snapshot: NodeSnapshot) -> dict[tuple[int, str], tuple[Stage, ...]]:
+    """The stages of every hook, by family (4 or 6) and hook name, in the kernel's order."""
+    tables = [CompiledTable(rule_set) for rule_set in snapshot.rule_sets]
+    return {(family, hook): tuple(_of_hook(snapshot, tables, family, hook)) for family in (4, 6) for hook in HOOKS}
+
+
+def _of_hook(snapshot: NodeSnapshot, tables: Iterable[CompiledTable], family: int, hook: str) -> Iterator[Stage]:
+    chains: dict[tuple[int, bool], list[CompiledChain]] = defaultdict(list)
+    for table in tables:
+        if family in FAMILIES.get(table.rule_set.family, ()):
+            for chain in table.chains.values():
+                if chain.chain.hook == hook and not chain.idle:
+                    chains[chain.chain.priority, chain.chain.kind == "nat"].append(chain)
+    found = [Stage(priority, groups=(tuple(group),)) for (priority, is_nat), group in chains.items() if not is_nat] + [
+        Stage(priority, unread=(why,)) for priority, why in _unread(snapshot, family, hook)
+    ]
+    if hook in NAT:
+        ordered = sorted(
+            ((priority, group) for (priority, is_nat), group in chains.items() if is_nat), key=itemgetter(0)
+        )
+        found.append(Stage(NAT[hook], nat=True, groups=tuple(tuple(group) for _, group in ordered)))
+    yield from sorted(found, key=lambda stage: stage.priority)
+
+
+def _unread(snapshot: NodeSnapshot, family: int, hook: str) -> Iterator[tuple[int, str]]:
+    """(priority, sentence) of what could not be read there: `nat (iptables-legacy)`, `ip6 nat (iptables-nft)` stand for that
+    table, `inet firewall (nftables)` and whole stores (`iptables-nft`, `nftables`) for anything from the first priority on.
+    """
+    for unread in snapshot.unread:
+        found = PART.match(unread.part)
+        if found is None or family not in FAMILIES.get(found["family"] or found["store_family"] or "ip", (4, 6)):
+            continue
+        why = f"{unread.part} of {snapshot.node} could not be read: {unread.reason}"
+        priority, hooks = TABLES.get(found["table"] or "", (FIRST, HOOKS))
+        if hook in hooks:
+            yield NAT[hook] if priority is None else priority, why

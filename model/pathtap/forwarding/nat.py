@@ -1,0 +1,94 @@
+"""Applies a NAT target to a packet: the address and, for DNAT, the port that it gets. Knows no chains.
+
+Ports that the kernel chooses for a source are not predicted (nf_nat_core.c draws them).
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from pathtap.forwarding.chains import PREROUTING
+from pathtap.forwarding.node import NodeModel
+from pathtap.forwarding.prediction import Outcome
+from pathtap.forwarding.targets import Dnat, Masquerade, Redirect, Snat
+from pathtap.forwarding.world import Binding, World
+from pathtap.model.address import Address, Socket
+from pathtap.model.node import PortRange
+from pathtap.model.trace import RuleReference
+
+# A range with more members than this is not spelled out.
+ENUMERABLE = 64
+
+
+def translate(
+    target: Snat | Masquerade | Dnat | Redirect, rule: RuleReference, world: World, model: NodeModel, hook: str
+) -> Iterator[World]:
+    """The worlds after the rule: one for each address or port among which the kernel may choose."""
+    match target:
+        case Dnat(addresses, ports):
+            yield from _destinations(addresses, ports, rule, world)
+        case Redirect(ports):
+            address = _own_address(world, model, hook)
+            yield from _destinations((address, address) if address else None, ports, rule, world)
+        case Snat(addresses, ports, random):
+            binding = Binding(rule=rule, socket=None, ports=ports, random=random)
+            current = world.packet.five_tuple.source
+            yield from _sources(_members(addresses) if addresses else [current], binding, world)
+        case Masquerade(ports, random):
+            binding = Binding(rule=rule, socket=None, ports=ports, random=random)
+            gateway = world.routing.gateway if world.routing else None
+            towards = gateway or world.packet.five_tuple.destination
+            found = model.masquerade_address(world.packet.out_interface, towards)
+            yield from _sources([found] if found else None, binding, world)
+
+
+def _members(addresses: tuple[Address, Address]) -> list[Address] | None:
+    """The range's members, or None where they are too many to spell out."""
+    first, last = addresses
+    size = int(last) - int(first) + 1
+    return [first + offset for offset in range(size)] if size <= ENUMERABLE else None
+
+
+def _sources(addresses: list[Address] | None, binding: Binding, world: World) -> Iterator[World]:
+    if addresses is None:
+        yield replace(world, snat=binding, source_bound=True)
+        return
+    port = world.packet.five_tuple.source_port
+    for choice, address in enumerate(addresses):
+        chosen = (
+            world if len(addresses) == 1 else world.assuming(f"address of {binding.rule.text}", choice, chance=True)
+        )
+        socket = Socket(address, port)
+        packet = world.packet.coming_from(socket)
+        yield replace(chosen, packet=packet, snat=replace(binding, socket=socket), source_bound=True)
+
+
+def _destinations(
+    addresses: tuple[Address, Address] | None, ports: PortRange | None, rule: RuleReference, world: World
+) -> Iterator[World]:
+    current = world.packet.five_tuple.destination_socket
+    hosts = _members(addresses) if addresses else [current.address]
+    numbers = _ports(ports, current.port)
+    if hosts is None or numbers is None or len(hosts) * len(numbers) > ENUMERABLE:
+        yield world.ended(Outcome.UNKNOWN, f"{rule.text}: the kernel chooses among too many destinations", rule)
+        return
+    sockets = [Socket(host, number) for host in hosts for number in numbers]
+    for choice, socket in enumerate(sockets):
+        chosen = world if len(sockets) == 1 else world.assuming(f"destination of {rule.text}", choice, chance=True)
+        binding = Binding(rule=rule, socket=socket, ports=ports)
+        yield replace(chosen, packet=world.packet.to(socket), dnat=binding, destination_bound=True)
+
+
+def _ports(ports: PortRange | None, current: int) -> list[int] | None:
+    """A port within the range stays as it is (get_unique_tuple of nf_nat_core.c)."""
+    if ports is None or current in ports:
+        return [current]
+    return list(range(ports.first, ports.last + 1)) if ports.last - ports.first < ENUMERABLE else None
+
+
+def _own_address(world: World, model: NodeModel, hook: str) -> Address | None:
+    """nf_nat_redirect_ipv4: the in-interface's first address, or loopback for locally generated packets."""
+    packet = world.packet
+    if hook != PREROUTING:
+        loopback = packet.five_tuple.destination.__class__
+        return loopback("127.0.0.1" if packet.family == 4 else "::1")
+    return model.first_address(packet.in_interface, packet.family)

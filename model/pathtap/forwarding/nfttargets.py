@@ -1,0 +1,187 @@
+"""Decodes what a native nftables rule does: verdicts, mark arithmetic, NAT and verdict maps. Knows no matches."""
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any, TypeAlias
+
+from pathtap.forwarding.matches import Chance, Field
+from pathtap.forwarding.nftsets import Sets, UnevaluableError, alternatives, key, plain
+from pathtap.forwarding.targets import (
+    ALL_BITS,
+    Accept,
+    Bits,
+    Dnat,
+    Drop,
+    Jump,
+    Lookup,
+    Masquerade,
+    NoEffect,
+    OneOf,
+    Redirect,
+    Reject,
+    Return,
+    SetConnmark,
+    SetMark,
+    Snat,
+    Target,
+    Untrack,
+)
+from pathtap.model.address import Address
+from pathtap.model.netfilter import Random
+from pathtap.model.node import PortRange
+
+Json: TypeAlias = Any
+
+FIELDS = {field.value: field for field in Field} | {
+    "meta protocol": Field.FAMILY,
+    "ip protocol": Field.PROTOCOL,
+    "meta iif": Field.IN_INTERFACE,
+    "meta oif": Field.OUT_INTERFACE,
+}
+VERDICTS: dict[str, Target] = {
+    "accept": Accept(),
+    "drop": Drop(),
+    "return": Return(),
+    "continue": NoEffect(),
+    "notrack": Untrack(),
+}
+# `meta … set` that no rule or route here looks at.
+HARMLESS_KEYS = frozenset({"priority", "nftrace", "pkttype"})
+
+
+def fields_of(left: Json) -> tuple[Field, ...]:
+    """`ip daddr . meta l4proto . th dport` as its three fields."""
+    match left:
+        case {"concat": parts}:
+            return tuple(field for part in parts for field in fields_of(part))
+        case {"payload": {"protocol": protocol, "field": name}}:
+            words = f"{protocol} {name}"
+        case {"meta": {"key": name}}:
+            words = f"meta {name}"
+        case {"ct": {"key": name}}:
+            words = f"ct {name}"
+        case _:
+            raise UnevaluableError(left)
+    if words not in FIELDS:
+        raise UnevaluableError(words)
+    return (FIELDS[words],)
+
+
+def decode_target(kind: str, body: Json, sets: Sets) -> Target:
+    """One statement that is no match. UnevaluableError, KeyError or TypeError for what is not modelled."""
+    match kind:
+        case "jump" | "goto":
+            return Jump(body["target"], kind == "goto")
+        case "reject":
+            return Reject(" ".join(str(body[name]) for name in ("type", "expr") if name in body) if body else "")
+        case "mangle":
+            return _mangle(body)
+        case "vmap":
+            return _map(body["key"], body["data"], sets, lambda verdict: _verdict(verdict, sets))
+        case "snat" | "dnat":
+            return _nat(kind, body, sets)
+        case "masquerade" | "redirect":
+            body = body or {}
+            return (Masquerade if kind == "masquerade" else Redirect)(_ports(body.get("port")), _random(body))
+        case _ if kind in VERDICTS:
+            return VERDICTS[kind]
+        case _:
+            raise UnevaluableError(kind)
+
+
+def _verdict(verdict: Json, sets: Sets) -> Target:
+    kind, body = next(iter(verdict.items()))
+    return decode_target(kind, body, sets)
+
+
+def _map(left: Json, data: Json, sets: Sets, decoded: Callable[[Json], Target]) -> Target:
+    pairs = [(entry[0], decoded(entry[1])) for entry in alternatives(data, sets)]
+    match left:
+        case {"numgen": {"mode": mode}}:
+            return OneOf(Chance(f"numgen {mode}"), tuple(target for _, target in pairs))
+    fields = fields_of(left)
+    return Lookup(fields, {key(fields, plain(element)): target for element, target in pairs})
+
+
+def _nat(kind: str, body: Json, sets: Sets) -> Target:
+    match body.get("addr"):
+        case {"map": {"key": left, "data": data}}:
+            return _map(left, data, sets, lambda value: _nat_to(kind, value, body))
+        case address:
+            return _nat_to(kind, address, body)
+
+
+def _nat_to(kind: str, address: Json, body: Json) -> Target:
+    ports = _ports(body.get("port"))
+    if isinstance(address, dict) and "concat" in address:
+        address, port = address["concat"]
+        ports = _ports(port)
+    return (Snat if kind == "snat" else Dnat)(_addresses(address), ports, _random(body))
+
+
+def _addresses(value: Json) -> tuple[Address, Address] | None:
+    match plain(value):
+        case None:
+            return None
+        case {"range": [first, last]}:
+            return ip_address(first), ip_address(last)
+        case str(single):
+            return ip_address(single), ip_address(single)
+        case other:
+            raise UnevaluableError(other)
+
+
+def _ports(value: Json) -> PortRange | None:
+    match value:
+        case None:
+            return None
+        case {"range": [int(first), int(last)]}:
+            return PortRange(first=first, last=last)
+        case int(single):
+            return PortRange(first=single, last=single)
+        case other:
+            raise UnevaluableError(other)
+
+
+def _random(body: Json) -> Random:
+    flags = body.get("flags", ())
+    named = {flags} if isinstance(flags, str) else set(flags)
+    if "fully-random" in named:
+        return Random.FULLY
+    return Random.RANDOM if "random" in named else Random.NONE
+
+
+def _mangle(body: Json) -> Target:
+    match body["key"]:
+        case {"meta": {"key": "mark"}}:
+            return SetMark(marks(body["value"]))
+        case {"ct": {"key": "mark"}}:
+            return SetConnmark(marks(body["value"]))
+        case {"meta": {"key": name}} if name in HARMLESS_KEYS:
+            return NoEffect()
+        case {"tcp option": _}:
+            return NoEffect()
+        case other:
+            raise UnevaluableError(other)
+
+
+def marks(value: Json) -> Bits:
+    """Mark arithmetic with constants, folded: x | c is (x & ~c) ^ c."""
+    match value:
+        case int(number):
+            return Bits(constant=number)
+        case {"meta": {"key": "mark"}}:
+            return Bits(mark=ALL_BITS)
+        case {"ct": {"key": "mark"}}:
+            return Bits(connmark=ALL_BITS)
+        case {"&": [left, int(mask)]}:
+            bits = marks(left)
+            return Bits(bits.mark & mask, bits.connmark & mask, bits.constant & mask)
+        case {"|": [left, int(mask)]}:
+            bits = marks({"&": [left, ALL_BITS & ~mask]})
+            return Bits(bits.mark, bits.connmark, bits.constant ^ mask)
+        case {"^": [left, int(mask)]}:
+            bits = marks(left)
+            return Bits(bits.mark, bits.connmark, bits.constant ^ mask)
+        case other:
+            raise UnevaluableError(other)

@@ -1,0 +1,153 @@
+"""Composes hooks and routing into one packet's way through one node.
+
+Knows no fabric, no neighbours, no reverse path filter: what the VPC makes of the packet, and whether the next hop answers, is
+for others. Follows ip_rcv, ip_forward, ip_local_deliver, __ip_local_out and ip_mc_output (net/ipv4).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pathtap.forwarding.chains import FORWARD, INPUT, OUTPUT, POSTROUTING, PREROUTING, Stage
+from pathtap.forwarding.conclusion import conclude
+from pathtap.forwarding.netfilter import Walk
+from pathtap.forwarding.node import NodeModel
+from pathtap.forwarding.packet import Packet
+from pathtap.forwarding.prediction import DnatPrediction, MarkChange, Outcome, Prediction, SnatPrediction
+from pathtap.forwarding.routing import RoutingDecision
+from pathtap.forwarding.world import TooManyPossibilitiesError, World, merge
+from pathtap.model.address import Socket
+
+__all__ = [
+    "DnatPrediction",
+    "MarkChange",
+    "NodeModel",
+    "Outcome",
+    "Prediction",
+    "RoutingDecision",
+    "SnatPrediction",
+    "predict",
+]
+
+REFUSED = {
+    "no route": Outcome.NO_ROUTE,
+    "blackhole": Outcome.DROPPED,
+    "unreachable": Outcome.REJECTED,
+    "prohibit": Outcome.REJECTED,
+}
+
+
+def predict(model: NodeModel, packet: Packet, translated_to: Socket | None = None) -> Prediction:
+    """What the node must do with the packet, from the interface it came in by, or from its own socket, to its way out.
+
+    `translated_to` is the destination that conntrack or packets showed after DNAT: of several possible backends the one
+    that was really chosen. Where no rule leads there, nothing is chosen and the prediction's `unknown` says so.
+    """
+    try:
+        worlds, notes = _Passage(model, translated_to).run(World(packet=packet))
+    except TooManyPossibilitiesError:
+        why = "the rules that cannot be evaluated leave too many possibilities"
+        return Prediction(outcome=Outcome.UNKNOWN, packet=packet, unknown=(why,))
+    return conclude(worlds, notes)
+
+
+class _Passage:
+    def __init__(self, model: NodeModel, translated_to: Socket | None) -> None:
+        self._model = model
+        self._translated_to = translated_to
+        self._notes: tuple[str, ...] = ()
+
+    def run(self, world: World) -> tuple[list[World], tuple[str, ...]]:
+        worlds = [world]
+        if not world.packet.in_interface:
+            worlds = self._each(worlds, self._route)
+            worlds = self._hook(OUTPUT, worlds)
+            worlds = self._hook(POSTROUTING, worlds)
+            worlds = [_looped(each) if each.outcome is None else each for each in worlds]
+        worlds = self._hook(PREROUTING, worlds)
+        worlds = self._each(worlds, self._received)
+        worlds = self._hook(INPUT, worlds, local=True)
+        worlds = self._hook(FORWARD, worlds, local=False)
+        worlds = self._hook(POSTROUTING, worlds, local=False)
+        return [_arrived(each) if each.outcome is None else each for each in worlds], self._notes
+
+    def _each(self, worlds: list[World], step: Callable[[World], list[World]]) -> list[World]:
+        return merge(after for world in worlds for after in ([world] if world.outcome else step(world)))
+
+    def _hook(self, hook: str, worlds: list[World], *, local: bool | None = None) -> list[World]:
+        """Runs the hook for those still on their way; `local` picks those that were routed so."""
+        walk = Walk(self._model, hook)
+        passing = [each for each in worlds if each.outcome is None and local in (None, _is_local(each))]
+        others = [each for each in worlds if each not in passing]
+        for stage in self._model.stages(passing[0].packet.family, hook) if passing else ():
+            after = merge(each for world in passing for each in self._staged(walk, stage, hook, world))
+            if stage.nat and hook in (PREROUTING, OUTPUT):
+                after = self._settled(after)
+            others.extend(each for each in after if each.outcome)
+            passing = [each for each in after if not each.outcome]
+        return merge([*others, *passing])
+
+    def _staged(self, walk: Walk, stage: Stage, hook: str, world: World) -> list[World]:
+        after = walk.stage(stage, world)
+        if hook != OUTPUT:
+            return after
+        routes_again = any(chain.reroutes for group in stage.groups for chain in group)
+        found: list[World] = []
+        for each in after:
+            moved = each.packet.five_tuple.destination != world.packet.five_tuple.destination
+            marked = routes_again and each.packet.mark != world.packet.mark
+            found.extend(self._route(each) if (moved or marked) and each.outcome is None else [each])
+        return found
+
+    def _settled(self, worlds: list[World]) -> list[World]:
+        """Only the worlds whose destination is the one that was recorded, where there are any."""
+        seen = self._translated_to
+        if seen is None or any(world.packet.in_interface == "lo" for world in worlds):
+            return worlds
+        chosen = [world for world in worlds if not world.outcome and world.packet.five_tuple.destination_socket == seen]
+        if not chosen:
+            self._notes = (f"the destination became {seen}, and no rule that was read does that",)
+        return chosen or worlds
+
+    def _route(self, world: World) -> list[World]:
+        """The output lookup: the way out of a packet of the node itself."""
+        found = self._model.tables.possibilities(world.packet)
+        choices = range(1, len(found) + 1) if len(found) > 1 else (0,)
+        return [_decided(world, decision, choice) for choice, decision in zip(choices, found, strict=True)]
+
+    def _received(self, world: World) -> list[World]:
+        """The input lookup, and whether this interface's packets are forwarded at all."""
+        after = self._route(world)
+        interface = world.packet.in_interface
+        if self._model.forwards(world.packet.family, interface) is not False:
+            return after
+        why = f"forwarding is switched off for packets that came in by {interface}"
+        return [each if each.outcome or _is_local(each) else each.ended(Outcome.DROPPED, why) for each in after]
+
+
+def _decided(world: World, decision: RoutingDecision, choice: int) -> World:
+    """`choice` numbers one of several possible decisions and is 0 where there is one."""
+    made = replace(decision, unknown=()) if decision.decided else decision
+    leaving = replace(world.packet, out_interface=decision.interface)
+    routed = replace(world, routing=made, routed=world.packet, packet=leaving)
+    for why in decision.unknown if choice else ():
+        routed = routed.assuming(why, choice)
+    if not decision.decided:
+        return routed.ended(Outcome.UNKNOWN, "; ".join(decision.unknown))
+    if decision.refused:
+        return routed.ended(REFUSED[decision.refused], decision.text)
+    return routed
+
+
+def _is_local(world: World) -> bool:
+    return world.routing is not None and world.routing.local
+
+
+def _looped(world: World) -> World:
+    """A packet to the node itself comes in again by the loopback interface; any other has left."""
+    if not _is_local(world):
+        return world.ended(Outcome.FORWARDED, "")
+    return replace(world, packet=replace(world.packet, in_interface="lo", out_interface=""))
+
+
+def _arrived(world: World) -> World:
+    return world.ended(Outcome.LOCAL if _is_local(world) else Outcome.FORWARDED, "")
