@@ -72,8 +72,9 @@ def compile_expression(text: str) -> Program:
         compiled = compile_filter(text, linktype=LINK_TYPE_ETHERNET)
     except ImportError as error:
         raise FilterError("The filter cannot be compiled: libpcap is not installed on this node.") from error
+    # scapy declares bpf_int32 signed; it is not (pcap/bpf.h).
     rows = compiled.bf_insns[: compiled.bf_len]
-    program = tuple(Instruction(int(row.code), int(row.jt), int(row.jf), int(row.k)) for row in rows)
+    program = tuple(Instruction(int(row.code), int(row.jt), int(row.jf), int(row.k) & 0xFFFFFFFF) for row in rows)
     free_filter(compiled)
     return program
 
