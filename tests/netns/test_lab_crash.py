@@ -1,6 +1,7 @@
 """Whatever becomes of `lab up`, `lab down` leaves nothing behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pathtap.lab.build import LabOptions, build, lab_namespaces, tear_down
+from pathtap.lab.errors import LabError
 from pathtap.lab.kernel import command
+from pathtap.lab.processes import AGENT, COLLECTOR, LISTENERS, connected_agents, start, stop
 from pathtap.lab.procfs import inhabitants, marked, roles
 from pathtap.lab.state import StateDirectory
 
@@ -38,13 +41,14 @@ MOMENTS: dict[str, Callable[[], bool]] = {
     "all namespaces": lambda: len(lab_namespaces(PREFIX)) >= 10,
     "the listeners' process": lambda: bool(roles(PREFIX)),
     "the inventory file": lambda: StateDirectory(PREFIX).inventory.exists(),
+    "the collector's process": lambda: COLLECTOR in roles(PREFIX),
+    "an agent's process": lambda: any(role.startswith(AGENT) for role in roles(PREFIX)),
 }
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_after_a_sigkill_of_up_down_leaves_nothing(moment: str) -> None:
-    arguments = ["up", "--prefix", PREFIX, "--no-processes"]
-    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as up:
+    with subprocess.Popen([*COMMAND, "up", "--prefix", PREFIX], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as up:
         deadline = time.monotonic() + 10
         while not MOMENTS[moment]() and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -52,6 +56,28 @@ def test_after_a_sigkill_of_up_down_leaves_nothing(moment: str) -> None:
     assert MOMENTS[moment](), "up never came so far"
     subprocess.run([*COMMAND, "down", "--prefix", PREFIX], check=True)
     assert nothing_is_left()
+
+
+def test_collector_and_agents_are_started_and_stopped() -> None:
+    cluster = build(LabOptions(prefix=PREFIX))
+    start(cluster)
+    names = {node.name for node in cluster.nodes}
+    assert connected_agents(StateDirectory(PREFIX)) == names
+    assert set(roles(PREFIX)) == {LISTENERS, COLLECTOR, *(AGENT + name for name in names)}
+    assert StateDirectory(PREFIX).socket.stat().st_mode & 0o777 == 0o666
+    for node in cluster.nodes:
+        assert inhabitants([node.network_namespace]) == [roles(PREFIX)[AGENT + node.name]]
+    stop(PREFIX)
+    assert set(roles(PREFIX)) == {LISTENERS}
+    assert not StateDirectory(PREFIX).socket.exists()
+
+
+def test_an_agent_that_never_connects_is_named_with_its_log() -> None:
+    cluster = build(LabOptions(prefix=PREFIX))
+    log = StateDirectory(PREFIX).log(AGENT + cluster.nodes[1].name)
+    with pytest.raises(LabError, match=re.escape(str(log))):
+        start(cluster, connected=lambda _: frozenset({cluster.nodes[0].name}), timeout=2)
+    assert set(roles(PREFIX)) == {LISTENERS}
 
 
 def test_down_ends_what_still_runs_inside() -> None:

@@ -15,7 +15,7 @@ import grpc
 from pathtap.lab.errors import LabError
 from pathtap.lab.kernel import MARK
 from pathtap.lab.procfs import ROLE, alive, end, roles
-from pathtap.lab.state import StateDirectory
+from pathtap.lab.state import StateDirectory, command_line
 from pathtap.lab.topology import Cluster
 from pathtap.v1 import service_pb2, service_pb2_grpc
 
@@ -52,6 +52,10 @@ def start(cluster: Cluster, *, connected: Connected | None = None, timeout: floa
         directory.load()
         try:
             _start(directory, cluster, connected or connected_agents, timeout)
+        except LabError as error:
+            _stop(directory)
+            down = command_line("down", directory.prefix)
+            raise LabError(f"{error}\nThe lab itself stands; `{down}` removes it.") from error
         except BaseException:
             _stop(directory)
             raise

@@ -88,7 +88,9 @@ class StateDirectory:
         self.save(replace(self.load(), faults=faults))
 
     def remove(self) -> None:
-        self.socket.unlink(missing_ok=True)
+        # The default lab's socket is everybody's default address: without a lab it is another collector's.
+        if self.exists():
+            self.socket.unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
         with suppress(OSError):
             RUN.rmdir()
