@@ -1,15 +1,39 @@
-# Every target sets up what it needs: system packages that are missing, a virtual environment, the install.
+# Every target does its own set-up: missing Debian packages, a virtual environment, the install.
 VENV := .venv
-BIN := $(VENV)/bin
-export PATH := $(CURDIR)/$(BIN):/usr/local/sbin:/usr/sbin:/sbin:$(PATH)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+SOURCES := agent collector proto model cli lab tests
 
-.PHONY: setup
-setup: $(VENV)/.installed
+.PHONY: demo test unit check lint proto-check format setup clean
 
-$(VENV)/.installed: pyproject.toml requirements-dev.txt tools/setup
+demo: setup            ## build a lab, show the traces of the README, take it down
+	tools/demo
+
+test: setup            ## every test: unit, namespaces, and the demo's traces end to end
+	pytest
+
+unit: setup            ## the tests that need no root
+	pytest -m "not netns and not e2e"
+
+check: lint proto-check test   ## what CI runs
+
+lint: setup
+	ruff format --check $(SOURCES)
+	ruff check $(SOURCES)
+	mypy
+	lint-imports
+
+proto-check: setup     ## the generated code is what the .proto files say
+	tools/check-proto
+
+format: setup
+	ruff format $(SOURCES)
+	ruff check --fix $(SOURCES)
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml requirements.txt tools/setup
 	tools/setup $(VENV)
 	@touch $@
 
-.PHONY: proto
-proto: setup
-	tools/generate-proto proto
+clean:
+	rm -rf $(VENV) build dist

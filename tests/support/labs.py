@@ -1,0 +1,80 @@
+"""A running lab for tests, and the command line on it as a person runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pathtap.lab.breaking import break_lab, heal_lab
+from pathtap.lab.build import LabOptions, build, tear_down
+from pathtap.lab.processes import start
+from pathtap.lab.state import StateDirectory
+from pathtap.lab.topology import Cluster
+
+
+@dataclass(frozen=True)
+class Answer:
+    exit_code: int
+    output: str
+    errors: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.output)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A lab with collector and agents. `run` is the command line in a process of its own, `trace` its JSON."""
+
+    cluster: Cluster
+    prefix: str
+
+    @property
+    def collector(self) -> str:
+        return f"unix:{StateDirectory(self.prefix).socket}"
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        environment = {**os.environ, "PATHTAP_COLLECTOR": self.collector, "NO_COLOR": "1"}
+        argv = [sys.executable, "-m", "pathtap.cli", *words]
+        return subprocess.Popen(
+            argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+        )
+
+    def run(self, *words: str, timeout: float = 30) -> Answer:
+        return finish(self.start(*words), timeout)
+
+    def trace(self, *words: str) -> Any:
+        answer = self.run("trace", *words, "-o", "json")
+        assert answer.output, answer.errors
+        document = answer.json
+        document["exit_code"] = answer.exit_code
+        return document
+
+    @contextmanager
+    def broken(self, fault: str) -> Iterator[None]:
+        break_lab(self.prefix, fault)
+        try:
+            yield
+        finally:
+            heal_lab(self.prefix, fault)
+
+
+def finish(process: "subprocess.Popen[str]", timeout: float = 30) -> Answer:
+    output, errors = process.communicate(timeout=timeout)
+    assert "Traceback" not in output + errors, output + errors
+    return Answer(process.returncode, output, errors)
+
+
+@contextmanager
+def running(options: LabOptions) -> Iterator[Bench]:
+    try:
+        cluster = build(options)
+        start(cluster)
+        yield Bench(cluster=cluster, prefix=options.prefix)
+    finally:
+        tear_down(options.prefix)
