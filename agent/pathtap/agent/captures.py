@@ -29,47 +29,49 @@ class Opener(Protocol):
 
 
 class Captures:
-    """Safe to use from any thread. Once closed, no capture outlives its arming: no socket without a trace."""
+    """Safe to use from any thread. A capture that is ended, or outlived by its stream, while it is being armed ends with
+    its arming: no socket stays without a trace."""
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
         self._lock = threading.Lock()
-        self._running: dict[str, Capture | None] = {}
-        self._closed = False
+        self._arming: set[str] = set()
+        self._running: dict[str, Capture] = {}
 
     def arm(self, request: CaptureRequest) -> CaptureArmed:
         """Raises CommandError for an id that is in use, and whatever opening raises."""
         with self._lock:
-            if request.id in self._running:
+            if request.id in self._arming or request.id in self._running:
                 raise CommandError(f"A capture {request.id} is armed already.")
-            self._running[request.id] = None
+            self._arming.add(request.id)
+        capture = None
         try:
             capture = self._opener(request)
-        except BaseException:
+        finally:
             with self._lock:
-                del self._running[request.id]
-            raise
-        with self._lock:
-            if not self._closed:
-                self._running[request.id] = capture
-                return capture.armed
-        capture.end()
-        raise CommandError(f"The stream ended while capture {request.id} was being armed.")
+                wanted = request.id in self._arming
+                self._arming.discard(request.id)
+                if wanted and capture is not None:
+                    self._running[request.id] = capture
+        if not wanted:
+            capture.end()
+            raise CommandError(f"Capture {request.id} was ended while it was being armed.")
+        return capture.armed
 
     def end(self, identity: str) -> CaptureEnded:
-        """Returns once everything that the capture saw is delivered. Raises CommandError for an unknown id."""
+        """Returns once everything that the capture saw is delivered. Raises CommandError for one that is not armed."""
         with self._lock:
-            capture = self._running.get(identity)
-            if capture is None:
-                raise CommandError(f"No capture {identity} is armed.")
-            del self._running[identity]
+            self._arming.discard(identity)
+            capture = self._running.pop(identity, None)
+        if capture is None:
+            raise CommandError(f"No capture {identity} is armed.")
         return capture.end()
 
     def close(self) -> tuple[str, ...]:
         """Ends them all; returns the ids of those that nobody had ended."""
         with self._lock:
-            self._closed = True
-            running = {identity: capture for identity, capture in self._running.items() if capture is not None}
+            self._arming.clear()
+            running = dict(self._running)
             self._running.clear()
         for identity, capture in running.items():
             try:

@@ -130,6 +130,6 @@ def _command(message: pb.ConnectResponse) -> Command | Failure:
 
 
 def _sentence(collector: str, error: grpc.aio.AioRpcError) -> str:
-    """`the collector at HOST:PORT: connection refused`; the C core wraps its reasons several times over."""
+    """The C core wraps its reasons several times over; the last one is the kernel's, or the peer's."""
     details = (error.details() or "no details").rsplit("UNKNOWN: ", 1)[-1]
-    return f"the collector at {collector} is not there: {details} ({error.code().name})"
+    return f"the connection to the collector at {collector} failed: {details} ({error.code().name})"
