@@ -1,0 +1,130 @@
+"""Finds a pod's network namespace under /run/netns, and runs a function inside one. Knows no packets.
+
+The namespaces of several nodes can share one /run/netns, with the same addresses in each. So a namespace counts only if the
+kernel's own id for it (RTM_GETNSID) is that of the peer of one of this node's links (IFLA_LINK_NETNSID), and only the
+namespace's own word tells that the address is in it. The node's routes are not asked: they may be what is broken.
+"""
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from pathtap.agent.readers import netlink
+from pathtap.model.address import Address
+
+Result = TypeVar("Result")
+
+DIRECTORIES = (Path("/run/netns"), Path("/var/run/netns"))
+# linux/sched.h; Python 3.11 has no os.setns.
+CLONE_NEWNET = 0x40000000
+# The kernel's NETNSA_NSID_NOT_ASSIGNED, as an unsigned number it may also be read.
+NOT_ASSIGNED = frozenset({None, -1, 0xFFFFFFFF})
+
+
+class NamespaceError(Exception):
+    """Why a pod's network namespace cannot be found or entered, as a sentence."""
+
+
+def find_pod_namespace(address: Address, directories: Sequence[Path] = DIRECTORIES) -> Path:
+    """The namespace of this node's pod with `address`; call it in the node's own namespace. Raises NamespaceError."""
+    unreadable: list[str] = []
+    candidates = 0
+    try:
+        with netlink.rtnetlink() as socket:
+            peers = {link["attrs"].get("IFLA_LINK_NETNSID") for link in netlink.links(socket)} - NOT_ASSIGNED
+            identified = [(path, _nsid(socket, path, unreadable)) for path in _namespace_files(directories)]
+    except OSError as error:
+        raise NamespaceError(f"The node's links cannot be read: {error}.") from error
+    for path in (path for path, nsid in identified if nsid in peers):
+        candidates += 1
+        try:
+            if address in run_in_namespace(path, _addresses):
+                return path
+        except (NamespaceError, OSError) as error:
+            unreadable.append(f"{path}: {error}")
+    looked = " and ".join(str(directory) for directory in dict.fromkeys(map(Path.resolve, directories)))
+    raise NamespaceError(
+        f"None of the {candidates} network namespaces under {looked} that this node's links lead to holds {address}"
+        + (f"; not readable: {', '.join(unreadable)}." if unreadable else ".")
+    )
+
+
+def run_in_namespace(path: Path, function: Callable[[], Result]) -> Result:
+    """What `function` returns or raises, run in a thread of its own that enters the namespace and ends there.
+
+    No other thread changes its namespace; sockets that the function opens stay in this one. Raises NamespaceError.
+    """
+    outcome: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            _enter(path)
+            outcome.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller's `result`
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=run, name=f"namespace {path.name}", daemon=True)
+    thread.start()
+    thread.join()
+    return outcome.result()
+
+
+def _enter(path: Path) -> None:
+    """setns(2) for the calling thread alone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NamespaceError(f"The network namespace {path} cannot be opened: {error.strerror}.") from error
+    try:
+        if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET) != 0:
+            reason = os.strerror(ctypes.get_errno())
+            raise NamespaceError(f"The network namespace {path} cannot be entered: {reason}. It needs CAP_SYS_ADMIN.")
+    finally:
+        os.close(descriptor)
+
+
+def _namespace_files(directories: Sequence[Path]) -> Iterator[Path]:
+    """Each namespace once, by its inode: /var/run is mostly /run, and a namespace can have several names."""
+    seen: set[tuple[int, int]] = set()
+    for directory in directories:
+        if not directory.is_dir():
+            continue
+        for path in sorted(directory.iterdir()):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                # Pods come and go while we look.
+                continue
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                yield path
+
+
+def _nsid(socket: Any, path: Path, unreadable: list[str]) -> int | None:
+    """The id that the current namespace has for that one; None where it has none, and so no link leads there."""
+    try:
+        with path.open("rb") as file:
+            answer = socket.get_netnsid(fd=file.fileno())
+    except FileNotFoundError:
+        return None
+    except (OSError, NetlinkError) as error:
+        # A plain file, left where a namespace was mounted, is EINVAL.
+        unreadable.append(f"{path}: {error}")
+        return None
+    return None if answer is None or answer["nsid"] in NOT_ASSIGNED else int(answer["nsid"])
+
+
+def _addresses() -> frozenset[Address]:
+    """Every address of the current namespace's links."""
+    with netlink.rtnetlink() as socket:
+        attributes = [message["attrs"] for message in netlink.addresses(socket)]
+    # IFA_ADDRESS is the peer's on a point-to-point link (linux/if_addr.h).
+    texts = [own.get("IFA_LOCAL") or own.get("IFA_ADDRESS") for own in attributes]
+    return frozenset(ip_address(text) for text in texts if text)
