@@ -2,8 +2,8 @@
 
 A `Message` holds the fields of the kernel's fixed header (`family`, `dst_len`, `table` …) and under `attrs` the
 attributes by their kernel name (`RTA_GATEWAY`); nested attributes are mappings again. Attributes that pyroute2 has no
-name for are listed by number under `UNKNOWN`, so that a decoder can tell "absent" from "not understood". Messages are
-plain JSON values: a captured one is a fixture.
+name for are listed under `UNKNOWN` as [number, payload in hexadecimal], so that a decoder can tell "absent" from "not
+understood". Messages are plain JSON values: a captured one is a fixture.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -131,10 +131,15 @@ def _plain(answer: Any) -> Message:
     for attribute in answer.get("attrs", ()):
         name, value = attribute[0], attribute[1]
         if name == "UNKNOWN":
-            attributes.setdefault(name, []).append(value["header"]["type"])
+            attributes.setdefault(name, []).append([value["header"]["type"], _payload(value)])
         else:
             attributes[name] = _plain_value(value)
     return {**fields, "attrs": attributes}
+
+
+def _payload(attribute: Any) -> str:
+    """Behind struct nlattr's four octets of length and type."""
+    return bytes(attribute.data[attribute.offset + 4 : attribute.offset + attribute.length]).hex()
 
 
 def _plain_value(value: Any) -> Any:

@@ -22,6 +22,9 @@ _ACTIONS = {
     8: RuleAction.PROHIBIT,
 }
 _NO_PREFIX_LENGTH = 0xFFFFFFFF
+# FRA_SPORT_MASK and FRA_DPORT_MASK, which Linux 6.15 and later send with every single port.
+_PORT_MASKS = frozenset({28, 29})
+_WHOLE_PORT = "ffff"
 
 
 def fetch(socket: Any) -> tuple[Message, ...]:
@@ -68,8 +71,17 @@ def _network(message: Message, attribute: str, length: str) -> Network | None:
     return ip_network((message["attrs"][attribute], message[length]), strict=False)
 
 
-def _ports(bounds: Any) -> PortRange | None:
-    return None if bounds is None else PortRange(first=bounds["start"], last=bounds["end"])
+def _ports(bounds: str | None) -> PortRange | None:
+    if bounds is None:
+        return None
+    first, last = _bounds(bounds)
+    return PortRange(first=first, last=last)
+
+
+def _bounds(text: str) -> tuple[int, int]:
+    """pyroute2 writes struct fib_rule_port_range and _uid_range as `10:20`."""
+    first, _, last = text.partition(":")
+    return int(first), int(last or first)
 
 
 def _unmodelled(message: Message, *, known_action: bool) -> tuple[str, ...]:
@@ -77,15 +89,17 @@ def _unmodelled(message: Message, *, known_action: bool) -> tuple[str, ...]:
     found = []
     if attributes.get("FRA_L3MDEV"):
         found.append("l3mdev")
-    if uids := attributes.get("FRA_UID_RANGE"):
-        found.append(f"uidrange {uids['start']}-{uids['end']}")
+    if "FRA_UID_RANGE" in attributes:
+        found.append("uidrange {}-{}".format(*_bounds(attributes["FRA_UID_RANGE"])))
     if "FRA_TUN_ID" in attributes:
         found.append(f"tun_id {attributes['FRA_TUN_ID']}")
     if attributes.get("FRA_SUPPRESS_IFGROUP", _NO_PREFIX_LENGTH) != _NO_PREFIX_LENGTH:
         found.append(f"suppress_ifgroup {attributes['FRA_SUPPRESS_IFGROUP']}")
     if not known_action:
         found.append(f"action {message['action']}")
-    found.extend(f"attribute {number} of linux/fib_rules.h" for number in attributes.get("UNKNOWN", ()))
+    for number, payload in attributes.get("UNKNOWN", ()):
+        if number not in _PORT_MASKS or payload != _WHOLE_PORT:
+            found.append(f"attribute {number} of linux/fib_rules.h: {payload}")
     return tuple(found)
 
 
@@ -108,20 +122,21 @@ def _selector_words(message: Message) -> list[str]:
         found.append(f"tos {words.tos(message['tos'])}")
     if "FRA_FWMARK" in attributes or "FRA_FWMASK" in attributes:
         mask = attributes.get("FRA_FWMASK", 0xFFFFFFFF)
-        found.append(f"fwmark {attributes.get('FRA_FWMARK', 0):#x}" + (f"/{mask:#x}" if mask != 0xFFFFFFFF else ""))
+        mark = words.hexadecimal(attributes.get("FRA_FWMARK", 0))
+        found.append(f"fwmark {mark}" + (f"/{words.hexadecimal(mask)}" if mask != 0xFFFFFFFF else ""))
     for word, name, detached in (("iif", "FRA_IIFNAME", _IIF_DETACHED), ("oif", "FRA_OIFNAME", _OIF_DETACHED)):
         if name in attributes:
             found.append(f"{word} {attributes[name]}" + (" [detached]" if flags & detached else ""))
     if attributes.get("FRA_L3MDEV"):
         found.append("lookup [l3mdev-table]")
-    if uids := attributes.get("FRA_UID_RANGE"):
-        found.append(f"uidrange {uids['start']}-{uids['end']}")
+    if "FRA_UID_RANGE" in attributes:
+        found.append("uidrange {}-{}".format(*_bounds(attributes["FRA_UID_RANGE"])))
     if "FRA_IP_PROTO" in attributes:
         found.append(f"ipproto {words.ip_protocol(attributes['FRA_IP_PROTO'])}")
     for word, name in (("sport", "FRA_SPORT_RANGE"), ("dport", "FRA_DPORT_RANGE")):
-        if ports := attributes.get(name):
-            single = ports["start"] == ports["end"]
-            found.append(f"{word} {ports['start']}" + ("" if single else f"-{ports['end']}"))
+        if name in attributes:
+            first, last = _bounds(attributes[name])
+            found.append(f"{word} {first}" + ("" if first == last else f"-{last}"))
     if "FRA_TUN_ID" in attributes:
         found.append(f"tun_id {attributes['FRA_TUN_ID']}")
     return found

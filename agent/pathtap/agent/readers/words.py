@@ -61,5 +61,10 @@ def tos(number: int) -> str:
     return f"{number:#04x}"
 
 
+def hexadecimal(number: int) -> str:
+    """As C's %#x: no prefix for 0."""
+    return f"{number:#x}" if number else "0"
+
+
 def ip_protocol(number: int) -> str:
     return _IP_PROTOCOLS.get(Protocol(number), str(number)) if number in set(Protocol) else str(number)
