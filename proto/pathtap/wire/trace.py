@@ -125,6 +125,7 @@ def _target_to_wire(target: Target) -> pb.Target:
         node=target.node,
         address=str(target.socket.address),
         port=target.socket.port,
+        host_network=target.host_network,
     )
 
 
