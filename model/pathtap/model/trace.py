@@ -198,12 +198,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One end as it was resolved. `kind` is pod, node, service or address; `name` is `shop/cart`, a node name or empty."""
+    """One end as it was resolved. `kind` is pod, node, service or address; `name` is `shop/cart`, a node name or empty.
+
+    A pod with `host_network` has its node's address and sends and receives as the node does.
+    """
 
     kind: str
     name: str
     node: str
     socket: Socket
+    host_network: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ class Tuple(_message.Message):
     def __init__(self, protocol: _Optional[str] = ..., source: _Optional[_Union[Socket, _Mapping]] = ..., destination: _Optional[_Union[Socket, _Mapping]] = ...) -> None: ...
 
 class Target(_message.Message):
-    __slots__ = ("kind", "name", "node", "address", "port")
+    __slots__ = ("kind", "name", "node", "address", "port", "host_network")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[Target.Kind]
@@ -81,12 +81,14 @@ class Target(_message.Message):
     NODE_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
+    HOST_NETWORK_FIELD_NUMBER: _ClassVar[int]
     kind: Target.Kind
     name: str
     node: str
     address: str
     port: int
-    def __init__(self, kind: _Optional[_Union[Target.Kind, str]] = ..., name: _Optional[str] = ..., node: _Optional[str] = ..., address: _Optional[str] = ..., port: _Optional[int] = ...) -> None: ...
+    host_network: bool
+    def __init__(self, kind: _Optional[_Union[Target.Kind, str]] = ..., name: _Optional[str] = ..., node: _Optional[str] = ..., address: _Optional[str] = ..., port: _Optional[int] = ..., host_network: _Optional[bool] = ...) -> None: ...
 
 class Evidence(_message.Message):
     __slots__ = ("witness", "claim", "source", "at")
