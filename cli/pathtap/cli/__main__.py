@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 from importlib.metadata import version
+from types import TracebackType
 from typing import Any
 
 import click
@@ -92,7 +93,18 @@ click.version_option(version("pathtap"), prog_name="pathtap", message="%(prog)s 
 
 
 def main() -> None:
+    sys.excepthook = _unforeseen
     cli.main(prog_name="pathtap")
+
+
+def _unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A defect of pathtap's own: one sentence, and where it is on request. The exit code stays Python's, 1."""
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    if os.environ.get("PATHTAP_TRACEBACK"):
+        sys.__excepthook__(kind, error, trace)
+        return
+    _say("", f"failed unexpectedly: {kind.__name__}: {error}. PATHTAP_TRACEBACK=1 shows where; please report it.")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from rich.cells import cell_len
 
-from pathtap.cli.render.page import Line, Span, Style, fits, flush, hanging, pad, row
+from pathtap.cli.render.page import Line, Span, Style, cells, fits, flush, hanging, pad, row
 from pathtap.v1 import service_pb2
 
 NodeStatus = service_pb2.NodeStatus
+# Cells that hold two IPv4 prefixes or more.
+MANY_ADDRESSES = 40
 
 
 def node_lines(nodes: service_pb2.ListNodesResponse, width: int) -> list[Line]:
@@ -13,7 +15,8 @@ def node_lines(nodes: service_pb2.ListNodesResponse, width: int) -> list[Line]:
         return [(Span("No node: no agent has connected and the inventory is empty.", Style.DOUBT),)]
     lines: list[Line] = []
     for node in nodes.nodes:
-        lines += [*([()] if lines else []), *_heading(node, width), *_interfaces(node, width)]
+        lines += [*([()] if lines else []), *_heading(node, width)]
+        lines += _interfaces(node, width) if node.interfaces else []
         for unread in node.unread:
             lines += hanging((Span("   unread  ", Style.DOUBT),), f"{unread.part}: {unread.reason}", "", width)
         for loss in node.losses:
@@ -22,40 +25,43 @@ def node_lines(nodes: service_pb2.ListNodesResponse, width: int) -> list[Line]:
 
 
 def _heading(node: NodeStatus, width: int) -> list[Line]:
+    said = [Span(node.node, Style.NODE)]
     if node.connected:
-        since = (
+        at = (
             node.connected_at.ToDatetime().strftime(" since %Y-%m-%d %H:%M:%SZ")
             if node.HasField("connected_at")
             else ""
         )
-        said = [f"agent {node.version}" if node.version else "agent", f"Linux {node.kernel}" if node.kernel else ""]
-        right: Line = (Span("connected", Style.GOOD), Span(since))
+        said += [Span(f"agent {node.version}" if node.version else "agent")]
+        said += [Span(f"Linux {node.kernel}")] if node.kernel else []
+        right: Line = (Span("connected", Style.GOOD), Span(at))
     else:
-        said, right = [], (Span("no agent is connected", Style.BAD),)
+        right = (Span("no agent is connected", Style.BAD),)
     if not node.in_inventory:
-        said.append("not in the inventory")
-    left: Line = (Span(node.node, Style.NODE), Span("".join(f"  {part}" for part in said if part)))
-    return [flush(left, right, width)] if fits(left, right, width) else [left, flush((), right, width)]
+        said.append(Span("not in the inventory", Style.DOUBT))
+    above = row(said, [0] * len(said), (), width)
+    if len(above) == 1 and fits(above[0], right, width):
+        return [flush(above[0], right, width)]
+    return [*above, flush((), right, width)]
 
 
 def _interfaces(node: NodeStatus, width: int) -> list[Line]:
-    rows = [
-        (Span(i.name, Style.INTERFACE), Span(i.eni_id or "-"), Span(i.role), Span(" ".join(i.addresses)))
-        for i in node.interfaces
-    ]
-    if not rows:
-        return []
-    name, eni, role = (max(cell_len(r[column].text) for r in rows) for column in range(3))
+    """One line an interface; its addresses beside it, below it where only one column would be left for many."""
+    name, eni, role = (
+        max((cell_len(text) for text in column), default=0)
+        for column in zip(*((i.name, i.eni_id or "-", i.role) for i in node.interfaces), strict=True)
+    )
     lines: list[Line] = []
-    for first, second, third, addresses in rows:
-        lead = (
+    for interface in node.interfaces:
+        lead: Line = (
             Span("   "),
-            Span(pad(first.text, name) + "  ", first.style),
-            Span(pad(second.text, eni) + "  "),
-            Span(pad(third.text, role) + "  ", Style.FAINT),
+            Span(pad(interface.name, name) + "  ", Style.INTERFACE),
+            Span(pad(interface.eni_id or "-", eni) + "  "),
+            Span(pad(interface.role, role) + "  ", Style.FAINT),
         )
-        if fits(lead, (Span(" " * 20),), width):
-            lines += hanging(lead, addresses.text, "", width)
+        addresses = " ".join(interface.addresses)
+        if fits(lead, (Span(addresses),), width) or width - cells(lead) >= MANY_ADDRESSES:
+            lines += hanging(lead, addresses, "", width)
         else:
-            lines += row((first, second, third, addresses), (name, eni, role, 0), (Span("   "),), width)
+            lines += [lead, *hanging((Span("     "),), addresses, "", width)]
     return lines

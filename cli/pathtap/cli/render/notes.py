@@ -10,15 +10,16 @@ from pathtap.v1 import trace_pb2
 _A = trace_pb2.Step.Action
 _C = trace_pb2.Cause.Kind
 _W = trace_pb2.Step.Witness
+_NO_PUNCTUATION = str.maketrans("", "", "(),")
 Witness: TypeAlias = trace_pb2.Step.Witness
 
 _LABELS = {
-    _A.RECEIVED: "received",
+    _A.RECEIVED: "came",
     _A.SENT: "sent",
     _A.MARKED: "mark",
     _A.ROUTED: "route",
-    _A.FORWARDED: "forward",
-    _A.DELIVERED: "deliver",
+    _A.FORWARDED: "passed",
+    _A.DELIVERED: "arrive",
     _A.DROPPED: "drop",
     _A.REJECTED: "reject",
 }
@@ -26,7 +27,7 @@ _LABELS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """`label` is empty where the text goes on under the label before."""
+    """`label` has at most six letters and is empty where the text goes on under the label before."""
 
     text: str
     label: str = ""
@@ -59,6 +60,9 @@ def notes(step: trace_pb2.Step, *, sighted: bool) -> Iterator[Note]:
         said.add(step.evidence[0].claim)
         text = f"{step.evidence[0].claim} by {text}"
     witnesses = witness_text(_main_witnesses(step, said, silent))
+    if agreed := _kernel_agrees(step):
+        said.add(agreed)
+        witnesses += ", kernel agrees"
     yield Note(label=_label(step), text=text, witnesses=witnesses, broken=broken)
     yield from _claims(step.evidence, said, silent)
 
@@ -79,6 +83,15 @@ def _main_witnesses(step: trace_pb2.Step, said: set[str], silent: set[Witness]) 
     if not step.evidence:
         return list(step.witnesses)
     return [e.witness for e in step.evidence if not e.claim or e.claim in said or e.witness in silent]
+
+
+def _kernel_agrees(step: trace_pb2.Step) -> str:
+    """The claim of the kernel's own route lookup where it is the step's text again, else empty."""
+    wanted = step.cause.text.translate(_NO_PUNCTUATION)
+    for evidence in step.evidence:
+        if wanted and evidence.source.endswith("RTM_GETROUTE"):
+            return evidence.claim if evidence.claim.translate(_NO_PUNCTUATION).endswith(f" {wanted}") else ""
+    return ""
 
 
 def _label(step: trace_pb2.Step) -> str:

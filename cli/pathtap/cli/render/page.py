@@ -96,8 +96,8 @@ def fits(left: Line, right: Line, width: int) -> bool:
 
 
 def row(spans: Sequence[Span], widths: Sequence[int], lead: Line, width: int) -> list[Line]:
-    """Spans in columns two blanks apart; one that would pass `width` goes on a line of its own, two cells further in."""
-    indent = " " * (cells(lead) + 2)
+    """Spans in columns two blanks apart; one that would pass `width` goes on a line of its own, four cells further in."""
+    indent = " " * (cells(lead) + 4)
     lines: list[Line] = []
     line: Line = lead
     for span, column in zip(spans, widths, strict=True):
@@ -111,4 +111,8 @@ def row(spans: Sequence[Span], widths: Sequence[int], lead: Line, width: int) ->
             lines.append((*line, Span(part, span.style)))
             line = (Span(indent),)
         line = (*line, Span(last, span.style), Span(" " * (max(0, column - cell_len(last)) + 2)))
-    return [*lines, line] if cells(line) else lines
+    return [_trimmed(each) for each in (*lines, line) if cells(each)]
+
+
+def _trimmed(line: Line) -> Line:
+    return _trimmed(line[:-1]) if line and not line[-1].text.strip() else line
