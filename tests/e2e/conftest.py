@@ -24,6 +24,13 @@ def legacy_lab() -> Iterator[Bench]:
         yield bench
 
 
+@pytest.fixture
+def lab_to_break() -> Iterator[Bench]:
+    """A lab of one test's own, whose processes it may kill."""
+    with running(LabOptions(prefix=f"e{os.getpid()}c")) as bench:
+        yield bench
+
+
 @pytest.fixture(params=["lab", "legacy_lab"], ids=["nft", "legacy"])
 def bench(request: pytest.FixtureRequest) -> Bench:
     chosen: Bench = request.getfixturevalue(request.param)

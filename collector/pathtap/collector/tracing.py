@@ -82,7 +82,7 @@ class TraceRun:
         )
 
     async def _snapshot(self, node: str) -> NodeSnapshot | None:
-        return await self.asking.snapshot(node, min(SNAPSHOT_TIMEOUT, self.options.timeout))
+        return await self.asking.snapshot(node, min(SNAPSHOT_TIMEOUT, self.options.timeout + 1))
 
     async def _capture(
         self, nodes: Iterable[str], source: NodeSnapshot | None, log: CaptureLog
