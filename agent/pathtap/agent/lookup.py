@@ -19,6 +19,8 @@ _REFUSING = {
     RouteKind.PROHIBIT: "EACCES",
     RouteKind.THROW: "EAGAIN",
 }
+# Without RTM_F_LOOKUP_TABLE the kernel says "main" for every table (inet_rtm_getroute of net/ipv4/route.c).
+_MATCHED = netlink.RTM_F_FIB_MATCH | netlink.RTM_F_LOOKUP_TABLE
 
 
 def look_up(node: str, request: LookupRequest) -> LookupReport:
@@ -69,7 +71,7 @@ def _answer(socket: Any, question: RouteQuestion, names: "_Names") -> RouteAnswe
             return RouteAnswer(error="ENODEV")
         selectors["iif"] = index
     try:
-        matched = names.route(netlink.route_get(socket, selectors, netlink.RTM_F_FIB_MATCH))
+        matched = names.route(netlink.route_get(socket, selectors, _MATCHED))
         hop = _only(matched.next_hops)
         if hop is None and matched.kind not in _REFUSING:
             hop = _only(names.route(netlink.route_get(socket, selectors, netlink.RTM_F_LOOKUP_TABLE)).next_hops)
