@@ -50,6 +50,9 @@ class Pathtap(click.Group):
             result = super().main(*args, **kwargs)
         except click.Abort:
             sys.exit(INTERRUPTED)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(error.exit_code)
         except click.UsageError as error:
             _say(f"{error.ctx.get_usage()}\n" if error.ctx else "", error.format_message())
             sys.exit(error.exit_code)

@@ -69,9 +69,13 @@ def waiting(first: str, colour: bool, environment: Mapping[str, str]) -> Iterato
     from rich.console import Console
     from rich.text import Text
 
-    def line(text: str) -> Text:
-        return Text(escape(text), no_wrap=True, overflow="ellipsis", end="")
-
     console = Console(stderr=True, no_color=not colour, highlight=False)
+
+    def line(text: str) -> Text:
+        """One line whatever its length: the spinner and a blank go before it."""
+        said = Text(escape(text))
+        said.truncate(console.width - 3, overflow="ellipsis")
+        return said
+
     with console.status(line(first)) as status:
         yield lambda text: status.update(line(text))

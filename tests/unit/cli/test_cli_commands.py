@@ -1,5 +1,7 @@
+import contextlib
 import errno
 import os
+import pty
 import socket
 import subprocess
 import sys
@@ -293,6 +295,38 @@ def test_help_tells_the_exit_codes_and_version_the_version(run: Run) -> None:
         for line in ("0    answered", "1    runtime", "2    usage", "3    the path", "4    incon", "130  interr"):
             assert line in result.stdout
     assert run("--version").stdout.startswith("pathtap 0.")
+
+
+def test_no_command_at_all_shows_the_help(run: Run) -> None:
+    result = run()
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Usage: pathtap [OPTIONS] COMMAND")
+    assert "\n  trace " in result.stderr
+
+
+def test_waiting_is_one_line_rewritten_on_a_terminal_and_nothing_elsewhere(served: Any, a_trace: ATrace) -> None:
+    served.collector.trace = a_trace("trace-pod")
+    command = [PATHTAP, "--collector", served.address, "trace", "a", "to", "b", "-o", "json"]
+    for terminal, shown in (("xterm", True), ("dumb", False)):
+        controlling, terminal_end = pty.openpty()
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=terminal_end, env=environment(TERM=terminal), check=True, timeout=30
+        )
+        os.close(terminal_end)
+        written = _drain(controlling)
+        assert (b"reading ip-192-168-1-29" in written) is shown
+        assert written.endswith(b"\x1b[1A\x1b[2K") if shown else not written
+        assert json_format.Parse(done.stdout, trace_pb2.Trace()) == a_trace("trace-pod")
+
+
+def _drain(descriptor: int) -> bytes:
+    """What was written to a pseudo-terminal whose other end is closed; Linux ends the reading with EIO."""
+    written = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(descriptor, 4096):
+            written += chunk
+    os.close(descriptor)
+    return written
 
 
 def test_the_lab_is_named_in_help_without_being_imported() -> None:
