@@ -2,12 +2,24 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_interface, ip_network
 
 from pathtap.model.netfilter import Backend, Chain, NetfilterRule, RuleSet
-from pathtap.model.node import Interface, NextHop, NodeSnapshot, Role, Route, RouteKind, Rule, RuleAction, Unread
+from pathtap.model.node import (
+    Interface,
+    NextHop,
+    NodeSnapshot,
+    PortRange,
+    Role,
+    Route,
+    RouteKind,
+    Rule,
+    RuleAction,
+    Unread,
+)
 
+PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
 TABLES = {"local": 255, "main": 254, "default": 253}
 PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0}
 HOOKS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
@@ -34,6 +46,13 @@ def rule(line: str, family: int = 4, **changes: object) -> Rule:
                 given |= {"mark": int(mark, 0), "mask": int(mask, 0) if mask else 0xFFFFFFFF}
             case "iif" | "oif":
                 given["in_interface" if word == "iif" else "out_interface"] = value
+            case "ipproto":
+                given["ip_protocol"] = PROTOCOLS[value]
+            case "sport" | "dport":
+                first, _, last = value.partition("-")
+                given["source_ports" if word == "sport" else "destination_ports"] = PortRange(
+                    first=int(first), last=int(last or first)
+                )
             case "lookup":
                 given["table"] = TABLES.get(value) or int(value)
             case "goto":
@@ -162,7 +181,7 @@ def snapshot(
     )
 
 
-def _json(*statements: dict[str, object]) -> str:
+def _json(*statements: Mapping[str, object]) -> str:
     return json.dumps(statements)
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a rule is one line, as the tools print it)
 """One case for each flow of a VPC CNI node, in both chain forms, both iptables backends and v1.23's native connmark table."""
 
 from dataclasses import replace
