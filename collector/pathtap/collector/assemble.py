@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pathtap.collector import words
-from pathtap.collector.correlate import Journey, join
-from pathtap.collector.expect import ExpectedPassage, expect, with_answers
+from pathtap.collector.correlate import Entries, Journey, join
+from pathtap.collector.expect import ExpectedPassage, expect, models_of, with_answers
 from pathtap.collector.fate import interface_of
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.judge import case_of, judge
@@ -43,12 +43,13 @@ class Expected:
 
 
 def lay_out(record: Record) -> Expected:
-    journey = join(record.sent, record.observations, record.entries)
+    journey = join(record.sent, record.observations, Entries(record.entries))
+    models = models_of(record.snapshots)
     return Expected(
         record=record,
         journey=journey,
-        forward=expect(journey.forward, record.snapshots, reply=False),
-        reply=expect(journey.reply, record.snapshots, reply=True),
+        forward=expect(journey.forward, models, reply=False),
+        reply=expect(journey.reply, models, reply=True),
     )
 
 

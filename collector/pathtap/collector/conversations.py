@@ -1,13 +1,13 @@
 """Joins all packets of one pod into its flows, both nodes' views of a flow in one record. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pathtap.collector import words
 from pathtap.collector.assemble import destination_nat, egress_of, source_nat
-from pathtap.collector.correlate import Journey, find_entry, join
-from pathtap.collector.expect import expect
+from pathtap.collector.correlate import Entries, Journey, join
+from pathtap.collector.expect import expect, models_of
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.resolve import owner_of
 from pathtap.model.address import FiveTuple
@@ -31,77 +31,93 @@ class Sightings:
 
 def flows_of(sightings: Sightings) -> tuple[Flow, ...]:
     """Each flow of the pod once, in the order in which they were first seen. A flow begins with whoever opened it."""
-    conversations: dict[FiveTuple, list[PacketObservation]] = defaultdict(list)
-    for observation in sightings.observations:
-        at_pod = observation.node == sightings.source.node and observation.interface in sightings.points
-        if at_pod and (opening := _opening(observation, conversations, sightings)) is not None:
-            conversations[opening].append(observation)
-    flows = (_flow(opening, seen, sightings) for opening, seen in conversations.items())
-    return tuple(sorted(flows, key=lambda flow: flow.first_seen))
+    return tuple(sorted(_Conversations(sightings).flows(), key=lambda flow: flow.first_seen))
 
 
-def _opening(
-    observation: PacketObservation, known: Mapping[FiveTuple, object], sightings: Sightings
-) -> FiveTuple | None:
-    """The tuple of the flow's opener as the pod's veth shows it; None for ICMP errors, which belong to another flow."""
-    seen = observation.headers.five_tuple
-    if observation.headers.icmp is not None and not (seen.source_port or seen.destination_port):
-        return None
-    if seen in known:
-        return seen
-    if seen.reversed in known:
-        return seen.reversed
-    entry = find_entry(seen, observation.node, sightings.entries)
-    if entry is None:
-        return seen
-    # An entry's first tuple is the opener's; at the pod's veth it shows before DNAT for a flow out, after it for one in.
-    address = sightings.source.socket.address
-    return entry.original if entry.original.source == address else entry.forward_tuples[1]
+class _Conversations:
+    """The sightings, indexed: a busy pod has thousands of packets and flows."""
+
+    def __init__(self, sightings: Sightings) -> None:
+        self._sightings = sightings
+        self._entries = Entries(sightings.entries)
+        self._models = models_of(sightings.snapshots)
+        self._by_tuple: dict[FiveTuple, list[PacketObservation]] = defaultdict(list)
+        for observation in sightings.observations:
+            self._by_tuple[observation.headers.five_tuple].append(observation)
+
+    def flows(self) -> Iterator[Flow]:
+        opened: dict[FiveTuple, list[PacketObservation]] = defaultdict(list)
+        for seen in self._sightings.observations:
+            at_pod = seen.node == self._sightings.source.node and seen.interface in self._sightings.points
+            if at_pod and (opening := self._opening(seen, opened)) is not None:
+                opened[opening].append(seen)
+        return (self._flow(opening, at_pod) for opening, at_pod in opened.items())
+
+    def _opening(self, observation: PacketObservation, known: Container[FiveTuple]) -> FiveTuple | None:
+        """The tuple of the flow's opener as it shows at the pod; None for ICMP errors, which belong to another flow."""
+        seen = observation.headers.five_tuple
+        if observation.headers.icmp is not None and not (seen.source_port or seen.destination_port):
+            return None
+        for one_way in (seen, seen.reversed):
+            if one_way in known:
+                return one_way
+        entry = self._entries.on(observation.node, seen)
+        if entry is None:
+            return seen
+        # At the pod a flow out shows before its node's translation, a flow in after it.
+        out = entry.original.source == self._sightings.source.socket.address
+        return entry.forward_tuples[0 if out else 1]
+
+    def _flow(self, opening: FiveTuple, at_pod: Sequence[PacketObservation]) -> Flow:
+        inventory = self._sightings.inventory
+        initiated = opening.source == self._sightings.source.socket.address
+        entry = self._entries.on(self._sightings.source.node, opening)
+        sent = entry.original if entry else opening
+        journey = join([sent], self._observations_of(sent), self._entries)
+        forward = expect(journey.forward, self._models, reply=False)
+        reply = expect(journey.reply, self._models, reply=True)
+        recorded = self._recorded(sent)
+        times = [observation.captured_at for observation in at_pod]
+        count = sum(observation.headers.five_tuple == opening for observation in at_pod)
+        nodes = [*(p.node for p in (*journey.forward, *journey.reply)), *(entry.node for entry in recorded)]
+        return Flow(
+            five_tuple=opening,
+            source=owner_of(opening.source, opening.source_port, inventory),
+            destination=owner_of(opening.destination, opening.destination_port, inventory),
+            initiated=initiated,
+            first_seen=min(times),
+            last_seen=max(times),
+            packets_forward=count,
+            packets_reply=len(at_pod) - count,
+            egress=egress_of(forward if initiated else reply),
+            snat=source_nat(forward, opening),
+            dnat=destination_nat(forward, inventory),
+            nodes=tuple(dict.fromkeys(nodes)),
+            evidence=(*_observed(journey), *_told(recorded)),
+        )
+
+    def _observations_of(self, sent: FiveTuple) -> list[PacketObservation]:
+        tuples = self._entries.closure([sent])
+        both_ways = dict.fromkeys(each for known in tuples for each in (known, known.reversed))
+        return [observation for each in both_ways for observation in self._by_tuple.get(each, ())]
+
+    def _recorded(self, sent: FiveTuple) -> list[ConntrackEntry]:
+        """Every node's entry of this flow, one that was recorded where no packet was seen included."""
+        tuples = self._entries.closure([sent])
+        found = (self._entries.on(node, known) for node in self._models for known in tuples)
+        return list(dict.fromkeys(entry for entry in found if entry is not None))
 
 
-def _flow(opening: FiveTuple, at_veth: Sequence[PacketObservation], sightings: Sightings) -> Flow:
-    address = sightings.source.socket.address
-    initiated = opening.source == address
-    journey = join([_as_sent(opening, sightings)], sightings.observations, sightings.entries)
-    forward = expect(journey.forward, sightings.snapshots, reply=False)
-    reply = expect(journey.reply, sightings.snapshots, reply=True)
-    times = [observation.captured_at for observation in at_veth]
-    forward_count = sum(observation.headers.five_tuple == opening for observation in at_veth)
-    return Flow(
-        five_tuple=opening,
-        source=owner_of(opening.source, opening.source_port, sightings.inventory),
-        destination=owner_of(opening.destination, opening.destination_port, sightings.inventory),
-        initiated=initiated,
-        first_seen=min(times),
-        last_seen=max(times),
-        packets_forward=forward_count,
-        packets_reply=len(at_veth) - forward_count,
-        egress=egress_of(forward if initiated else reply),
-        snat=source_nat(forward, opening),
-        dnat=destination_nat(forward, sightings.inventory),
-        nodes=_nodes(journey),
-        evidence=tuple(_evidence(journey)),
-    )
-
-
-def _as_sent(opening: FiveTuple, sightings: Sightings) -> FiveTuple:
-    """The opener's own tuple: for a flow that came in, what its node's entry says before translation."""
-    entry = next((e for e in sightings.entries if opening in e.forward_tuples), None)
-    return entry.original if entry else opening
-
-
-def _nodes(journey: Journey) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(passage.node for passage in (*journey.forward, *journey.reply)))
-
-
-def _evidence(journey: Journey) -> Iterable[Evidence]:
-    told: set[str] = set()
+def _observed(journey: Journey) -> Iterator[Evidence]:
     for passage in (*journey.forward, *journey.reply):
-        seen = [o for o in (passage.arrival, passage.departure) if o is not None]
-        for observation in seen:
-            claim = f"{observation.direction.value} on {observation.interface}: {observation.headers.five_tuple}"
-            source, at = f"{observation.node} {observation.interface}", observation.captured_at
-            yield Evidence(witness=Witness.OBSERVED, claim=claim, source=source, at=at)
-        if passage.entry is not None and (text := words.conntrack_words(passage.entry)) not in told:
-            told.add(text)
-            yield Evidence(witness=Witness.RECORDED, claim=text, source=f"{passage.node} conntrack")
+        for seen in (passage.arrival, passage.departure):
+            if seen is not None:
+                claim = f"{seen.direction.value} on {seen.interface}: {seen.headers.five_tuple}"
+                source = f"{seen.node} {seen.interface}"
+                yield Evidence(witness=Witness.OBSERVED, claim=claim, source=source, at=seen.captured_at)
+
+
+def _told(entries: Sequence[ConntrackEntry]) -> Iterator[Evidence]:
+    for entry in entries:
+        claim = words.conntrack_words(entry)
+        yield Evidence(witness=Witness.RECORDED, claim=claim, source=f"{entry.node} conntrack")

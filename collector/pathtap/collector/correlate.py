@@ -41,11 +41,35 @@ class Journey:
     by_identity: bool = False
 
 
-def join(
-    sent: Sequence[FiveTuple], observations: Sequence[PacketObservation], entries: Sequence[ConntrackEntry]
-) -> Journey:
+class Entries:
+    """Conntrack entries of all nodes, found by any of their four tuples."""
+
+    def __init__(self, entries: Iterable[ConntrackEntry]) -> None:
+        self._by_original: dict[FiveTuple, list[ConntrackEntry]] = defaultdict(list)
+        self._by_tuple: dict[tuple[str, FiveTuple], ConntrackEntry] = {}
+        for entry in entries:
+            self._by_original[entry.original].append(entry)
+            for seen in (*entry.forward_tuples, *entry.reply_tuples):
+                self._by_tuple.setdefault((entry.node, seen), entry)
+
+    def on(self, node: str, seen: FiveTuple) -> ConntrackEntry | None:
+        return self._by_tuple.get((node, seen))
+
+    def closure(self, sent: Iterable[FiveTuple]) -> set[FiveTuple]:
+        """All tuples that the forward direction wears, by following original → translated on every node."""
+        known, fresh = set(sent), set(sent)
+        while fresh:
+            after = {
+                t for known_tuple in fresh for e in self._by_original.get(known_tuple, ()) for t in e.forward_tuples
+            }
+            fresh = after - known
+            known |= fresh
+        return known
+
+
+def join(sent: Sequence[FiveTuple], observations: Sequence[PacketObservation], entries: Entries) -> Journey:
     """`sent` are the tuples as the source sent them, first the one to follow."""
-    forward_tuples = _closure(sent, entries)
+    forward_tuples = entries.closure(sent)
     same = _same_packets(forward_tuples, observations)
     by_identity = not same <= forward_tuples
     forward_tuples |= same
@@ -73,16 +97,6 @@ def identity(headers: Headers) -> Identity:
     )
 
 
-def _closure(sent: Iterable[FiveTuple], entries: Sequence[ConntrackEntry]) -> set[FiveTuple]:
-    """All tuples that the forward direction wears, by following original → translated on every node."""
-    known = set(sent)
-    while True:
-        found = {tuple_ for entry in entries if entry.original in known for tuple_ in entry.forward_tuples}
-        if found <= known:
-            return known
-        known |= found
-
-
 def _same_packets(known: set[FiveTuple], observations: Sequence[PacketObservation]) -> set[FiveTuple]:
     """Further tuples under which a packet of a known tuple was seen leaving a node, told by its identity.
 
@@ -107,7 +121,7 @@ def _furthest(observations: Iterable[PacketObservation]) -> list[PacketObservati
     return sorted(chosen, key=lambda o: (-o.headers.ttl, o.direction is Direction.IN, o.captured_at))
 
 
-def _passages(sightings: Sequence[PacketObservation], entries: Sequence[ConntrackEntry]) -> tuple[Passage, ...]:
+def _passages(sightings: Sequence[PacketObservation], entries: Entries) -> tuple[Passage, ...]:
     pairs: list[tuple[PacketObservation | None, PacketObservation | None]] = []
     for seen in sightings:
         if seen.direction is Direction.IN:
@@ -119,13 +133,11 @@ def _passages(sightings: Sequence[PacketObservation], entries: Sequence[Conntrac
     return tuple(_passage(arrival, departure, entries) for arrival, departure in pairs)
 
 
-def _passage(
-    arrival: PacketObservation | None, departure: PacketObservation | None, entries: Sequence[ConntrackEntry]
-) -> Passage:
+def _passage(arrival: PacketObservation | None, departure: PacketObservation | None, entries: Entries) -> Passage:
     seen = arrival or departure
     assert seen is not None  # noqa: S101 - a pair holds at least one sighting
     here = seen.headers.five_tuple
-    entry = find_entry(here, seen.node, entries)
+    entry = entries.on(seen.node, here)
     other = _other_side(here, entry)
     return Passage(
         node=seen.node,
@@ -134,14 +146,6 @@ def _passage(
         entry=entry,
         before=arrival.headers.five_tuple if arrival else other,
         after=departure.headers.five_tuple if departure else other,
-    )
-
-
-def find_entry(seen: FiveTuple, node: str, entries: Iterable[ConntrackEntry]) -> ConntrackEntry | None:
-    """The node's entry that one of its four tuples ties to `seen`."""
-    return next(
-        (e for e in entries if e.node == node and seen in (*e.forward_tuples, *e.reply_tuples)),
-        None,
     )
 
 

@@ -38,18 +38,21 @@ class ExpectedPassage:
         return self.expectation.prediction if self.expectation else None
 
 
-def expect(
-    passages: Iterable[Passage], snapshots: Mapping[str, NodeSnapshot], *, reply: bool
-) -> tuple[ExpectedPassage, ...]:
+def models_of(snapshots: Mapping[str, NodeSnapshot]) -> dict[str, NodeModel]:
+    """Each node's snapshot, indexed once for all its passages."""
+    return {node: NodeModel(snapshot) for node, snapshot in snapshots.items()}
+
+
+def expect(passages: Iterable[Passage], models: Mapping[str, NodeModel], *, reply: bool) -> tuple[ExpectedPassage, ...]:
     """`reply` tells the way back, whose NAT is undone by conntrack, from the way there, whose NAT is made by rules."""
-    models = {node: NodeModel(snapshot) for node, snapshot in snapshots.items()}
-    expected = []
-    for passage in passages:
-        model = models.get(passage.node)
-        expectation = _expectation(passage, model, reply) if model else None
-        snapshot = snapshots.get(passage.node)
-        expected.append(ExpectedPassage(passage=passage, reply=reply, snapshot=snapshot, expectation=expectation))
-    return tuple(expected)
+    return tuple(_expected(passage, models.get(passage.node), reply) for passage in passages)
+
+
+def _expected(passage: Passage, model: NodeModel | None, reply: bool) -> ExpectedPassage:
+    if model is None:
+        return ExpectedPassage(passage=passage, reply=reply)
+    expectation = _expectation(passage, model, reply)
+    return ExpectedPassage(passage=passage, reply=reply, snapshot=model.snapshot, expectation=expectation)
 
 
 def with_answers(

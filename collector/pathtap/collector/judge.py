@@ -231,7 +231,9 @@ def _disagreements(case: Case) -> list[Finding]:
     found = []
     for expected in case.passages:
         expectation, seen = expected.expectation, expected.passage.departure
-        if expectation is None or (decision := expectation.prediction.routing) is None or decision.unknown:
+        if expectation is None or (decision := expectation.prediction.routing) is None:
+            continue
+        if decision.unknown or decision.local:
             continue
         if seen is not None and decision.interface and decision.interface != seen.interface:
             found.append(findings.unexpected_egress(seen.node, decision.interface, seen.interface, sighting(seen)))
