@@ -20,6 +20,7 @@ def path_lines(entries: Sequence[Entry], width: int) -> list[Line]:
     sightings = [entry for entry in entries if isinstance(entry, Sighting)]
     columns = _Columns(sightings)
     wide = columns.wide_width() <= width
+    edge = _edge(columns, entries, width) if wide else width
     lines: list[Line] = []
     for entry in entries:
         match entry:
@@ -27,18 +28,20 @@ def path_lines(entries: Sequence[Entry], width: int) -> list[Line]:
                 back = (Span("  reply", Style.FAINT),) if entry.reply else ()
                 lines += [(), (Span(f" {entry.node}", Style.NODE), *back)]
             case Sighting():
-                lines += [columns.one_line(entry)] if wide else columns.two_lines(entry, width)
+                lines += [columns.one_line(entry, edge)] if wide else columns.two_lines(entry, width)
             case Between():
                 style = Style.BAD if entry.broken else Style.FAINT
-                lines += hanging((Span(" · ", style),), entry.text, entry.witnesses, _edge(columns, wide, width), style)
+                lines += hanging((Span(" · ", style),), entry.text, entry.witnesses, edge, style)
             case Note():
-                lines += _note(entry, _edge(columns, wide, width))
+                lines += _note(entry, edge)
     return lines
 
 
-def _edge(columns: "_Columns", wide: bool, width: int) -> int:
-    """Explanations end where the sightings end, or a little beyond: not far from what they explain."""
-    return min(width, max(columns.wide_width(), 100)) if wide else width
+def _edge(columns: "_Columns", entries: Sequence[Entry], width: int) -> int:
+    """The right edge: as near as the sightings and those explanations allow that fit on one line."""
+    notes = [entry for entry in entries if isinstance(entry, Note)]
+    natural = [_LABEL_INDENT + _LABEL_WIDTH + cell_len(f"{note.text}  {note.witnesses}") for note in notes]
+    return max([80, columns.wide_width(), *(each for each in natural if each <= width)])
 
 
 def _note(note: Note, width: int) -> list[Line]:
@@ -67,10 +70,11 @@ class _Columns:
     def wide_width(self) -> int:
         return cells(self._lead_of(0)) + self._where + 2 + self._tuple + 2 + self._right_width()
 
-    def one_line(self, s: Sighting) -> Line:
+    def one_line(self, s: Sighting, edge: int) -> Line:
         where = _where(s)
         gap = Span(" " * (self._where - cells(where) + 2))
-        return (*self._lead_of(s.number), *where, gap, Span(pad(s.tuple_, self._tuple) + "  "), *self._right(s))
+        left = (*self._lead_of(s.number), *where, gap, Span(pad(s.tuple_, self._tuple)))
+        return flush(left, self._right(s), edge)
 
     def two_lines(self, s: Sighting, width: int) -> list[Line]:
         """Packet, time and witnesses beside the interface; beside the tuple, or alone, where that is too long."""
