@@ -29,7 +29,10 @@ def look_up(node: str, request: LookupRequest) -> LookupReport:
     entries: tuple[ConntrackEntry, ...] = ()
     answers: tuple[RouteAnswer, ...] = ()
     try:
-        entries = tuple(dict.fromkeys(_entries(node, request)))
+        # By tuples alone: state and time-out may change from one dump to the next, and the last one is the newest.
+        entries = tuple(
+            {(entry.original, entry.reply, entry.zone): entry for entry in _entries(node, request)}.values()
+        )
     except OSError as error:
         unread.append(Unread(part="conntrack", reason=str(error)))
     try:
