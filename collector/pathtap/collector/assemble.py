@@ -18,6 +18,9 @@ from pathtap.model.node import RouteAnswer, table_name
 from pathtap.model.request import RouteQuestion
 from pathtap.model.trace import DestinationNat, Egress, SourceNat, Trace
 
+# Causes that lie between the nodes, where the VPC alone decides.
+LOST_BEYOND = ("SOURCE_NOT_OWNED_BY_ENI", "LOST_IN_VPC")
+
 Answers = Mapping[tuple[str, RouteQuestion], RouteAnswer]
 
 
@@ -59,6 +62,8 @@ def assemble(expected: Expected, answers: Answers) -> Trace:
     case = case_of(record, expected.journey, forward, reply)
     question = record.question
     first = _first_tuple(record, expected.journey)
+    verdict = judge(case)
+    lost = next((f for f in verdict.findings if f.code in LOST_BEYOND), None)
     answered = [report.round_trip for report in record.reports if report.round_trip is not None]
     trace = Trace(
         id=record.id,
@@ -69,15 +74,15 @@ def assemble(expected: Expected, answers: Answers) -> Trace:
         protocol=protocol_name(question.protocol),
         live=question.live,
         five_tuple=first,
-        forward=tell(forward, case.forward),
-        reply=tell(reply, case.reply),
+        forward=tell(forward, case.forward, lost),
+        reply=tell(reply, case.reply, lost),
         egress=egress_of(forward),
         snat=source_nat(forward, first),
         dnat=destination_nat(forward, record.inventory),
-        verdict=judge(case),
+        verdict=verdict,
         round_trip=answered[0] if answered else None,
     )
-    return replace(trace, verdict=replace(trace.verdict, summary=summarise(trace, case)))
+    return replace(trace, verdict=replace(verdict, summary=summarise(trace, case)))
 
 
 def _first_tuple(record: Record, journey: Journey) -> FiveTuple | None:

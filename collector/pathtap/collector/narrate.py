@@ -13,26 +13,28 @@ from pathtap.collector.fate import End, Fate, interface_of, is_delivered
 from pathtap.forwarding.prediction import MarkChange, Outcome
 from pathtap.model.address import FiveTuple
 from pathtap.model.packet import PacketObservation
-from pathtap.model.trace import Action, Cause, CauseKind, Evidence, Hop, Path, RuleReference, Step, Witness
+from pathtap.model.trace import Action, Cause, CauseKind, Evidence, Finding, Hop, Path, RuleReference, Step, Witness
 
 
-def tell(passages: Sequence[ExpectedPassage], fate: Fate) -> Path:
-    return Path(hops=tuple(_hop(expected, fate) for expected in passages))
+def tell(passages: Sequence[ExpectedPassage], fate: Fate, lost_beyond: Finding | None = None) -> Path:
+    """`lost_beyond` is why the packet died after it left the last node, where it did."""
+    return Path(hops=tuple(_hop(expected, fate, lost_beyond) for expected in passages))
 
 
-def _hop(expected: ExpectedPassage, fate: Fate) -> Hop:
+def _hop(expected: ExpectedPassage, fate: Fate, lost_beyond: Finding | None) -> Hop:
     passage = expected.passage
     before_routing, after_routing = _translations(expected)
     ended = expected is fate.last
     steps = [
         *_arrival(expected),
+        *_tracked(expected),
         *_marks(expected),
         *before_routing,
         *_routing(expected),
         *(_stop(expected) if ended and fate.end is End.STOPPED else ()),
         *after_routing,
         *_departure(expected, fate),
-        *(_beyond(expected) if ended and fate.end is End.LEFT_CLUSTER else ()),
+        *(_beyond(expected, fate, lost_beyond) if ended else ()),
     ]
     return Hop(
         node=passage.node,
@@ -71,6 +73,16 @@ def _arrival(expected: ExpectedPassage) -> list[Step]:
     return [_sighting(Action.RECEIVED, seen, expected, f"came in on {seen.interface}")] if seen else []
 
 
+def _tracked(expected: ExpectedPassage) -> list[Step]:
+    """The entry of a flow that passes as it is; a translation shows its own."""
+    passage = expected.passage
+    if passage.entry is None or expected.reply or passage.before != passage.after:
+        return []
+    text = words.conntrack_words(passage.entry)
+    evidence = Evidence(witness=Witness.RECORDED, claim=text, source=f"{passage.node} conntrack")
+    return [Step(action=Action.TRACKED, cause=Cause(kind=CauseKind.CONNTRACK, text=text), evidence=(evidence,))]
+
+
 def _departure(expected: ExpectedPassage, fate: Fate) -> list[Step]:
     passage = expected.passage
     seen = passage.departure
@@ -89,7 +101,14 @@ def _sends_itself(expected: ExpectedPassage) -> bool:
     return expected.snapshot is not None and expected.passage.before.source in expected.snapshot.addresses()
 
 
-def _beyond(expected: ExpectedPassage) -> list[Step]:
+def _beyond(expected: ExpectedPassage, fate: Fate, lost: Finding | None) -> list[Step]:
+    if fate.end not in (End.LEFT_CLUSTER, End.NOT_ARRIVED):
+        return []
+    if lost is not None:
+        cause = Cause(kind=CauseKind.FABRIC, text=f"between the ENIs: {lost.code}")
+        return [Step(action=Action.DROPPED, before=expected.passage.after, cause=cause, evidence=lost.evidence)]
+    if fate.end is End.NOT_ARRIVED:
+        return []
     claim = "beyond the cluster's nodes: nobody watches there"
     evidence = Evidence(witness=Witness.ASSUMED, claim=claim, source="the VPC")
     cause = Cause(kind=CauseKind.FABRIC, text="outside the cluster")

@@ -26,12 +26,13 @@ def kernel_answer_words(answer: RouteAnswer) -> str:
 
 
 def conntrack_words(entry: ConntrackEntry) -> str:
-    """As `conntrack -L` lays it out: both tuples, mark and status."""
+    """As `conntrack -L` lays it out: both tuples, [UNREPLIED] or [ASSURED], and the mark."""
     state = f" {entry.tcp_state}" if entry.tcp_state else ""
-    status = f" [{','.join(sorted(entry.status))}]" if entry.status else ""
+    unreplied = "" if "SEEN_REPLY" in entry.status else " [UNREPLIED]"
+    assured = " [ASSURED]" if "ASSURED" in entry.status else ""
     return (
-        f"{protocol_name(entry.original.protocol)}{state} {_tuple_words(entry.original)} "
-        f"{_tuple_words(entry.reply)} mark={entry.mark}{status}"
+        f"{protocol_name(entry.original.protocol)}{state} {_tuple_words(entry.original)}{unreplied} "
+        f"{_tuple_words(entry.reply)}{assured} mark={entry.mark}"
     )
 
 

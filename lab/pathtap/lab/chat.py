@@ -1,16 +1,18 @@
-"""Keeps a pod busy: `python -m pathtap.lab.chat SECONDS tcp:ADDRESS:PORT udp:ADDRESS:PORT …`, one after another.
+"""Keeps a pod busy: `python -m pathtap.lab.chat [--every S] SECONDS tcp:ADDRESS:PORT udp:ADDRESS:PORT …`.
 
-Bounded in time and in rate, and quiet about peers that do not answer: the traffic is for others to look at.
+Talks to one peer after another, bounded in time and in rate, and is quiet about those that do not answer: the traffic is
+for others to look at.
 """
 
+import argparse
 import socket
-import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
-PAUSE_SECONDS = 0.2
 ANSWER_SECONDS = 0.5
 MOST_SECONDS = 600.0
+LEAST_PAUSE_SECONDS = 0.05
 
 
 def talk(protocol: str, address: str, port: int) -> None:
@@ -23,15 +25,19 @@ def talk(protocol: str, address: str, port: int) -> None:
         made.recv(100)
 
 
-def main(arguments: list[str]) -> None:
-    seconds, *peers = arguments
-    until = time.monotonic() + min(float(seconds), MOST_SECONDS)
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m pathtap.lab.chat")
+    parser.add_argument("--every", type=float, default=0.5, help="seconds between two rounds")
+    parser.add_argument("seconds", type=float)
+    parser.add_argument("peers", nargs="+", metavar="PROTOCOL:ADDRESS:PORT")
+    options = parser.parse_args(arguments)
+    until = time.monotonic() + min(options.seconds, MOST_SECONDS)
     while time.monotonic() < until:
-        for peer in peers:
+        for peer in options.peers:
             protocol, address, port = peer.split(":")
             talk(protocol, address, int(port))
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(max(options.every, LEAST_PAUSE_SECONDS))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

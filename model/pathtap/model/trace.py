@@ -30,8 +30,11 @@ class Evidence:
 
 
 class Action(Enum):
+    """TRACKED is the conntrack entry that the node keeps of a flow which it does not translate."""
+
     RECEIVED = "RECEIVED"
     SENT = "SENT"
+    TRACKED = "TRACKED"
     MARKED = "MARKED"
     ROUTED = "ROUTED"
     TRANSLATED = "TRANSLATED"

@@ -140,6 +140,7 @@ class Step(_message.Message):
         DELIVERED: _ClassVar[Step.Action]
         DROPPED: _ClassVar[Step.Action]
         REJECTED: _ClassVar[Step.Action]
+        TRACKED: _ClassVar[Step.Action]
     ACTION_UNSPECIFIED: Step.Action
     RECEIVED: Step.Action
     SENT: Step.Action
@@ -150,6 +151,7 @@ class Step(_message.Message):
     DELIVERED: Step.Action
     DROPPED: Step.Action
     REJECTED: Step.Action
+    TRACKED: Step.Action
     class Witness(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         WITNESS_UNSPECIFIED: _ClassVar[Step.Witness]

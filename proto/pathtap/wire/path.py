@@ -27,6 +27,7 @@ ACTIONS = EnumTable(
         Action.DELIVERED: pb.Step.DELIVERED,
         Action.DROPPED: pb.Step.DROPPED,
         Action.REJECTED: pb.Step.REJECTED,
+        Action.TRACKED: pb.Step.TRACKED,
     },
 )
 CAUSES = EnumTable(

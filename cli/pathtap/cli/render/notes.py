@@ -22,6 +22,7 @@ _LABELS = {
     _A.DELIVERED: "arrive",
     _A.DROPPED: "drop",
     _A.REJECTED: "reject",
+    _A.TRACKED: "entry",
 }
 
 
