@@ -21,6 +21,8 @@ ESCAPED = re.compile(r"\\(.)")
 FREE_TEXT = frozenset({"--comment", "--log-prefix", "--nflog-prefix", "--string", "--hex-string"})
 # Without an influence on whether the rule applies.
 SILENT_MODULES = frozenset({"comment", "nfacct"})
+# These ask for nothing without options; others do (`-m socket`). The empty name stands for the basic options.
+ALWAYS_TRUE_ALONE = frozenset({"", "tcp", "udp", "icmp", "icmp6"})
 PROTOCOLS = {
     "icmp": 1, "igmp": 2, "ipencap": 4, "tcp": 6, "udp": 17, "dccp": 33, "ipv6": 41, "gre": 47, "esp": 50, "ah": 51,
     "ipv6-icmp": 58, "icmpv6": 58, "sctp": 132, "udplite": 136,
@@ -88,6 +90,8 @@ def _module(module: str, group: tuple[str, ...], family: int) -> tuple[Match, ..
         return (Chance(" ".join(("-m", module, *group))),)
     if module == "recent" and any(option.name == "--set" and not option.negated for option in parsed):
         return ()
+    if not parsed and module not in ALWAYS_TRUE_ALONE:
+        return (Unmodelled(f"-m {module}"),)
     found: list[Match] = []
     for option in parsed:
         decoder = MATCHES.get((module, option.name))

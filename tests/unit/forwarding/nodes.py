@@ -232,3 +232,10 @@ def _numbered(rules: Iterable[tuple[str, str]]) -> tuple[NetfilterRule, ...]:
         NetfilterRule(position=number, text=text, expression=expression)
         for number, (text, expression) in enumerate(rules, 1)
     )
+
+
+def native_table(name: str, kind: str, hook: str, priority: int, statements: list[dict[str, object]]) -> RuleSet:
+    """A native table with one base chain of one rule."""
+    rules = (NetfilterRule(position=1, text=name, expression=json.dumps(statements)),)
+    chain = Chain(name=name, rules=rules, hook=hook, kind=kind, priority=priority, policy="ACCEPT")
+    return RuleSet(backend=Backend.NFTABLES, family="ip", table=name, chains=(chain,))
