@@ -6,10 +6,12 @@ Pure. Each takes the evidence that proves it; none decides whether it holds.
 from collections.abc import Sequence
 
 from pathtap.collector import words
+from pathtap.model.netfilter import Backend
 from pathtap.model.node import Route
 from pathtap.model.trace import Evidence, Finding, RuleReference, Severity
 
 Proof = Sequence[Evidence]
+BUILTIN_CHAINS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 
 
 def connection_refused(node: str, destination: str, proof: Proof) -> Finding:
@@ -64,9 +66,10 @@ def rejected_by_node(node: str, proof: Proof) -> Finding:
     return _error("REJECTED_BY_NODE", node, text, f"on {node}: iptables-save; nft list ruleset; ip route get", proof)
 
 
-def service_without_endpoints(service: str, proof: Proof) -> Finding:
-    text = f"service {service} has no ready endpoint: kube-proxy refuses its connections"
-    return _error("SERVICE_WITHOUT_ENDPOINTS", "", text, f"kubectl get endpoints {service.rsplit('/', 1)[-1]}", proof)
+def service_without_endpoints(node: str, service: str, proof: Proof) -> Finding:
+    namespace, _, name = service.partition("/")
+    text = f"service {service} has no ready endpoint: kube-proxy's rules on {node} refuse its connections"
+    return _error("SERVICE_WITHOUT_ENDPOINTS", node, text, f"kubectl -n {namespace} get endpoints {name}", proof)
 
 
 def refusing_route(node: str, route: Route, proof: Proof) -> Finding:
@@ -138,14 +141,12 @@ def probes_unanswered(node: str, silent: int, count: int) -> Finding:
 
 
 def _delete(rule: RuleReference) -> str:
-    program = {"iptables-legacy": "iptables-legacy", "iptables-nft": "iptables-nft"}.get(rule.backend.value)
-    if program and rule.position:
-        return f"{program} -t {rule.table} -D {rule.chain} {rule.position}"
-    return (
-        f"nft -a list table {rule.table}, then nft delete rule"
-        if not program
-        else f"{program} -t {rule.table} -S {rule.chain}"
-    )
+    """A rule of the node's own chains can be deleted; those of other chains their owners write again."""
+    if rule.backend is Backend.NFTABLES:
+        return f"nft -a list chain {rule.table} {rule.chain}, then nft delete rule … handle N"
+    if rule.chain in BUILTIN_CHAINS and rule.position:
+        return f"{rule.backend.value} -t {rule.table} -D {rule.chain} {rule.position}"
+    return f"{rule.backend.value} -t {rule.table} -S {rule.chain}, and mend it where that chain is written from"
 
 
 def _error(code: str, node: str, text: str, fix: str, proof: Proof) -> Finding:

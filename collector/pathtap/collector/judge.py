@@ -18,6 +18,9 @@ from pathtap.model.packet import PacketObservation, TcpFlag
 from pathtap.model.request import ProbeOutcome
 from pathtap.model.trace import Disposition, Evidence, Finding, Gap, Reply, Severity, Verdict, Witness
 
+# Causes that answer in the destination's place.
+REJECTIONS = ("FILTER_REJECT", "SERVICE_WITHOUT_ENDPOINTS", "UNREACHABLE_ROUTE", "PROHIBIT_ROUTE")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
@@ -147,14 +150,12 @@ def _not_arrived(case: Case) -> Judgement:
 def _stopped(case: Case) -> Judgement:
     last = case.forward.last
     assert last is not None  # noqa: S101 - it was seen somewhere
-    found = cause_of_stop(last, case.record.inventory)
-    disposition = {
-        "FILTER_REJECT": Disposition.REJECTED,
-        "UNREACHABLE_ROUTE": Disposition.REJECTED,
-        "PROHIBIT_ROUTE": Disposition.REJECTED,
-        "NO_ROUTE_TO_DESTINATION": Disposition.NO_ROUTE,
-    }.get(found.code, Disposition.DROPPED)
-    return Judgement(disposition=disposition, reply=Reply.NOT_SEEN, findings=(found, *_hollow_service(case)))
+    found = _cause(case, last)
+    if found.code in REJECTIONS:
+        disposition = Disposition.REJECTED
+    else:
+        disposition = Disposition.NO_ROUTE if found.code == "NO_ROUTE_TO_DESTINATION" else Disposition.DROPPED
+    return Judgement(disposition=disposition, reply=Reply.NOT_SEEN, findings=(found,))
 
 
 def _not_seen(case: Case) -> Judgement:
@@ -184,10 +185,10 @@ def _rejection(case: Case) -> Finding | None:
     last = case.forward.last
     if answer is None or last is None:
         return None
-    cause = cause_of_stop(last, case.record.inventory)
-    if cause.code in ("FILTER_REJECT", "UNREACHABLE_ROUTE", "PROHIBIT_ROUTE"):
+    cause = _cause(case, last)
+    if cause.code in REJECTIONS:
         return replace(cause, evidence=(*cause.evidence, *sighting(answer)))
-    if cause.code == "NO_ROUTE_TO_DESTINATION" or cause.code == "POD_ROUTE_MISSING":
+    if cause.code in ("NO_ROUTE_TO_DESTINATION", "POD_ROUTE_MISSING"):
         return None
     return findings.rejected_by_node(answer.node, (*cause.evidence, *sighting(answer)))
 
@@ -218,13 +219,15 @@ def _refusal(case: Case) -> Finding | None:
     return None
 
 
-def _hollow_service(case: Case) -> tuple[Finding, ...]:
+def _cause(case: Case, last: ExpectedPassage) -> Finding:
+    """Why the packet stopped there; kube-proxy's refusal of a service without endpoints goes by its own name."""
+    cause = cause_of_stop(last, case.record.inventory)
     destination = case.record.question.destination
-    if destination.kind != "service" or case.record.question.backends:
-        return ()
+    if cause.code != "FILTER_REJECT" or destination.kind != "service" or case.record.question.backends:
+        return cause
     claim = f"the inventory has no ready address for {destination.name}"
-    proof = (Evidence(witness=Witness.RECORDED, claim=claim, source="inventory"),)
-    return (findings.service_without_endpoints(destination.name, proof),)
+    says = Evidence(witness=Witness.RECORDED, claim=claim, source="inventory")
+    return findings.service_without_endpoints(cause.node, destination.name, (*cause.evidence, says))
 
 
 def _disagreements(case: Case) -> list[Finding]:
