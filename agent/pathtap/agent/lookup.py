@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from pathtap.agent.readers import conntrack, netlink, routes
-from pathtap.agent.readers.netlink import Message, RefusedError
+from pathtap.agent.readers.netlink import RefusedError
 from pathtap.model.address import Address
 from pathtap.model.conntrack import ConntrackEntry
-from pathtap.model.node import NextHop, Route, RouteAnswer, RouteKind, Unread
+from pathtap.model.node import NextHop, RouteAnswer, RouteKind, Unread
 from pathtap.model.request import LookupReport, LookupRequest, RouteQuestion
 
 # What fib_rules and ip_route_input_slow answer for a route of this kind (fib_props of net/ipv4/fib_semantics.c);
@@ -56,12 +56,12 @@ def _answers(questions: tuple[RouteQuestion, ...]) -> Iterator[RouteAnswer]:
     if not questions:
         return
     with netlink.rtnetlink() as socket:
-        names = _Names(socket)
+        names = netlink.interface_names()
         for question in questions:
             yield _answer(socket, question, names)
 
 
-def _answer(socket: Any, question: RouteQuestion, names: "_Names") -> RouteAnswer:
+def _answer(socket: Any, question: RouteQuestion, names: routes.Names) -> RouteAnswer:
     """Table and route from the FIB entry that matched; of several next hops, the one that the kernel chooses."""
     selectors: dict[str, Any] = {"dst": str(question.destination)}
     if question.source is not None:
@@ -69,15 +69,15 @@ def _answer(socket: Any, question: RouteQuestion, names: "_Names") -> RouteAnswe
     if question.mark:
         selectors["mark"] = question.mark
     if question.in_interface:
-        index = netlink.interface_index(socket, question.in_interface)
-        if index is None:
+        selectors["iif"] = next((index for index, name in names.items() if name == question.in_interface), None)
+        if selectors["iif"] is None:
             return RouteAnswer(error="ENODEV")
-        selectors["iif"] = index
     try:
-        matched = names.route(netlink.route_get(socket, selectors, _MATCHED))
+        matched = routes.decode_one(netlink.route_get(socket, selectors, _MATCHED), names)
         hop = _only(matched.next_hops)
         if hop is None and matched.kind not in _REFUSING:
-            hop = _only(names.route(netlink.route_get(socket, selectors, netlink.RTM_F_LOOKUP_TABLE)).next_hops)
+            chosen = netlink.route_get(socket, selectors, netlink.RTM_F_LOOKUP_TABLE)
+            hop = _only(routes.decode_one(chosen, names).next_hops)
     except RefusedError as refusal:
         return RouteAnswer(error=errno.errorcode.get(refusal.errno or 0, str(refusal)))
     return RouteAnswer(
@@ -95,17 +95,3 @@ def _only(hops: tuple[NextHop, ...]) -> NextHop | None:
 
 def _gateway(hop: NextHop | None) -> Address | None:
     return None if hop is None else hop.gateway
-
-
-class _Names:
-    """Interface names, asked for once and only where a route is to be put in words."""
-
-    def __init__(self, socket: Any) -> None:
-        self._socket = socket
-        self._names: dict[int, str] | None = None
-
-    def route(self, message: Message) -> Route:
-        if self._names is None:
-            found = netlink.links(self._socket)
-            self._names = {link["index"]: link["attrs"]["IFLA_IFNAME"] for link in found}
-        return routes.decode_one(message, self._names)

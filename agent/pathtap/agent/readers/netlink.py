@@ -8,7 +8,7 @@ understood". Messages are plain JSON values: a captured one is a fixture.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from socket import AF_INET, AF_INET6
+from socket import AF_INET, AF_INET6, if_nameindex
 from typing import Any, TypeAlias
 
 from pyroute2 import IPRoute
@@ -65,9 +65,9 @@ def neighbours(socket: Any, family: int) -> tuple[Message, ...]:
     return _dump(lambda: socket.get_neighbours(family=family))
 
 
-def interface_index(socket: Any, name: str) -> int | None:
-    found = socket.link_lookup(ifname=name)
-    return int(found[0]) if found else None
+def interface_names() -> Mapping[int, str]:
+    """By index, as the C library reads them: a hundred times faster than the same dump here. Raises OSError."""
+    return dict(if_nameindex())
 
 
 def route_get(socket: Any, selectors: Mapping[str, Any], flags: int) -> Message:
