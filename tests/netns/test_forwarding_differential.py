@@ -5,13 +5,12 @@ import os
 import random
 import select
 import socket
-import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,14 +23,14 @@ from pathtap.model.address import FiveTuple, Protocol
 from pathtap.model.netfilter import Backend, Random, RuleSet
 from pathtap.model.node import NodeSnapshot, Role
 from tests.unit.forwarding import configurations as conf
+from tests.unit.forwarding.frames import ipv4, parse
 from tests.unit.forwarding.nodes import interface, iptables, nftables, route, rule, snapshot
 
 pytestmark = pytest.mark.netns
 
 T = TypeVar("T")
 SEED, CONFIGURATIONS, PACKETS = 20261121, 80, 14
-ICMP_ECHO = 8
-# Port-less protocols and TCP or UDP to ports that some rules name.
+# Some rules name them.
 PORTS = (443, 53, 80, 8080)
 
 
@@ -189,48 +188,6 @@ def link_mac(namespace: str, name: str) -> str:
 
 def colons(mac: str) -> str:
     return ":".join(mac[index : index + 2] for index in range(0, 12, 2))
-
-
-def checksum(data: bytes) -> int:
-    """RFC 1071."""
-    padded = data + b"\0" * (len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return 0xFFFF - total
-
-
-def ipv4(flow: FiveTuple, token: bytes) -> bytes:
-    """An echo request, a SYN or a datagram that carries the token behind its header."""
-    ends = flow.source.packed + flow.destination.packed
-    if flow.protocol == Protocol.ICMP:
-        body = struct.pack("!BBHHH", ICMP_ECHO, 0, 0, flow.source_port, 1) + token
-        body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
-    elif flow.protocol == Protocol.UDP:
-        body = struct.pack("!HHHH", flow.source_port, flow.destination_port, 8 + len(token), 0) + token
-    else:
-        body = struct.pack("!HHIIBBHHH", flow.source_port, flow.destination_port, 1, 0, 5 << 4, 2, 65535, 0, 0) + token
-        pseudo = ends + struct.pack("!BBH", 0, flow.protocol, len(body))
-        body = body[:16] + struct.pack("!H", checksum(pseudo + body)) + body[18:]
-    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 7, 0, 64, flow.protocol, 0) + ends
-    return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + body
-
-
-def parse(data: bytes) -> FiveTuple | None:
-    """None for what the test did not send: the node's ICMP errors quote the token too."""
-    protocol, body = data[9], data[20:]
-    first, second = struct.unpack_from("!HH", body)
-    if protocol == Protocol.ICMP:
-        if body[0] != ICMP_ECHO:
-            return None
-        first, second = struct.unpack_from("!H", body, 4)[0], 0
-    return FiveTuple(
-        protocol=protocol,
-        source=IPv4Address(data[12:16]),
-        source_port=first,
-        destination=IPv4Address(data[16:20]),
-        destination_port=second,
-    )
 
 
 def draw_packet(dice: random.Random, port: int) -> Packet:

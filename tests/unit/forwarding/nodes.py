@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
 
 from pathtap.model.netfilter import Backend, Chain, NetfilterRule, RuleSet
@@ -234,7 +234,7 @@ def _numbered(rules: Iterable[tuple[str, str]]) -> tuple[NetfilterRule, ...]:
     )
 
 
-def native_table(name: str, kind: str, hook: str, priority: int, statements: list[dict[str, object]]) -> RuleSet:
+def native_table(name: str, kind: str, hook: str, priority: int, statements: Sequence[Mapping[str, object]]) -> RuleSet:
     """A native table with one base chain of one rule."""
     rules = (NetfilterRule(position=1, text=name, expression=json.dumps(statements)),)
     chain = Chain(name=name, rules=rules, hook=hook, kind=kind, priority=priority, policy="ACCEPT")

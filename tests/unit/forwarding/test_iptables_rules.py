@@ -1,4 +1,3 @@
-
 """Canonical rule texts, as iptables 1.8.9 prints them in both backends, against packets that do and do not match."""
 
 from ipaddress import ip_address

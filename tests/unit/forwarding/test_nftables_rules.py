@@ -1,4 +1,3 @@
-
 """Native rules in the JSON that nft 1.0.6 prints, against packets that do and do not match."""
 
 import json

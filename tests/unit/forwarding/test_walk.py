@@ -1,6 +1,6 @@
-
 """How chains are walked: order, returns, bindings, and what an unknown does and does not spoil."""
 
+import json
 from ipaddress import ip_address
 
 import pytest
@@ -225,6 +225,44 @@ def test_long_chains_are_walked_as_if_they_were_not_indexed() -> None:
     )
     assert prediction.dropped_by is not None
     assert (prediction.outcome, prediction.dropped_by.position) == (Outcome.DROPPED, 63)
+
+
+def test_a_service_of_kube_proxys_nftables_mode() -> None:
+    key = [
+        {"payload": {"protocol": "ip", "field": "daddr"}},
+        {"meta": {"key": "l4proto"}},
+        {"payload": {"protocol": "th", "field": "dport"}},
+    ]
+    services = [{"vmap": {"key": {"concat": key}, "data": "@service-ips"}}]
+    backends = [[number, {"concat": [f"192.168.9.{number}", 8080]}] for number in range(2)]
+    dice = {"map": {"key": {"numgen": {"mode": "random", "mod": 2, "offset": 0}}, "data": {"set": backends}}}
+    table = RuleSet(
+        backend=Backend.NFTABLES,
+        family="ip",
+        table="kube-proxy",
+        objects=json.dumps(
+            [
+                {
+                    "map": {
+                        "name": "service-ips",
+                        "elem": [[{"concat": ["198.51.100.8", "tcp", 443]}, {"goto": {"target": "web"}}]],
+                    }
+                }
+            ]
+        ),
+        chains=(
+            *native_table("kube-proxy", "nat", "prerouting", -100, services).chains,
+            Chain(
+                name="web",
+                rules=(NetfilterRule(position=1, text="dnat", expression=json.dumps([{"dnat": {"addr": dice}}])),),
+            ),
+        ),
+    )
+    prediction = walked("", table)
+    assert prediction.dnat is not None
+    assert prediction.dnat.alternatives == tuple(Socket(ip_address(f"192.168.9.{number}"), 8080) for number in range(2))
+    assert prediction.dnat.rule is not None
+    assert (prediction.dnat.rule.chain, way(prediction), prediction.unknown) == ("web", "eth0", ())
 
 
 def test_forwarding_switched_off() -> None:
