@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from socketserver import TCPServer
 from threading import Thread
 from typing import Any
@@ -21,79 +22,17 @@ from pathtap.model.node import NodeSnapshot, Role, table_name
 
 pytestmark = pytest.mark.netns
 
+# Input of `ip -batch`.
+BATCHES = Path(__file__).parents[1] / "unit" / "agent" / "fixtures" / "nodes"
 PRIMARY, SECONDARY = "0e:00:00:00:00:01", "0e:00:00:00:00:02"
-BUILD = f"""
-link add ens5 address {PRIMARY} type veth peer name far0 netns VPC
-link add ens6 address {SECONDARY} type veth peer name far1 netns VPC
-link add enipod0 type veth peer name eth0 netns POD
-link add vlan.eth.1 type veth peer name far2 netns VPC
-link add vlanpod0 type veth peer name eth1 netns POD
-link add lone0 type veth peer name far3 netns VPC
-link add near0 type veth peer name near1
-link set lo up
-link set ens5 up
-link set ens6 up
-link set enipod0 up
-link set vlan.eth.1 up
-link set vlanpod0 up
-link set near0 up
-link set near1 up
-addr add 192.168.1.29/24 dev ens5
-addr add 192.168.2.40/24 dev ens6
-addr add 203.0.113.1/30 dev near0
-route add default via 192.168.1.1 dev ens5
-route add 192.168.1.116 dev enipod0 scope link
-route add 203.0.113.9/32 dev near1 scope link
-route add 192.168.2.1 dev ens6 scope link table 2
-route add default via 192.168.2.1 dev ens6 table 2
-route add 192.168.3.1 dev vlan.eth.1 scope link table 101
-route add default via 192.168.3.1 dev vlan.eth.1 table 101 onlink
-route add 192.168.3.77 dev vlanpod0 scope link table 101
-rule add iif vlan.eth.1 lookup 101 priority 10
-rule add iif vlanpod0 lookup 101 priority 10
-rule add to 192.168.1.116 lookup main priority 512
-rule add fwmark 0x80/0x80 lookup main priority 1024
-"""
-RULES = """
-rule add not from 10.1.0.0/16 to 10.2.0.0/15 fwmark 0x10 table 300 priority 1100
-rule add from 10.1.2.3 iif ens5 oif ens6 ipproto tcp sport 10-20 dport 443 lookup 2 priority 1101
-rule add fwmark 0/0x80 tos 0x10 table 7 suppress_prefixlength 0 priority 1102 protocol static
-rule add from 10.9.0.0/16 goto 1104 priority 1103
-rule add to 10.9.0.0/16 blackhole priority 1104
-rule add iif gone0 prohibit priority 1105
-rule add uidrange 1000-1010 lookup main suppress_ifgroup 4 priority 1106
-rule add tun_id 77 lookup 2 priority 1107
-rule add unreachable priority 1108
-rule add nop priority 1109
-rule add goto 9999 priority 1110
-"""
-RULES6 = """
-rule add from 2001:db8::/32 to 2001:db8:1::1 ipproto ipv6-icmp lookup local priority 1200
-rule add fwmark 0x80/0x80 lookup main priority 1201
-"""
-ROUTES = """
-route add blackhole 10.3.0.0/16
-route add unreachable 10.4.0.0/16 metric 7
-route add prohibit 10.5.0.1 table 9
-route add throw 10.6.0.0/16 table 9
-route add 10.7.0.0/16 via 192.168.1.1 dev ens5 src 192.168.1.29 mtu 1400 proto static
-route add 10.8.0.0/16 nexthop via 192.168.1.1 dev ens5 weight 2 nexthop via 192.168.2.1 dev ens6 weight 1
-route add 10.9.0.0/16 tos 0x10 via 192.168.1.1 proto bird
-route add 10.10.0.0/16 via inet6 fe80::1 dev ens5
-"""
-ROUTES6 = """
-route add 2001:db8:2::/48 via fe80::1 dev ens5 metric 9
-route add default via fe80::1 dev ens5 pref high
-route add unreachable 2001:db8:3::/48
-"""
 
 
 class Node:
     def __init__(self, prefix: str) -> None:
         self.name, self.vpc, self.pod = (f"{prefix}{part}" for part in ("n", "v", "p"))
 
-    def configure(self, lines: str, family: int = 4) -> None:
-        batch = lines.replace("VPC", self.vpc).replace("POD", self.pod)
+    def configure(self, name: str, family: int = 4) -> None:
+        batch = (BATCHES / f"{name}.batch").read_text().replace("VPC", self.vpc).replace("POD", self.pod)
         subprocess.run(["ip", f"-{family}", "-n", self.name, "-batch", "-"], input=batch, check=True, text=True)
 
     def ip(self, *argv: str) -> str:
@@ -126,7 +65,7 @@ def node() -> Iterator[Node]:
     try:
         for name in names:
             subprocess.run(["ip", "netns", "add", name], check=True)
-        built.configure(BUILD)
+        built.configure("links")
         for namespace, far in ((built.vpc, ("far0", "far1", "far2")), (built.pod, ("eth0", "eth1"))):
             for name in far:
                 subprocess.run(["ip", "-n", namespace, "link", "set", "dev", name, "up"], check=True)
@@ -166,8 +105,8 @@ def test_roles_without_metadata_come_from_routes_and_peers(node: Node) -> None:
 
 
 def test_rules_are_read_and_worded_as_ip_rule_prints_them(node: Node) -> None:
-    node.configure(RULES)
-    node.configure(RULES6, family=6)
+    node.configure("rules")
+    node.configure("rules6", family=6)
     found = node.netlink(lambda socket: rules.decode(rules.fetch(socket)))
     for family in (4, 6):
         printed = [" ".join(line.split()) for line in node.ip(f"-{family}", "rule").splitlines()]
@@ -181,8 +120,8 @@ def test_rules_are_read_and_worded_as_ip_rule_prints_them(node: Node) -> None:
 
 
 def test_routes_are_read_and_worded_as_ip_route_prints_them(node: Node) -> None:
-    node.configure(ROUTES)
-    node.configure(ROUTES6, family=6)
+    node.configure("routes")
+    node.configure("routes6", family=6)
 
     def read(socket: Any) -> Any:
         names = {link.index: link.name for link in links.decode(*links.fetch(socket))}
