@@ -71,8 +71,9 @@ def with_answers(
 
 def _expectation(passage: Passage, model: NodeModel, reply: bool) -> Expectation:
     packet = _packet(passage, reply)
-    moved = passage.before.destination_socket != passage.after.destination_socket
-    prediction = predict(model, packet, passage.after.destination_socket if moved and not reply else None)
+    # What both conntrack and the packets leave open stays open: only a sighting or an entry settles where DNAT led.
+    known = passage.departure is not None or passage.entry is not None
+    prediction = predict(model, packet, passage.after.destination_socket if known and not reply else None)
     return Expectation(prediction=prediction, question=_question(passage, packet, prediction))
 
 
@@ -86,11 +87,11 @@ def _packet(passage: Passage, reply: bool) -> Packet:
 
 def _question(passage: Passage, packet: Packet, prediction: Prediction) -> RouteQuestion | None:
     """The FIB is asked with what it is asked by a packet: the destination after DNAT, the source before SNAT, the mark."""
-    if prediction.routing is None or prediction.packet is None:
+    if prediction.routing is None or prediction.routed is None:
         return None
     return RouteQuestion(
         destination=passage.after.destination,
         source=passage.before.source,
         in_interface=packet.in_interface,
-        mark=prediction.packet.mark,
+        mark=prediction.routed.mark,
     )
