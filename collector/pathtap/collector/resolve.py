@@ -4,14 +4,17 @@ Pure. Knows no agents. Every refusal is one of three kinds, and each becomes one
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import TypeVar
 
 from pathtap.collector.inventory import FINISHED, Inventory
 from pathtap.model.address import Address, Protocol, Socket, protocol_name
 from pathtap.model.inventory import Backend, Pod, Service
 from pathtap.model.trace import Target
+
+Item = TypeVar("Item")
 
 
 class UnusableRequest(Exception):  # noqa: N818 - it names the request, not the program's failure
@@ -102,27 +105,31 @@ def owner_of(address: Address, port: int, inventory: Inventory) -> Target:
 
 
 def find_pod(name: str, namespace: str, inventory: Inventory) -> Pod:
+    return _find("pod", name, namespace, inventory.pods)
+
+
+def _find(kind: str, name: str, namespace: str, items: Mapping[str, Item]) -> Item:
     """`NAME` in `namespace`, or unique across the inventory where that is empty; or `NAMESPACE/NAME`."""
     if "/" in name:
-        candidates = [name]
+        keys = [name]
     elif namespace:
-        candidates = [f"{namespace}/{name}"]
+        keys = [f"{namespace}/{name}"]
     else:
-        candidates = sorted(pod.key for pod in inventory.pods.values() if pod.name == name)
-    found = [inventory.pods[key] for key in candidates if key in inventory.pods]
+        keys = sorted(key for key in items if key.rsplit("/", 1)[-1] == name)
+    found = [items[key] for key in keys if key in items]
     if len(found) > 1:
-        raise UnusableRequest(f"{name} is the name of several pods: {', '.join(candidates)}; say which, or use -n")
-    if found:
-        return found[0]
-    wanted = f"{namespace}/{name}" if namespace and "/" not in name else name
-    raise UnknownName(f"there is no pod {wanted}{_nearest(name, inventory.pods)}")
+        raise UnusableRequest(f"{name} is the name of several {kind}s: {', '.join(keys)}; say which, or use -n")
+    if not found:
+        wanted = f"{namespace}/{name}" if namespace and "/" not in name else name
+        raise UnknownName(f"there is no {kind} {wanted}{_nearest(name, items)}")
+    return found[0]
 
 
 def _destination(request: Request, family: int, inventory: Inventory) -> tuple[Target, tuple[Backend, ...]]:
     text = request.destination
     kind, _, rest = text.partition("/")
     if kind in ("svc", "service") and rest:
-        return _service_target(_service(rest, request.namespace, inventory), request, family)
+        return _service_target(_find("service", rest, request.namespace, inventory.services), request, family)
     if kind == "node" and rest:
         target = _node(rest, inventory, request.port)
     elif (address := _address(text)) is not None:
@@ -156,21 +163,6 @@ def _node(name: str, inventory: Inventory, port: int = 0) -> Target:
     if not node.addresses:
         raise NotTraceable(f"node {name} has no address in the inventory")
     return Target(kind="node", name=name, node=name, socket=Socket(node.addresses[0], port))
-
-
-def _service(name: str, namespace: str, inventory: Inventory) -> Service:
-    if "/" in name:
-        keys = [name]
-    elif namespace:
-        keys = [f"{namespace}/{name}"]
-    else:
-        keys = sorted(service.key for service in inventory.services.values() if service.name == name)
-    found = [inventory.services[key] for key in keys if key in inventory.services]
-    if len(found) > 1:
-        raise UnusableRequest(f"{name} is the name of several services: {', '.join(keys)}; say which, or use -n")
-    if not found:
-        raise UnknownName(f"there is no service {name}{_nearest(name, inventory.services)}")
-    return found[0]
 
 
 def _service_target(service: Service, request: Request, family: int) -> tuple[Target, tuple[Backend, ...]]:
