@@ -126,11 +126,11 @@ def test_two_traces_at_once_do_not_disturb_each_other(lab: Bench) -> None:
 
 
 def test_nothing_is_left_behind(lab: Bench) -> None:
-    """No capture socket without a trace, and no socket of a probe in the pod."""
-    lab.trace("shop/web", "to", "shop/redis", "--port", "6379")
+    """No capture socket without a trace, and no socket of a probe in a pod that nothing else talks with."""
+    lab.trace("staging/redis", "to", "shop/redis", "--port", "6379")
     for node in lab.cluster.nodes:
         packet = lab.run("lab", "exec", "--prefix", lab.prefix, node.name, "--", "cat", "/proc/net/packet").output
         assert len(packet.splitlines()) == 1, packet
-    tcp = lab.run("lab", "exec", "--prefix", lab.prefix, "shop/web", "--", "cat", "/proc/net/tcp").output
+    tcp = lab.run("lab", "exec", "--prefix", lab.prefix, "staging/redis", "--", "cat", "/proc/net/tcp").output
     states = {line.split()[3] for line in tcp.splitlines()[1:]}
     assert states <= {"0A"}, "only listeners"
