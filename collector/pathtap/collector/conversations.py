@@ -97,13 +97,13 @@ class _Conversations:
         )
 
     def _observations_of(self, sent: FiveTuple) -> list[PacketObservation]:
-        tuples = self._entries.closure([sent])
+        tuples = self._entries.closure(sent)
         both_ways = dict.fromkeys(each for known in tuples for each in (known, known.reversed))
         return [observation for each in both_ways for observation in self._by_tuple.get(each, ())]
 
     def _recorded(self, sent: FiveTuple) -> list[ConntrackEntry]:
         """Every node's entry of this flow, one that was recorded where no packet was seen included."""
-        tuples = self._entries.closure([sent])
+        tuples = self._entries.closure(sent)
         found = (self._entries.on(node, known) for node in self._models for known in tuples)
         return list(dict.fromkeys(entry for entry in found if entry is not None))
 

@@ -6,7 +6,7 @@ at equal TTL a packet leaves one node before it comes to the next. Knows no name
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from pathtap.model.address import FiveTuple, Protocol
@@ -33,56 +33,92 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journey:
-    """`errors` are ICMP errors that quote a packet of this flow. `by_identity`: joined without conntrack's help."""
+    """`sent` is the flow that was followed, as the source sent it; `errors` are ICMP errors that quote its way there."""
 
+    sent: FiveTuple | None
     forward: tuple[Passage, ...]
     reply: tuple[Passage, ...]
     errors: tuple[PacketObservation, ...]
-    by_identity: bool = False
 
 
 class Entries:
     """Conntrack entries of all nodes, found by any of their four tuples."""
 
     def __init__(self, entries: Iterable[ConntrackEntry]) -> None:
-        self._by_original: dict[FiveTuple, list[ConntrackEntry]] = defaultdict(list)
+        self._after: dict[FiveTuple, list[FiveTuple]] = defaultdict(list)
         self._by_tuple: dict[tuple[str, FiveTuple], ConntrackEntry] = {}
         for entry in entries:
-            self._by_original[entry.original].append(entry)
-            for seen in (*entry.forward_tuples, *entry.reply_tuples):
-                self._by_tuple.setdefault((entry.node, seen), entry)
+            for before, after in (entry.forward_tuples, entry.reply_tuples):
+                self._after[before].append(after)
+                for seen in (before, after):
+                    self._by_tuple.setdefault((entry.node, seen), entry)
 
     def on(self, node: str, seen: FiveTuple) -> ConntrackEntry | None:
         return self._by_tuple.get((node, seen))
 
-    def closure(self, sent: Iterable[FiveTuple]) -> set[FiveTuple]:
-        """All tuples that the forward direction wears, by following original → translated on every node."""
-        known, fresh = set(sent), set(sent)
+    def closure(self, sent: FiveTuple) -> set[FiveTuple]:
+        """All tuples that the packets of one direction wear, by following what each node's NAT makes of them."""
+        known, fresh = {sent}, {sent}
         while fresh:
-            after = {
-                t for known_tuple in fresh for e in self._by_original.get(known_tuple, ()) for t in e.forward_tuples
-            }
-            fresh = after - known
+            fresh = {after for before in fresh for after in self._after.get(before, ())} - known
             known |= fresh
         return known
 
 
-def join(sent: Sequence[FiveTuple], observations: Sequence[PacketObservation], entries: Entries) -> Journey:
-    """`sent` are the tuples as the source sent them, first the one to follow."""
-    forward_tuples = entries.closure(sent)
-    same = _same_packets(forward_tuples, observations)
-    by_identity = not same <= forward_tuples
-    forward_tuples |= same
-    plain = [o for o in observations if not _quoted(o)]
-    forward = _furthest(o for o in plain if o.headers.five_tuple in forward_tuples)
-    reply = _furthest(o for o in plain if o.headers.five_tuple.reversed in forward_tuples)
-    errors = [o for o in observations if (quoted := _quoted(o)) and _either_way(quoted, forward_tuples)]
+class Sightings:
+    """Observations, found by tuple and by identity."""
+
+    def __init__(self, observations: Iterable[PacketObservation]) -> None:
+        self._by_tuple: dict[FiveTuple, list[PacketObservation]] = defaultdict(list)
+        self._by_identity: dict[Identity, list[PacketObservation]] = defaultdict(list)
+        self._errors: list[tuple[FiveTuple, PacketObservation]] = []
+        for seen in observations:
+            icmp = seen.headers.icmp
+            if icmp is not None and icmp.quoted is not None:
+                self._errors.append((icmp.quoted, seen))
+            else:
+                self._by_tuple[seen.headers.five_tuple].append(seen)
+                self._by_identity[identity(seen.headers)].append(seen)
+
+    def of(self, tuples: Iterable[FiveTuple]) -> list[PacketObservation]:
+        return [seen for each in tuples for seen in self._by_tuple.get(each, ())]
+
+    def errors_about(self, tuples: Container[FiveTuple]) -> list[PacketObservation]:
+        return [seen for quoted, seen in self._errors if quoted in tuples]
+
+    def same_packets(self, tuples: Iterable[FiveTuple]) -> set[FiveTuple]:
+        """Every tuple under which a packet of these was seen, told by its identity.
+
+        Only a packet with an IP id or a TCP sequence can be told from another's; an echo or a datagram with id 0 cannot.
+        """
+        identities = {identity(o.headers) for o in self.of(tuples) if o.headers.ip_id or o.headers.tcp}
+        return {seen.headers.five_tuple for each in identities for seen in self._by_identity[each]}
+
+
+def join(sent: Sequence[FiveTuple], observations: Iterable[PacketObservation], entries: Entries) -> Journey:
+    """Follows one of the flows that were sent: the one that was seen at most places, the first of these."""
+    sightings = Sightings(observations)
+    flows = dict.fromkeys(sent)
+    journeys = [_journey(flow, flows.keys() - {flow}, sightings, entries) for flow in flows]
+    nothing = Journey(sent=None, forward=(), reply=(), errors=())
+    return max(journeys, key=lambda each: _places(each.forward) + _places(each.reply), default=nothing)
+
+
+def _journey(sent: FiveTuple, others: Set[FiveTuple], sightings: Sightings, entries: Entries) -> Journey:
+    """`others` were sent too: however alike their packets are, they are not this flow's."""
+    forward = entries.closure(sent)
+    forward |= sightings.same_packets(forward) - others
+    errors = sightings.errors_about(forward)
     return Journey(
-        forward=_passages(forward, entries),
-        reply=_passages(reply, entries),
-        errors=tuple(sorted(errors, key=lambda o: (-o.headers.ttl, o.direction is Direction.IN))),
-        by_identity=by_identity,
+        sent=sent,
+        forward=_passages(_furthest(sightings.of(forward)), entries),
+        reply=_passages(_furthest(sightings.of(each.reversed for each in forward)), entries),
+        errors=tuple(sorted(errors, key=_along_the_way)),
     )
+
+
+def _places(passages: Iterable[Passage]) -> int:
+    return sum((passage.arrival is not None) + (passage.departure is not None) for passage in passages)
 
 
 def identity(headers: Headers) -> Identity:
@@ -97,28 +133,26 @@ def identity(headers: Headers) -> Identity:
     )
 
 
-def _same_packets(known: set[FiveTuple], observations: Sequence[PacketObservation]) -> set[FiveTuple]:
-    """Further tuples under which a packet of a known tuple was seen leaving a node, told by its identity.
-
-    Only a packet with an IP id or a TCP sequence can be told from another's; an echo or a datagram with id 0 cannot.
-    """
-    identities = {identity(o.headers) for o in observations if o.headers.five_tuple in known}
-    return {
-        o.headers.five_tuple
-        for o in observations
-        if identity(o.headers) in identities and (o.headers.ip_id or o.headers.tcp) and not _quoted(o)
-    }
-
-
 def _furthest(observations: Iterable[PacketObservation]) -> list[PacketObservation]:
-    """The sightings of one packet: of the packet that was seen most often, the first of those."""
-    packets: dict[Identity, list[PacketObservation]] = defaultdict(list)
-    for observation in observations:
-        packets[identity(observation.headers)].append(observation)
-    if not packets:
-        return []
-    chosen = max(packets.values(), key=lambda seen: (len(seen), -min(o.captured_at for o in seen)))
-    return sorted(chosen, key=lambda o: (-o.headers.ttl, o.direction is Direction.IN, o.captured_at))
+    """The sightings of one packet: of the packet that was seen at most places, the first of those.
+
+    Packets that nothing tells apart (an answer that was sent again) are one, seen once at each place. Only one node's clock
+    is compared with itself.
+    """
+    packets: dict[Identity, dict[object, PacketObservation]] = defaultdict(dict)
+    for seen in sorted(observations, key=lambda o: (o.captured_at, o.sequence)):
+        packets[identity(seen.headers)].setdefault(_place(seen), seen)
+    ways = [sorted(places.values(), key=_along_the_way) for places in packets.values()]
+    return min(ways, key=lambda way: (-len(way), way[0].node, way[0].captured_at, way[0].sequence), default=[])
+
+
+def _place(seen: PacketObservation) -> object:
+    """A packet that goes round comes to the same interface again, but with a lower TTL."""
+    return seen.node, seen.interface, seen.direction, seen.headers.ttl, seen.headers.five_tuple
+
+
+def _along_the_way(seen: PacketObservation) -> tuple[int, bool, str, int]:
+    return -seen.headers.ttl, seen.direction is Direction.IN, seen.node, seen.captured_at
 
 
 def _passages(sightings: Sequence[PacketObservation], entries: Entries) -> tuple[Passage, ...]:
@@ -138,6 +172,8 @@ def _passage(arrival: PacketObservation | None, departure: PacketObservation | N
     assert seen is not None  # noqa: S101 - a pair holds at least one sighting
     here = seen.headers.five_tuple
     entry = entries.on(seen.node, here)
+    if entry is None and departure is not None:
+        entry = entries.on(departure.node, departure.headers.five_tuple)
     other = _other_side(here, entry)
     return Passage(
         node=seen.node,
@@ -158,15 +194,6 @@ def _other_side(seen: FiveTuple, entry: ConntrackEntry | None) -> FiveTuple:
             if seen == after:
                 return before
     return seen
-
-
-def _quoted(observation: PacketObservation) -> FiveTuple | None:
-    icmp = observation.headers.icmp
-    return icmp.quoted if icmp else None
-
-
-def _either_way(quoted: FiveTuple, forward: set[FiveTuple]) -> bool:
-    return quoted in forward or quoted.reversed in forward
 
 
 def packet_label(headers: Headers) -> str:
