@@ -1,9 +1,9 @@
 # Every target does its own set-up: missing Debian packages, a virtual environment, the install.
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
-SOURCES := agent collector proto model cli lab tests
+SOURCES := agent collector proto model cli lab tests bench
 
-.PHONY: demo test unit check lint proto-check format setup clean
+.PHONY: demo bench test unit check lint proto-check format setup clean
 
 demo: setup            ## build a lab, show the traces of the README, take it down
 	tools/demo
@@ -13,6 +13,9 @@ test: setup            ## every test: unit, namespaces, and the demo's traces en
 
 unit: setup            ## the tests that need no root
 	pytest -m "not netns and not e2e"
+
+bench: setup           ## measure, in labs of its own; writes build/bench.json
+	python bench/traces.py
 
 check: lint proto-check test   ## what CI runs
 
