@@ -92,13 +92,13 @@ def _first_tuple(record: Record, journey: Journey) -> FiveTuple | None:
 
 
 def egress_of(forward: Sequence[ExpectedPassage]) -> Egress | None:
-    """The way out of the source's node: as it was seen, else as it is expected; None where there was no routing."""
+    """The way out of the source's node: as it was seen, else as it is expected; None where it was not routed out."""
     if not forward:
         return None
     first = forward[0]
     decision = first.prediction.routing if first.prediction else None
     seen = first.passage.departure
-    name = seen.interface if seen else decision.interface if decision else ""
+    name = seen.interface if seen else decision.interface if decision and not decision.local else ""
     if not name:
         return None
     interface = interface_of(first, name)

@@ -31,8 +31,8 @@ def _hop(expected: ExpectedPassage, fate: Fate, lost_beyond: Finding | None) -> 
         *_marks(expected),
         *before_routing,
         *_routing(expected),
-        *(_stop(expected) if ended and fate.end is End.STOPPED else ()),
         *after_routing,
+        *(_stop(expected) if ended and fate.end is End.STOPPED else ()),
         *_departure(expected, fate),
         *(_beyond(expected, fate, lost_beyond) if ended else ()),
     ]

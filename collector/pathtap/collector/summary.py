@@ -31,7 +31,7 @@ def _arrived(trace: Trace, case: Case) -> str:
     left = _way_out(trace, case)
     if trace.verdict.disposition is Disposition.LEFT_CLUSTER:
         return f"{_end_words(trace.source)} leaves the cluster{left} towards {_end_words(trace.destination)}"
-    through = f", by way of {trace.dnat.backend_pod}" if trace.dnat.applied and trace.dnat.backend_pod else ""
+    through = f", there {trace.dnat.backend_pod}," if trace.dnat.applied and trace.dnat.backend_pod else ""
     return f"{_end_words(trace.source)} reaches {_end_words(trace.destination)}{through}{left}"
 
 
@@ -81,7 +81,8 @@ def _other_eni(trace: Trace, case: Case) -> str:
         ),
         None,
     )
-    if own is None or own.name == trace.egress.interface:
+    taken = first.snapshot.interface(trace.egress.interface) if first.snapshot else None
+    if own is None or taken is None or not taken.role.is_eni or own.name == taken.name:
         return ""
     named = f"{own.name} ({own.eni_id})" if own.eni_id else own.name
     return (

@@ -21,7 +21,7 @@ NETNS = Path("/run/netns")
 # The variable by which a lab's processes are found again, whatever became of the one that started them.
 MARK = "PATHTAP_LAB"
 MAIN_TABLE = 254
-_SCOPE_LINK, _SCOPE_UNIVERSE = 253, 0
+_SCOPE_HOST, _SCOPE_LINK, _SCOPE_UNIVERSE = 254, 253, 0
 # RTPROT_BOOT: what the CNI's netlink library writes, so that `ip route` prints no `proto`.
 _PROTO_KERNEL, _PROTO_BOOT = 2, 3
 _NUD_PERMANENT = 0x80
@@ -129,8 +129,13 @@ class Netlink:
     def up(self, interface: str) -> None:
         self._route.link("set", index=self._of(interface), state="up")
 
-    def add_address(self, interface: str, address: IPv4Address, prefix_length: int) -> None:
-        self._route.addr("add", index=self._of(interface), address=str(address), prefixlen=prefix_length)
+    def add_address(
+        self, interface: str, address: IPv4Address, prefix_length: int, *, for_the_host_alone: bool = False
+    ) -> None:
+        """What is for the host alone (scope host) never becomes the source that MASQUERADE takes."""
+        scope = _SCOPE_HOST if for_the_host_alone else _SCOPE_UNIVERSE
+        index = self._of(interface)
+        self._route.addr("add", index=index, address=str(address), prefixlen=prefix_length, scope=scope)
 
     def add_route(
         self,

@@ -116,7 +116,7 @@ def _wire_node(cluster: Cluster, node: Node) -> None:
     with Netlink(node.network_namespace) as link:
         link.up("lo")
         if cluster.options.metadata:
-            link.add_address("lo", IMDS_ADDRESS, 32)
+            link.add_address("lo", IMDS_ADDRESS, 32, for_the_host_alone=True)
         for eni in node.enis:
             link.up(eni.interface)
             link.add_address(eni.interface, eni.address, eni.subnet.prefixlen)
