@@ -1,0 +1,172 @@
+"""The documents against the code: every finding has its section, every link leads somewhere, every command parses."""
+
+import inspect
+import re
+import shlex
+from collections.abc import Iterator
+from ipaddress import ip_network
+from pathlib import Path
+
+import click
+import pytest
+from google.protobuf import json_format
+
+from pathtap.agent.__main__ import main as agent
+from pathtap.cli.__main__ import cli
+from pathtap.cli.request import source_and_destination
+from pathtap.collector import findings
+from pathtap.collector.__main__ import command as collector
+from pathtap.forwarding import routing
+from pathtap.model.netfilter import Backend
+from pathtap.model.node import Route
+from pathtap.model.trace import Finding, RuleReference
+from pathtap.v1 import service_pb2, trace_pb2
+
+ROOT = Path(__file__).parents[2]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + DOCS
+PROGRAMS: dict[str, click.Command] = {"pathtap": cli, "pathtap-agent": agent, "pathtap-collector": collector}
+MESSAGES = {
+    "Trace": trace_pb2.Trace,
+    "Flows": trace_pb2.Flows,
+    "ListNodesResponse": service_pb2.ListNodesResponse,
+}
+
+RULE = RuleReference(backend=Backend.NFT, table="filter", chain="FORWARD", position=1, text="-j DROP")
+ROUTES = [
+    Route(family=4, table=254, destination=ip_network("192.0.2.0/24"), kind=kind, text="") for kind in routing.REFUSING
+]
+ARGUMENTS: dict[str, list[object]] = {
+    "str": ["x"],
+    "int": [1],
+    "Proof": [()],
+    "RuleReference": [RULE],
+    "Route": [*ROUTES],
+}
+
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+# What a shell or a sentence puts before a command line, then the line itself.
+IN_A_BLOCK = re.compile(r"(?:\$ )?(?:sudo )?(?:\.venv/bin/)?(pathtap(?:-agent|-collector)? [\w-].*)")
+IN_A_SENTENCE = re.compile(r"`(?:sudo )?(pathtap(?:-agent|-collector)? [^`]+)`")
+# Notation for a choice, something optional, or more of the same: no command line but a form of one.
+A_FORM = re.compile(r"[\[\]…]|\w\|\w|\.\.\.")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def produced() -> Iterator[Finding]:
+    """What every constructor of the catalogue makes of every kind of argument."""
+    for _, make in inspect.getmembers(findings, inspect.isfunction):
+        if make.__module__ != findings.__name__ or make.__name__.startswith("_"):
+            continue
+        names = [getattr(p.annotation, "__name__", "") for p in inspect.signature(make).parameters.values()]
+        kinds = ["Proof" if name == "Sequence" else name for name in names]
+        most = max(len(ARGUMENTS[kind]) for kind in kinds)
+        for number in range(most):
+            yield make(*(ARGUMENTS[kind][number % len(ARGUMENTS[kind])] for kind in kinds))
+
+
+def blocks(text: str) -> Iterator[str]:
+    """Lines of fenced and of indented blocks, continued lines made one."""
+    fenced = "\n".join(FENCE.findall(text))
+    indented = "\n".join(line for line in FENCE.sub("", text).splitlines() if line.startswith("    "))
+    for line in f"{fenced}\n{indented}".replace("\\\n", " ").splitlines():
+        yield line.strip()
+
+
+def command_lines(page: Path) -> Iterator[str]:
+    text = page.read_text()
+    for line in blocks(text):
+        if found := IN_A_BLOCK.match(line):
+            yield found[1]
+        elif found := re.search(r"\$\((pathtap [^)]*)\)", line):
+            yield found[1]
+    for found in IN_A_SENTENCE.finditer(FENCE.sub("", text)):
+        yield found[1]
+
+
+def words_of(line: str) -> list[str]:
+    """Without the comment behind it, a pipe's next command, a redirection."""
+    words = shlex.split(line, comments=True)
+    ends = [words.index(stop) for stop in ("|", ">", "&") if stop in words]
+    return words[: min(ends, default=len(words))]
+
+
+def parse(command: click.Command, name: str, arguments: list[str], parent: click.Context | None = None) -> None:
+    """Raises click.UsageError. Runs no command."""
+    if isinstance(command, click.Group) and not arguments:
+        return
+    with command.make_context(name, arguments, parent=parent) as context:
+        if isinstance(command, click.Group):
+            inner, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+            assert found is not None
+            parse(found, inner or "", rest, context)
+        elif name == "trace" and context.params["words"]:
+            source_and_destination(context.params["words"])
+
+
+def described(command: click.Command, words: list[str]) -> tuple[click.Command, set[str]]:
+    """The command that a form is of, and every option that it may have."""
+    for word in words:
+        if not isinstance(command, click.Group) or not word.isalpha():
+            break
+        _, found, _ = command.resolve_command(click.Context(command), [word])
+        assert found is not None
+        command = found
+    options = {
+        name for parameter in (*command.params, *cli.params) for name in (*parameter.opts, *parameter.secondary_opts)
+    }
+    return command, options
+
+
+def test_every_finding_has_its_section_and_no_other_has_one() -> None:
+    sections = re.findall(r"^## (.+)$", (ROOT / "docs/findings.md").read_text(), re.MULTILINE)
+    assert sections == sorted({finding.code for finding in produced()})
+
+
+def test_every_section_says_what_proves_it_and_how_to_mend_it() -> None:
+    for section in (ROOT / "docs/findings.md").read_text().split("\n## ")[1:]:
+        for part in ("* **Means:**", "* **Proof:**", "* **Mend:**", "* **Lab"):
+            assert part in section, f"{section.splitlines()[0]} lacks {part}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_relative_link_leads_to_a_file(page: Path) -> None:
+    for link in LINK.findall(FENCE.sub("", page.read_text())):
+        target = link.partition("#")[0]
+        if target and "://" not in target:
+            assert (page.parent / target).exists(), f"{name_of(page)} links {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_line_parses(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ca.pem").touch()
+    for line in command_lines(page):
+        if A_FORM.search(line):
+            words = line.split()
+            _, options = described(PROGRAMS[words[0]], words[1:])
+            unknown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)) - options
+            assert not unknown, f"{name_of(page)}: {line}"
+            continue
+        program, *arguments = words_of(line)
+        try:
+            parse(PROGRAMS[program], program, arguments)
+        except click.exceptions.Exit:
+            continue
+        except click.UsageError as error:
+            pytest.fail(f"{name_of(page)}: {line}: {error.format_message()}")
+
+
+def test_command_lines_are_found_at_all() -> None:
+    assert len([line for page in PAGES for line in command_lines(page)]) > 40
+
+
+def test_the_json_examples_are_messages() -> None:
+    examples = re.findall(r"^```json (\w+)\n(.*?)^```", (ROOT / "docs/json.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert {kind for kind, _ in examples} == set(MESSAGES)
+    for kind, example in examples:
+        json_format.Parse(example, MESSAGES[kind]())
