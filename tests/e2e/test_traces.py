@@ -145,10 +145,7 @@ def test_a_host_network_pod_and_a_node_are_ends(bench: Bench) -> None:
     trace = bench.trace("shop/cart", "to", f"node/{far.name}", "--port", "9100")
     assert_answered(trace)
     assert hops(trace["forward"])[-1] == (far.name, far.primary.interface, "")
-    exporters = [name for name in bench.run("completion-names").output.split() if "exporter" in name] or [
-        f"kube-system/node-exporter-{index}" for index in (1, 2)
-    ]
-    trace = bench.trace(exporters[0], "to", exporters[1], "--port", "9100")
+    trace = bench.trace("kube-system/node-exporter-1", "to", "kube-system/node-exporter-2", "--port", "9100")
     assert_answered(trace)
 
 
@@ -162,3 +159,40 @@ def test_refused_is_told_from_silent(bench: Bench) -> None:
     assert trace["verdict"]["reply"] == "UNANSWERED"
     assert "NO_ANSWER_FROM_OUTSIDE" in [finding["code"] for finding in trace["verdict"]["findings"]]
     assert trace["exit_code"] == 4
+
+
+def test_a_pod_that_reaches_itself_through_its_service(bench: Bench) -> None:
+    trace = bench.trace("shop/redis", "to", "svc/shop/redis", "--port", "6379")
+    assert_answered(trace)
+    redis, node = bench.cluster.pod("shop/redis"), node_of(bench, "shop/redis")
+    assert hops(trace["forward"]) == [(node.name, redis.veth, redis.veth)]
+    assert trace["dnat"]["backend_pod"] == "shop/redis"
+    assert trace["snat"]["translated"]["address"] == str(node.address)
+    assert trace["snat"]["rule"]["chain"] == "KUBE-POSTROUTING"
+    assert trace["snat"]["rule"]["random"] == "fully"
+
+
+def test_a_pod_to_its_own_node_goes_out_nowhere(bench: Bench) -> None:
+    node, cart = node_of(bench, "shop/cart"), bench.cluster.pod("shop/cart")
+    trace = bench.trace("shop/cart", "to", str(node.address), "--port", "9100")
+    assert_answered(trace)
+    assert hops(trace["forward"]) == [(node.name, cart.veth, "")]
+    assert "egress" not in trace
+    assert trace["destination"]["name"] == node.name
+
+
+def test_a_service_without_endpoints(bench: Bench) -> None:
+    trace = bench.trace("shop/cart", "to", "svc/shop/hollow")
+    assert (trace["verdict"]["disposition"], trace["verdict"]["reply"]) == ("REJECTED", "NOT_SEEN")
+    assert [finding["code"] for finding in trace["verdict"]["findings"]] == ["SERVICE_WITHOUT_ENDPOINTS"]
+    assert trace["exit_code"] == 3
+
+
+def test_a_host_network_pods_own_port_is_translated(bench: Bench) -> None:
+    """The AWS rule has no source: a node's own connection out keeps its address and gets another port."""
+    trace = bench.trace("kube-system/node-exporter-1", "to", str(INTERNET_HOST), "--port", "443")
+    assert_answered(trace, "LEFT_CLUSTER")
+    snat, node = trace["snat"], bench.cluster.nodes[0]
+    assert snat["original"]["address"] == snat["translated"]["address"] == str(node.address)
+    assert snat["original"]["port"] != snat["translated"]["port"]
+    assert hops(trace["forward"]) == [(node.name, "", node.primary.interface)]
