@@ -80,12 +80,16 @@ def blocks(text: str) -> Iterator[str]:
 def command_lines(page: Path) -> Iterator[str]:
     text = page.read_text()
     for line in blocks(text):
-        if found := IN_A_BLOCK.match(line):
-            yield found[1]
-        elif found := re.search(r"\$\((pathtap [^)]*)\)", line):
+        if (found := IN_A_BLOCK.match(line)) or (found := re.search(r"\$\((pathtap [^)]*)\)", line)):
             yield found[1]
     for found in IN_A_SENTENCE.finditer(FENCE.sub("", text)):
         yield found[1]
+
+
+def headings(page: Path) -> set[str]:
+    """As GitHub makes fragments of them: lower case, without punctuation, blanks as hyphens."""
+    found = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
 def words_of(line: str) -> list[str]:
@@ -134,11 +138,14 @@ def test_every_section_says_what_proves_it_and_how_to_mend_it() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_relative_link_leads_to_a_file(page: Path) -> None:
+def test_every_relative_link_leads_to_a_file_and_a_heading_of_it(page: Path) -> None:
     for link in LINK.findall(FENCE.sub("", page.read_text())):
-        target = link.partition("#")[0]
-        if target and "://" not in target:
-            assert (page.parent / target).exists(), f"{name_of(page)} links {link}"
+        if "://" in link:
+            continue
+        path, _, heading = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), f"{name_of(page)} links {link}"
+        assert not heading or heading in headings(target), f"{name_of(page)} links {link}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
