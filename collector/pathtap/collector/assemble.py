@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pathtap.collector import words
-from pathtap.collector.correlate import Entries, Journey, join
+from pathtap.collector.case import case_of
+from pathtap.collector.correlate import Entries, Journey, Passage, join
 from pathtap.collector.expect import ExpectedPassage, expect, models_of, with_answers
 from pathtap.collector.fate import interface_of
 from pathtap.collector.inventory import Inventory
-from pathtap.collector.judge import case_of, judge
+from pathtap.collector.judge import judge
 from pathtap.collector.narrate import tell
 from pathtap.collector.record import Record
 from pathtap.collector.resolve import owner_of
@@ -16,7 +17,7 @@ from pathtap.collector.summary import summarise
 from pathtap.model.address import FiveTuple, protocol_name
 from pathtap.model.node import RouteAnswer, table_name
 from pathtap.model.request import RouteQuestion
-from pathtap.model.trace import DestinationNat, Egress, SourceNat, Trace
+from pathtap.model.trace import DestinationNat, Disposition, Egress, Reply, SourceNat, Trace
 
 # Causes that lie between the nodes, where the VPC alone decides.
 LOST_BEYOND = ("SOURCE_NOT_OWNED_BY_ENI", "LOST_IN_VPC")
@@ -46,25 +47,36 @@ class Expected:
 
 
 def lay_out(record: Record) -> Expected:
-    journey = join(record.sent, record.observations, Entries(record.entries))
+    entries = Entries(record.entries)
+    journey = join(record.sent, record.observations, entries)
     models = models_of(record.snapshots)
     return Expected(
         record=record,
         journey=journey,
-        forward=expect(journey.forward, models, reply=False),
+        forward=expect(journey.forward or _unseen(record, entries), models, reply=False),
         reply=expect(journey.reply, models, reply=True),
     )
 
 
+def _unseen(record: Record, entries: Entries) -> tuple[Passage, ...]:
+    """What a node sends itself shows on its ENIs alone: where they were watched and it did not, it stopped on its way out."""
+    source = record.question.source
+    snapshot = record.snapshots.get(source.node)
+    if snapshot is None or record.question.source_has_namespace or not record.reports:
+        return ()
+    if not record.sent or not record.captured.get(source.node) or record.sent[0].destination in snapshot.addresses():
+        return ()
+    sent = record.sent[0]
+    entry = entries.on(source.node, sent)
+    return (Passage(node=source.node, arrival=None, departure=None, entry=entry, before=sent, after=sent),)
+
+
 def assemble(expected: Expected, answers: Answers) -> Trace:
-    record = expected.record
+    record, journey = expected.record, expected.journey
     forward, reply = with_answers(expected.forward, answers), with_answers(expected.reply, answers)
-    case = case_of(record, expected.journey, forward, reply)
-    question = record.question
-    first = _first_tuple(record, expected.journey)
-    verdict = judge(case)
+    case = case_of(record, journey, forward, reply)
+    question, verdict = record.question, judge(case)
     lost = next((f for f in verdict.findings if f.code in LOST_BEYOND), None)
-    answered = [report.round_trip for report in record.reports if report.round_trip is not None]
     trace = Trace(
         id=record.id,
         started_at=record.started_at,
@@ -73,29 +85,30 @@ def assemble(expected: Expected, answers: Answers) -> Trace:
         destination=question.destination,
         protocol=protocol_name(question.protocol),
         live=question.live,
-        five_tuple=first,
-        forward=tell(forward, case.forward, lost),
-        reply=tell(reply, case.reply, lost),
-        egress=egress_of(forward),
-        snat=source_nat(forward, first),
+        five_tuple=journey.sent,
+        forward=tell(forward, case.forward, lost if verdict.disposition is Disposition.DROPPED else None),
+        reply=tell(reply, case.reply, lost if verdict.reply is Reply.LOST else None),
+        egress=egress_of(forward, question.source.node),
+        snat=source_nat(forward, journey.sent),
         dnat=destination_nat(forward, record.inventory),
         verdict=verdict,
-        round_trip=answered[0] if answered else None,
+        round_trip=_round_trip(record, journey),
     )
     return replace(trace, verdict=replace(verdict, summary=summarise(trace, case)))
 
 
-def _first_tuple(record: Record, journey: Journey) -> FiveTuple | None:
-    if record.sent:
-        return record.sent[0]
-    return journey.forward[0].before if journey.forward else None
+def _round_trip(record: Record, journey: Journey) -> int | None:
+    """Of the probe that was followed, else of the first that was answered."""
+    answered = [report for report in record.reports if report.round_trip is not None]
+    followed = [report for report in answered if report.five_tuple == journey.sent]
+    return next((report.round_trip for report in (*followed, *answered)), None)
 
 
-def egress_of(forward: Sequence[ExpectedPassage]) -> Egress | None:
-    """The way out of the source's node: as it was seen, else as it is expected; None where it was not routed out."""
-    if not forward:
+def egress_of(passages: Sequence[ExpectedPassage], node: str) -> Egress | None:
+    """The way out of this node: as it was seen, else as it is expected; None where it was not routed out."""
+    first = next((expected for expected in passages if expected.passage.node == node), None)
+    if first is None:
         return None
-    first = forward[0]
     decision = first.prediction.routing if first.prediction else None
     seen = first.passage.departure
     name = seen.interface if seen else decision.interface if decision and not decision.local else ""

@@ -1,5 +1,7 @@
 """Why a packet that came to a node did not leave it, or left it and did not arrive: the cause, with its proof. Pure."""
 
+from ipaddress import ip_network
+
 from pathtap.collector import findings, words
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import Fate, interface_of
@@ -29,16 +31,26 @@ def sighting(seen: PacketObservation | None) -> tuple[Evidence, ...]:
 
 def cause_of_stop(expected: ExpectedPassage, inventory: Inventory) -> Finding:
     """The packet came in and was not seen going out."""
-    passage, node = expected.passage, expected.passage.node
-    proof = sighting(passage.arrival)
-    came_by = passage.arrival.interface if passage.arrival else ""
+    proof = sighting(expected.passage.arrival)
     return (
         _filtered(expected, proof)
         or _refused_by_filter_path(expected, proof)
         or _misrouted(expected, inventory, proof)
         or _neighbour(expected, proof)
-        or findings.unexplained(node, came_by, direction_words(expected), proof)
+        or _unexplained(expected, proof)
     )
+
+
+def cause_of_local_drop(expected: ExpectedPassage) -> Finding | None:
+    """A rule that keeps the packet from the node itself, to which it came: the INPUT hook says nothing to a capture."""
+    return _filtered(expected, sighting(expected.passage.arrival)) if expected.passage.departure is None else None
+
+
+def _unexplained(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding:
+    node, arrival = expected.passage.node, expected.passage.arrival
+    if arrival is None:
+        return findings.never_left_node(node, node, proof)
+    return findings.unexplained(node, arrival.interface, direction_words(expected), proof)
 
 
 def _filtered(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding | None:
@@ -124,4 +136,17 @@ def eni_of(address: Address, snapshot: NodeSnapshot) -> Interface | None:
         own = any(address == own.ip for own in interface.addresses)
         if interface.role.is_eni and (own or any(address in network for network in interface.eni_addresses)):
             return interface
-    return None
+    return _eni_of_rule(address, snapshot)
+
+
+def _eni_of_rule(address: Address, snapshot: NodeSnapshot) -> Interface | None:
+    """`1536 from 192.168.1.116 lookup 2` gives the pod's address to the ENI that table 2 leads to."""
+    tables = {rule.table for rule in snapshot.rules if rule.source is not None and rule.source == ip_network(address)}
+    names = {
+        hop.interface
+        for route in snapshot.routes
+        if route.table in tables and not route.destination.prefixlen
+        for hop in route.next_hops
+    }
+    enis = [interface for interface in snapshot.interfaces if interface.name in names and interface.role.is_eni]
+    return enis[0] if len(enis) == 1 else None

@@ -89,7 +89,7 @@ class _Conversations:
             last_seen=max(times),
             packets_forward=count,
             packets_reply=len(at_pod) - count,
-            egress=egress_of(forward if initiated else reply),
+            egress=egress_of(forward if initiated else reply, self._sightings.source.node),
             snat=source_nat(forward, opening),
             dnat=destination_nat(forward, inventory),
             nodes=tuple(dict.fromkeys(nodes)),

@@ -37,6 +37,11 @@ class ExpectedPassage:
     def prediction(self) -> Prediction | None:
         return self.expectation.prediction if self.expectation else None
 
+    @property
+    def is_unseen(self) -> bool:
+        """What the node itself sent, and no capture saw."""
+        return self.passage.arrival is None and self.passage.departure is None
+
 
 def models_of(snapshots: Mapping[str, NodeSnapshot]) -> dict[str, NodeModel]:
     """Each node's snapshot, indexed once for all its passages."""

@@ -107,8 +107,8 @@ def never_left_pod(node: str, pod: str, proof: Proof) -> Finding:
     return _error("NEVER_LEFT_POD", node, text, fix, proof)
 
 
-def never_left_node(node: str, proof: Proof) -> Finding:
-    text = f"{node} sent the packet and it was seen on none of its ENIs"
+def never_left_node(node: str, source: str, proof: Proof) -> Finding:
+    text = f"{source} sent the packet and it was seen on none of its ENIs"
     return _error("NEVER_LEFT_NODE", node, text, f"on {node}: ip route get; iptables -S OUTPUT", proof)
 
 
@@ -135,9 +135,9 @@ def kernel_disagrees(node: str, expected: str, answer: str, proof: Proof) -> Fin
     )
 
 
-def probes_unanswered(node: str, silent: int, count: int) -> Finding:
+def probes_unanswered(node: str, silent: int, count: int, proof: Proof) -> Finding:
     text = f"{silent} of {count} probes were not answered; the path shown is that of the packet that got furthest"
-    return _warning("PROBES_UNANSWERED", node, text, "repeat with a higher --count to see how often", ())
+    return _warning("PROBES_UNANSWERED", node, text, "repeat with a higher --count to see how often", proof)
 
 
 def _delete(rule: RuleReference) -> str:

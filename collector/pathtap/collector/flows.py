@@ -5,12 +5,13 @@ Knows the agents and the clock; joins nothing itself.
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pathtap import wire
 from pathtap.collector.agents import Agents, CaptureLog
 from pathtap.collector.asking import Asking, Progress
 from pathtap.collector.conversations import Sightings, flows_of
+from pathtap.collector.gaps import is_blinding, loss_gap
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.resolve import owner_of
 from pathtap.collector.tracing import SNAPSHOT_TIMEOUT
@@ -62,7 +63,11 @@ class FlowsRun:
             observations=tuple(log.observations),
             entries=entries,
         )
-        gaps = [*self.asking.gaps, *_losses(log), *self._unread()]
+        gaps = [
+            *(replace(gap, decisive=gap.node == node and is_blinding(gap)) for gap in self.asking.gaps),
+            *(loss_gap(lost) for lost in log.lost),
+            *self._unread(),
+        ]
         return wire.flows_to_wire(self.source, started_at, self.now(), flows_of(sightings), gaps)
 
     async def _read(self, node: str) -> None:
@@ -121,9 +126,3 @@ class FlowsRun:
     def _unread(self) -> Iterable[Gap]:
         for node, snapshot in self.snapshots.items():
             yield from (Gap(node=node, part=unread.part, why=unread.reason) for unread in snapshot.unread)
-
-
-def _losses(log: CaptureLog) -> Iterable[Gap]:
-    for lost in log.lost:
-        why = f"{lost.count} packets were lost at {lost.where}{f' ({lost.why})' if lost.why else ''}"
-        yield Gap(node=lost.node, part=f"capture {lost.interface}".strip(), why=why)

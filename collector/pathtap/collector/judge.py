@@ -1,41 +1,26 @@
 """The verdict: what became of the packet, of its answer, and what stands in the way of saying so. Pure.
 
-Follows the table in docs/evidence.md row by row. A gap is decisive when it could change the disposition, the reply or the
-claim; a trace with one is inconclusive.
+Follows the table in docs/evidence.md row by row. A trace with a decisive gap (`gaps`) is inconclusive.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from pathtap.collector import findings
-from pathtap.collector.causes import cause_of_stop, direction_words, sighting, source_check
-from pathtap.collector.correlate import Journey
+from pathtap.collector.case import Case
+from pathtap.collector.causes import cause_of_local_drop, cause_of_stop, direction_words, sighting, source_check
+from pathtap.collector.disagreements import disagreements
 from pathtap.collector.expect import ExpectedPassage
-from pathtap.collector.fate import End, Fate, fate_of
-from pathtap.collector.record import Record
-from pathtap.collector.resolve import owner_of
+from pathtap.collector.fate import End, Fate
+from pathtap.collector.gaps import gaps_of
+from pathtap.model.address import Protocol
 from pathtap.model.packet import PacketObservation, TcpFlag
 from pathtap.model.request import ProbeOutcome
-from pathtap.model.trace import Disposition, Evidence, Finding, Gap, Reply, Severity, Verdict, Witness
+from pathtap.model.trace import Disposition, Evidence, Finding, Reply, Severity, Verdict, Witness
 
 # Causes that answer in the destination's place.
 REJECTIONS = ("FILTER_REJECT", "SERVICE_WITHOUT_ENDPOINTS", "UNREACHABLE_ROUTE", "PROHIBIT_ROUTE")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """What there is to judge: the record, the joined journey, and how each direction ended."""
-
-    record: Record
-    journey: Journey
-    forward: Fate
-    reply: Fate
-    forward_passages: Sequence[ExpectedPassage] = field(default=())
-    reply_passages: Sequence[ExpectedPassage] = field(default=())
-
-    @property
-    def passages(self) -> tuple[ExpectedPassage, ...]:
-        return (*self.forward_passages, *self.reply_passages)
+# Causes of which the kernel itself tells the sender by an ICMP error, though no rule or route says so.
+ANSWERED_BY_THE_KERNEL = ("NO_ROUTE_TO_DESTINATION", "POD_ROUTE_MISSING", "NEIGHBOUR_FAILED")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,32 +30,24 @@ class Judgement:
     findings: tuple[Finding, ...] = ()
 
 
-def case_of(
-    record: Record, journey: Journey, forward: Sequence[ExpectedPassage], reply: Sequence[ExpectedPassage]
-) -> Case:
-    return Case(
-        record=record,
-        journey=journey,
-        forward=fate_of(forward, record.inventory),
-        reply=fate_of(reply, record.inventory),
-        forward_passages=forward,
-        reply_passages=reply,
-    )
+INCONCLUSIVE = Judgement(disposition=Disposition.INSUFFICIENT_EVIDENCE, reply=Reply.NOT_SEEN)
 
 
 def judge(case: Case) -> Verdict:
     """The verdict without its summary: `summary` writes that once all is known."""
     judgement = _judge(case)
-    gaps = _gaps(case)
-    found = (*judgement.findings, *_disagreements(case), *_probe_losses(case))
+    gaps = gaps_of(case, answered=judgement.reply is Reply.ANSWERED)
+    found = (*judgement.findings, *disagreements(case))
     if any(gap.decisive for gap in gaps):
-        judgement = replace(judgement, disposition=Disposition.INSUFFICIENT_EVIDENCE, reply=Reply.NOT_SEEN)
+        judgement = INCONCLUSIVE
         found = tuple(finding for finding in found if finding.severity is not Severity.ERROR)
     return Verdict(disposition=judgement.disposition, reply=judgement.reply, summary="", findings=found, gaps=gaps)
 
 
 def _judge(case: Case) -> Judgement:
-    if case.forward.end is not End.DELIVERED and (rejection := _rejection(case)):
+    if case.forward.end is End.LOOPED:
+        return _looped(case)
+    if rejection := _rejection(case):
         return Judgement(disposition=Disposition.REJECTED, reply=Reply.NOT_SEEN, findings=(rejection,))
     match case.forward.end:
         case End.DELIVERED:
@@ -79,30 +56,29 @@ def _judge(case: Case) -> Judgement:
             return _left_cluster(case)
         case End.NOT_ARRIVED:
             return _not_arrived(case)
-        case End.LOOPED:
-            last = case.forward.last
-            assert last is not None and last.passage.arrival is not None  # noqa: S101, PT018 - a loop has arrivals
-            seen = last.passage.arrival
-            finding = findings.looped(seen.node, seen.interface, sighting(seen))
-            return Judgement(disposition=Disposition.LOOPED, reply=Reply.NOT_SEEN, findings=(finding,))
         case End.STOPPED:
             return _stopped(case)
-        case End.NOT_SEEN:
+        case _:
             return _not_seen(case)
 
 
 def _with_reply(case: Case, disposition: Disposition) -> Judgement:
     """The packet got there; what remains is its answer."""
-    if (refusal := _refusal(case)) is not None:
-        return Judgement(disposition=disposition, reply=Reply.ANSWERED, findings=(refusal,))
-    match case.reply.end:
-        case End.DELIVERED:
-            return Judgement(disposition=disposition, reply=Reply.ANSWERED)
-        case End.NOT_SEEN:
-            return Judgement(disposition=disposition, reply=Reply.UNANSWERED)
-        case _:
-            found = _loss_of(case.reply, case)
-            return Judgement(disposition=disposition, reply=Reply.LOST, findings=(found,) if found else ())
+    refusal = _refusal(case)
+    refused = (refusal,) if refusal else ()
+    if case.reply.end is End.DELIVERED or _back_outside(case) or (refusal and case.reply.end is End.NOT_SEEN):
+        return Judgement(disposition=disposition, reply=Reply.ANSWERED, findings=refused)
+    if case.reply.end is End.NOT_SEEN:
+        swallowed = cause_of_local_drop(case.forward.last) if case.forward.last else None
+        found = (swallowed,) if swallowed else ()
+        return Judgement(disposition=disposition, reply=Reply.UNANSWERED, findings=found)
+    loss = _loss_of(case.reply, case)
+    return Judgement(disposition=disposition, reply=Reply.LOST, findings=(*((loss,) if loss else ()), *refused))
+
+
+def _back_outside(case: Case) -> bool:
+    """The answer left towards a source that is no pod or node, where nobody can follow it."""
+    return not case.record.question.source.node and case.reply.end is End.LEFT_CLUSTER
 
 
 def _loss_of(fate: Fate, case: Case) -> Finding | None:
@@ -124,33 +100,39 @@ def _left_cluster(case: Case) -> Judgement:
     last = case.forward.last
     seen = last.passage.departure if last else None
     assert seen is not None  # noqa: S101 - it left
-    if case.reply.end is not End.NOT_SEEN:
+    if case.reply.end is not End.NOT_SEEN or _refusal(case) is not None:
         return _with_reply(case, Disposition.LEFT_CLUSTER)
     if (unowned := source_check(case.forward)) is not None:
         return Judgement(disposition=Disposition.DROPPED, reply=Reply.NOT_SEEN, findings=(unowned,))
-    proof = sighting(seen)
     destination = str(seen.headers.five_tuple.destination_socket)
-    found = findings.no_answer_from_outside(seen.node, seen.interface, destination, proof)
-    if case.journey.errors:
-        error = case.journey.errors[0]
-        found = findings.refused_outside(seen.node, str(error.headers.five_tuple.source), sighting(error))
-        no_answer = findings.no_answer_from_outside(seen.node, seen.interface, destination, proof)
-        return Judgement(disposition=Disposition.LEFT_CLUSTER, reply=Reply.UNANSWERED, findings=(found, no_answer))
-    return Judgement(disposition=Disposition.LEFT_CLUSTER, reply=Reply.UNANSWERED, findings=(found,))
+    found = [findings.no_answer_from_outside(seen.node, seen.interface, destination, sighting(seen))]
+    for error in _refusing_errors(case)[:1]:
+        found.insert(0, findings.refused_outside(seen.node, str(error.headers.five_tuple.source), sighting(error)))
+    return Judgement(disposition=Disposition.LEFT_CLUSTER, reply=Reply.UNANSWERED, findings=tuple(found))
 
 
 def _not_arrived(case: Case) -> Judgement:
-    """It left for a node of the cluster. An answer that came all the same shows that it arrived where nobody looked."""
-    if case.reply.end is End.DELIVERED:
-        return Judgement(disposition=Disposition.DELIVERED, reply=Reply.ANSWERED)
+    """It left for a node of the cluster. An answer shows that it arrived where nobody looked."""
+    if case.reply.end is not End.NOT_SEEN:
+        return _with_reply(case, Disposition.DELIVERED)
     found = _loss_of(case.forward, case)
     return Judgement(disposition=Disposition.DROPPED, reply=Reply.NOT_SEEN, findings=(found,) if found else ())
+
+
+def _looped(case: Case) -> Judgement:
+    last = case.forward.last
+    seen = last.passage.arrival or last.passage.departure if last else None
+    assert seen is not None  # noqa: S101 - a loop was seen
+    finding = findings.looped(seen.node, seen.interface, sighting(seen))
+    return Judgement(disposition=Disposition.LOOPED, reply=Reply.NOT_SEEN, findings=(finding,))
 
 
 def _stopped(case: Case) -> Judgement:
     last = case.forward.last
     assert last is not None  # noqa: S101 - it was seen somewhere
     found = _cause(case, last)
+    if last.is_unseen:
+        found = replace(found, evidence=(*found.evidence, _probe_evidence(case)))
     if found.code in REJECTIONS:
         disposition = Disposition.REJECTED
     else:
@@ -159,64 +141,91 @@ def _stopped(case: Case) -> Judgement:
 
 
 def _not_seen(case: Case) -> Judgement:
-    record = case.record
-    nothing = Judgement(disposition=Disposition.INSUFFICIENT_EVIDENCE, reply=Reply.NOT_SEEN)
-    source = record.question.source
-    if record.question.live or not record.sent or not record.captured.get(source.node) or _lost_on(case, source.node):
-        return nothing
-    claim = f"{record.reports[0].outcome.value.lower()}: {record.reports[0].detail or record.sent[0]}"
-    proof = (Evidence(witness=Witness.OBSERVED, claim=claim, source=f"{source.node} probe"),)
-    if record.question.source_has_namespace:
-        return Judgement(
-            disposition=Disposition.DROPPED,
-            reply=Reply.NOT_SEEN,
-            findings=(findings.never_left_pod(source.node, source.name, proof),),
-        )
-    return Judgement(
-        disposition=Disposition.DROPPED,
-        reply=Reply.NOT_SEEN,
-        findings=(findings.never_left_node(source.node, proof),),
-    )
+    """What was sent and seen nowhere did not leave the source, if that was watched: `gaps` says whether it was."""
+    record, source = case.record, case.record.question.source
+    if record.question.live or not record.sent or not record.reports:
+        return INCONCLUSIVE
+    make = findings.never_left_pod if record.question.source_has_namespace else findings.never_left_node
+    found = make(source.node, source.name, (_probe_evidence(case),))
+    return Judgement(disposition=Disposition.DROPPED, reply=Reply.NOT_SEEN, findings=(found,))
+
+
+def _probe_evidence(case: Case) -> Evidence:
+    report, node = case.record.reports[0], case.record.question.source.node
+    claim = f"{report.outcome.value.lower()}: {report.detail or report.five_tuple}"
+    return Evidence(witness=Witness.OBSERVED, claim=claim, source=f"{node} probe", at=report.sent_at)
 
 
 def _rejection(case: Case) -> Finding | None:
-    """A node of ours, not the destination, answered with an ICMP error or an RST."""
-    answer = _answer_of_a_node(case)
+    """A rule or a route of a node of ours answered in the destination's place, by an ICMP error or an RST."""
     last = case.forward.last
-    if answer is None or last is None:
+    if last is None:
         return None
+    node, proof = _answer_of_a_node(case, last)
+    if not proof:
+        return None
+    if case.forward.end is End.DELIVERED:
+        cause = cause_of_local_drop(last)
+        return replace(cause, evidence=(*cause.evidence, *proof)) if cause and cause.code in REJECTIONS else None
+    if last.passage.departure is not None:
+        return findings.rejected_by_node(node, proof)
     cause = _cause(case, last)
     if cause.code in REJECTIONS:
-        return replace(cause, evidence=(*cause.evidence, *sighting(answer)))
-    if cause.code in ("NO_ROUTE_TO_DESTINATION", "POD_ROUTE_MISSING"):
+        return replace(cause, evidence=(*cause.evidence, *proof))
+    if cause.code in ANSWERED_BY_THE_KERNEL:
         return None
-    return findings.rejected_by_node(answer.node, (*cause.evidence, *sighting(answer)))
+    return findings.rejected_by_node(node, (*cause.evidence, *proof))
 
 
-def _answer_of_a_node(case: Case) -> PacketObservation | None:
-    """An ICMP error of a node, or an RST that left a node without having come to it."""
-    for error in case.journey.errors:
-        if case.record.inventory.node_at(error.headers.five_tuple.source) is not None:
-            return error
-    if case.journey.reply and (first := case.journey.reply[0]).arrival is None and first.departure is not None:
-        tcp = first.departure.headers.tcp
-        if tcp is not None and TcpFlag.RST in tcp.flags:
-            return first.departure
-    return None
+def _answer_of_a_node(case: Case, last: ExpectedPassage) -> tuple[str, tuple[Evidence, ...]]:
+    """Which node answered, and the proof: an ICMP error of a node's, an RST that left a node without having come to it.
+
+    A node that refuses what it sends itself answers over lo, where only the probe hears it.
+    """
+    for error in _refusing_errors(case):
+        if (sender := case.record.inventory.node_at(error.headers.five_tuple.source)) is not None:
+            return sender.name, sighting(error)
+    first = case.journey.reply[0] if case.journey.reply else None
+    if first is not None and first.arrival is None and first.departure is not None and _is_reset(first.departure):
+        return first.node, sighting(first.departure)
+    outcomes = {report.outcome for report in case.record.reports}
+    if last.is_unseen and outcomes & {ProbeOutcome.REFUSED, ProbeOutcome.UNREACHABLE}:
+        return last.passage.node, (_probe_evidence(case),)
+    return "", ()
 
 
 def _refusal(case: Case) -> Finding | None:
     """The destination's own RST or ICMP error."""
-    destination = str(case.forward.last.passage.after.destination_socket) if case.forward.last else ""
-    node = case.forward.owner.node if case.forward.owner else ""
+    if case.forward.last is None:
+        return None
+    reached = case.forward.last.passage.after
+    destination, node = str(reached.destination_socket), case.forward.owner.node if case.forward.owner else ""
     for passage in case.journey.reply[:1]:
         seen = passage.arrival or passage.departure
-        if seen is not None and seen.headers.tcp is not None and TcpFlag.RST in seen.headers.tcp.flags:
+        if seen is not None and _is_reset(seen):
             return findings.connection_refused(node, destination, sighting(seen))
-    for error in case.journey.errors:
-        if case.forward.last and error.headers.five_tuple.source == case.forward.last.passage.after.destination:
+    for error in _refusing_errors(case):
+        if error.headers.five_tuple.source == reached.destination:
             return findings.port_unreachable(node, destination, sighting(error))
     return None
+
+
+def _refusing_errors(case: Case) -> list[PacketObservation]:
+    """ICMP errors that end a packet's way. Redirects, time exceeded and what tells an MTU are none (RFC 792, RFC 4443)."""
+    return [error for error in case.journey.errors if _is_unreachable(error)]
+
+
+def _is_unreachable(error: PacketObservation) -> bool:
+    icmp = error.headers.icmp
+    if icmp is None:
+        return False
+    if error.headers.five_tuple.protocol == Protocol.ICMPV6:
+        return icmp.type == 1
+    return icmp.type == 3 and icmp.code != 4
+
+
+def _is_reset(seen: PacketObservation) -> bool:
+    return seen.headers.tcp is not None and TcpFlag.RST in seen.headers.tcp.flags
 
 
 def _cause(case: Case, last: ExpectedPassage) -> Finding:
@@ -228,70 +237,3 @@ def _cause(case: Case, last: ExpectedPassage) -> Finding:
     claim = f"the inventory has no ready address for {destination.name}"
     says = Evidence(witness=Witness.RECORDED, claim=claim, source="inventory")
     return findings.service_without_endpoints(cause.node, destination.name, (*cause.evidence, says))
-
-
-def _disagreements(case: Case) -> list[Finding]:
-    found = []
-    for expected in case.passages:
-        expectation, seen = expected.expectation, expected.passage.departure
-        if expectation is None or (decision := expectation.prediction.routing) is None:
-            continue
-        if decision.unknown or decision.local:
-            continue
-        if seen is not None and decision.interface and decision.interface != seen.interface:
-            found.append(findings.unexpected_egress(seen.node, decision.interface, seen.interface, sighting(seen)))
-        answer = expectation.answer
-        if answer is not None and not answer.error and decision.interface and answer.interface != decision.interface:
-            says = f"the kernel's own lookup says {answer.interface}"
-            found.append(findings.kernel_disagrees(expected.passage.node, decision.interface, says, ()))
-    return found
-
-
-def _probe_losses(case: Case) -> list[Finding]:
-    reports = case.record.reports
-    silent = sum(report.outcome is ProbeOutcome.SILENT for report in reports)
-    if len(reports) < 2 or silent in (0, len(reports)):
-        return []
-    return [findings.probes_unanswered(case.record.question.source.node, silent, len(reports))]
-
-
-def _lost_on(case: Case, node: str) -> int:
-    return sum(lost.count for lost in case.record.lost if lost.node == node)
-
-
-def _gaps(case: Case) -> tuple[Gap, ...]:
-    """The record's gaps with the decisive ones marked, and those that only the journey shows."""
-    needed = _needed_nodes(case)
-    gaps = [_weighed(gap, gap.node in needed) for gap in case.record.gaps]
-    incomplete = case.forward.end is not End.DELIVERED or case.reply.end is not End.DELIVERED
-    for lost in case.record.lost:
-        why = f"{lost.count} packets were lost at {lost.where}{f' ({lost.why})' if lost.why else ''}"
-        decisive = lost.node in needed and incomplete
-        gaps.append(Gap(node=lost.node, part=f"capture {lost.interface}".strip(), why=why, decisive=decisive))
-    for node, snapshot in case.record.snapshots.items():
-        gaps.extend(Gap(node=node, part=unread.part, why=unread.reason) for unread in snapshot.unread)
-    for expected in case.passages:
-        for reason in expected.prediction.unknown if expected.prediction else ():
-            gaps.append(Gap(node=expected.passage.node, part="expectation", why=reason))
-    if case.record.question.live and case.forward.end is End.NOT_SEEN:
-        why = "no matching traffic came within the time-out"
-        gaps.append(Gap(node=case.record.question.source.node, part="live traffic", why=why, decisive=True))
-    for report in case.record.reports:
-        if report.outcome is ProbeOutcome.FAILED:
-            node = case.record.question.source.node
-            gaps.append(Gap(node=node, part="probe", why=report.detail, decisive=not case.record.sent))
-    return tuple(dict.fromkeys(gaps))
-
-
-def _weighed(gap: Gap, needed: bool) -> Gap:
-    return replace(gap, decisive=needed and gap.part in ("agent", "capture", "probe"))
-
-
-def _needed_nodes(case: Case) -> frozenset[str]:
-    """Nodes whose sight decides: both ends', where the far end is the backend that was reached rather than all of them."""
-    question = case.record.question
-    far = question.destination.node
-    if not far and case.forward.last is not None:
-        reached = case.forward.last.passage.after.destination
-        far = owner_of(reached, 0, case.record.inventory).node
-    return frozenset(node for node in (question.source.node, far) if node)

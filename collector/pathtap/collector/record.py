@@ -33,8 +33,3 @@ class Record:
     lost: tuple[Lost, ...] = ()
     entries: tuple[ConntrackEntry, ...] = ()
     gaps: tuple[Gap, ...] = ()
-
-    @property
-    def missing_nodes(self) -> frozenset[str]:
-        """Nodes whose agent could not say what it was asked."""
-        return frozenset(gap.node for gap in self.gaps if gap.part == "agent")

@@ -1,6 +1,6 @@
 """One sentence a person can act on. Pure: says what the verdict holds and adds nothing to it."""
 
-from pathtap.collector.judge import Case
+from pathtap.collector.case import Case
 from pathtap.collector.narrate import interface_words
 from pathtap.collector.words import milliseconds
 from pathtap.model.trace import Disposition, Reply, Severity, Target, Trace

@@ -90,7 +90,7 @@ def retransmitted() -> list[PacketObservation]:
 def node_port() -> tuple[list[PacketObservation], list[ConntrackEntry], FiveTuple]:
     """Cart asks node 2 for a port that leads back to node 1: translated at both ends on node 2."""
     asked, inner = flow(CART, HOST_2, 30080), flow(HOST_2, WEB, 8080, 60_001)
-    out = [
+    out: list[str | tuple[str, FiveTuple]] = [
         "1 enicart in",
         "1 eth0 out",
         "2 eth0 in",
@@ -98,7 +98,7 @@ def node_port() -> tuple[list[PacketObservation], list[ConntrackEntry], FiveTupl
         ("1 eth0 in", inner),
         ("1 eniweb out", inner),
     ]
-    back = [
+    back: list[str | tuple[str, FiveTuple]] = [
         "1 eniweb in",
         "1 eth0 out",
         "2 eth0 in",

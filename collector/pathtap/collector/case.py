@@ -1,0 +1,36 @@
+"""What there is to judge: the record, the joined journey, and how each direction ended. Holds values; decides nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pathtap.collector.correlate import Journey
+from pathtap.collector.expect import ExpectedPassage
+from pathtap.collector.fate import Fate, fate_of
+from pathtap.collector.record import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    record: Record
+    journey: Journey
+    forward: Fate
+    reply: Fate
+    forward_passages: Sequence[ExpectedPassage] = ()
+    reply_passages: Sequence[ExpectedPassage] = ()
+
+    @property
+    def passages(self) -> tuple[ExpectedPassage, ...]:
+        return (*self.forward_passages, *self.reply_passages)
+
+
+def case_of(
+    record: Record, journey: Journey, forward: Sequence[ExpectedPassage], reply: Sequence[ExpectedPassage]
+) -> Case:
+    return Case(
+        record=record,
+        journey=journey,
+        forward=fate_of(forward, record.inventory),
+        reply=fate_of(reply, record.inventory),
+        forward_passages=forward,
+        reply_passages=reply,
+    )
