@@ -23,7 +23,7 @@ log = logging.getLogger("pathtap.collector")
 
 # An agent pings every 10 s; a server that allowed less would end its stream (docs/wire.md).
 CHANNEL_OPTIONS = (
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),

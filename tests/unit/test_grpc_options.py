@@ -1,0 +1,41 @@
+"""gRPC passes over a channel option that it does not know without a word: each name here must be one of its own."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from pathtap.agent import stream
+from pathtap.cli import client
+from pathtap.collector import __main__ as collector
+
+EVERY_OPTION = {
+    "agent": stream.CHANNEL_OPTIONS,
+    "collector": collector.CHANNEL_OPTIONS,
+    "cli": client._OPTIONS,
+}
+
+
+@pytest.fixture(scope="module")
+def core() -> bytes:
+    """gRPC's C core, in which every option's name stands as it is."""
+    spec = find_spec("grpc._cython.cygrpc")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).read_bytes()
+
+
+@pytest.mark.parametrize("part", EVERY_OPTION)
+def test_grpc_knows_every_option(part: str, core: bytes) -> None:
+    unknown = [name for name, _ in EVERY_OPTION[part] if name.encode() + b"\0" not in core]
+    assert unknown == []
+
+
+def test_a_name_that_grpc_does_not_have_is_noticed(core: bytes) -> None:
+    assert b"grpc.http2.min_recv_ping_interval_without_data_ms\0" not in core
+
+
+def test_the_collector_welcomes_the_agents_pings() -> None:
+    """The server counts a ping against a client that comes sooner than it allows, and ends the connection at the third."""
+    allowed = dict(collector.CHANNEL_OPTIONS)["grpc.http2.min_ping_interval_without_data_ms"]
+    assert allowed < dict(stream.CHANNEL_OPTIONS)["grpc.keepalive_time_ms"]
