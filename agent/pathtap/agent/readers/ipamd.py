@@ -32,7 +32,7 @@ def decode(text: str) -> tuple[Eni, ...]:
     """Raises UnexpectedAnswerError."""
     try:
         return tuple(_enis(json.loads(text)))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UnexpectedAnswerError(f"ipamd's /v1/enis does not have the shape of a VPC CNI: {error!r}") from error
 
 
@@ -48,12 +48,15 @@ def _enis(answer: dict[str, Any]) -> Iterator[Eni]:
 
 def _eni(eni: dict[str, Any], card: int) -> Eni:
     device = int(eni["DeviceNumber"])
+    identity: str = eni["ID"]
+    # What is no text, or half of a surrogate pair, could not be sent on.
+    identity.encode()
     return Eni(
-        id=eni["ID"],
+        id=identity,
         device_number=device,
         primary=bool(eni.get("IsPrimary", device == 0 and card == 0)),
         addresses=tuple(_addresses(eni)),
-        table=eni.get("RouteTableID") or None,
+        table=int(eni.get("RouteTableID") or 0) or None,
     )
 
 
