@@ -10,7 +10,8 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 from pathtap.collector.assemble import Answers, assemble, lay_out
-from pathtap.collector.inventory import Inventory, decode
+from pathtap.collector.inventory import Inventory
+from pathtap.collector.kube_objects import decode
 from pathtap.collector.record import Record
 from pathtap.collector.resolve import Question, Request, resolve
 from pathtap.model.address import FiveTuple, Protocol

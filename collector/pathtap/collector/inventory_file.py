@@ -6,7 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from pathtap.collector.inventory import Inventory, InventoryError, decode
+from pathtap.collector.inventory import Inventory
+from pathtap.collector.kube_objects import InventoryError, decode
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,9 @@ class InventoryFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._inventory = read(path)
+        # The stamp first: what is written while it is read is read again.
         self._stamp = self._stat()
+        self._inventory = read(path)
 
     def current(self) -> Inventory:
         stamp = self._stat()
@@ -68,6 +70,9 @@ def _parse(path: Path, text: str) -> object:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         raise InventoryFileError(f"{path}, line {line}: {getattr(error, 'problem', None) or error}") from error
+    except (ValueError, RecursionError) as error:
+        # A date that is none (YAML reads dates), or braces without end.
+        raise InventoryFileError(f"{path}: {error}") from error
 
 
 def _line_of(text: str, path: tuple[str | int, ...]) -> int:

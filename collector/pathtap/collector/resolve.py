@@ -4,8 +4,8 @@ Pure. Knows no agents. Every refusal is one of three kinds, and each becomes one
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TypeVar
 
@@ -62,13 +62,49 @@ class Request:
 
 def resolve(request: Request, inventory: Inventory) -> Question:
     """Raises UnusableRequest, UnknownName or NotTraceable with the sentence for the person."""
+    _check(request)
     source = resolve_source(request.source, request.namespace, inventory, live=request.live)
-    destination, backends = _destination(request, source.socket.address.version, inventory)
+    own = _addresses_of(source, inventory)
+    destination, backends = _destination(request, _families(own), inventory)
+    address = _choose(own, (destination.socket.address.version,))
+    if address is None:
+        version = destination.socket.address.version
+        raise NotTraceable(f"{source.name or source.socket} has no IPv{version} address to reach {request.destination}")
+    source = replace(source, socket=Socket(address, source.socket.port))
     protocol = _protocol(request, destination)
     if protocol in (Protocol.TCP, Protocol.UDP) and not destination.socket.port and not request.live:
         raise UnusableRequest("a TCP or UDP trace needs the port of the destination: add --port N")
     backends = tuple(backend for backend in backends if backend.protocol == protocol)
     return Question(source=source, destination=destination, protocol=protocol, live=request.live, backends=backends)
+
+
+def _check(request: Request) -> None:
+    if request.protocol not in (0, Protocol.ICMP, Protocol.TCP, Protocol.UDP):
+        raise UnusableRequest(f"{protocol_name(request.protocol)} cannot be traced: choose icmp, tcp or udp")
+    if not 0 <= request.port <= 65_535:
+        raise UnusableRequest(f"{request.port} is no port: ports are 1 to 65535")
+    if request.protocol == Protocol.ICMP and request.port:
+        raise UnusableRequest("ICMP has no ports: leave out --port, or choose --protocol tcp or udp")
+
+
+def _addresses_of(target: Target, inventory: Inventory) -> tuple[Address, ...]:
+    """All that an end could use, the one it was given first."""
+    if target.kind == "pod":
+        return tuple(dict.fromkeys((target.socket.address, *inventory.pods[target.name].addresses)))
+    if target.kind == "node":
+        return tuple(dict.fromkeys((target.socket.address, *inventory.nodes[target.name].addresses)))
+    return (target.socket.address,)
+
+
+def _families(addresses: Iterable[Address]) -> tuple[int, ...]:
+    """4 and 6, in the order of the addresses."""
+    return tuple(dict.fromkeys(address.version for address in addresses))
+
+
+def _choose(addresses: Iterable[Address], families: Iterable[int]) -> Address | None:
+    """The first address of the first family that there is one of."""
+    known = list(addresses)
+    return next((address for family in families for address in known if address.version == family), None)
 
 
 def _protocol(request: Request, destination: Target) -> int:
@@ -89,7 +125,10 @@ def resolve_source(text: str, namespace: str, inventory: Inventory, *, live: boo
         return _pod_target(pod)
     if not live:
         raise UnusableRequest(f"{text} is an address; a probe needs a pod or a node to send it (or use --live)")
-    return owner_of(address, 0, inventory)
+    owner = owner_of(address, 0, inventory)
+    if owner.kind == "service":
+        raise UnusableRequest(f"{text} is service {owner.name}: a service sends nothing; name one of its pods")
+    return owner
 
 
 def owner_of(address: Address, port: int, inventory: Inventory) -> Target:
@@ -125,52 +164,67 @@ def _find(kind: str, name: str, namespace: str, items: Mapping[str, Item]) -> It
     return found[0]
 
 
-def _destination(request: Request, family: int, inventory: Inventory) -> tuple[Target, tuple[Backend, ...]]:
+def _destination(request: Request, families: Sequence[int], inventory: Inventory) -> tuple[Target, tuple[Backend, ...]]:
+    """`families` are those that the source has addresses of, the preferred one first."""
     text = request.destination
     kind, _, rest = text.partition("/")
     if kind in ("svc", "service") and rest:
-        return _service_target(_find("service", rest, request.namespace, inventory.services), request, family)
+        return _service_target(_find("service", rest, request.namespace, inventory.services), request, families)
     if kind == "node" and rest:
-        target = _node(rest, inventory, request.port)
+        target = _node(rest, inventory, request.port, families)
     elif (address := _address(text)) is not None:
         target = owner_of(address, request.port, inventory)
         if target.kind == "service":
-            return _service_target(inventory.services[target.name], request, family)
-    elif "." in text and "/" not in text:
-        raise UnusableRequest(f"{text} looks like a DNS name; give the address it stands for: names are not looked up")
+            return _service_target(inventory.services[target.name], request, (address.version,))
     else:
-        pod = find_pod(text.removeprefix("pod/"), request.namespace, inventory)
-        target = _pod_target(pod, request.port, family)
+        target = _pod_target(_named_pod(text, request.namespace, inventory), request.port, families)
     return target, _node_port_backends(target, inventory)
 
 
-def _pod_target(pod: Pod, port: int = 0, family: int | None = None) -> Target:
+def _named_pod(text: str, namespace: str, inventory: Inventory) -> Pod:
+    """A pod's name may have dots too (a static pod carries its node's), so it is looked for first."""
+    try:
+        return find_pod(text.removeprefix("pod/"), namespace, inventory)
+    except UnknownName:
+        if "." not in text or "/" in text:
+            raise
+    raise UnusableRequest(f"{text} looks like a DNS name; give the address it stands for: names are not looked up")
+
+
+def _pod_target(pod: Pod, port: int = 0, families: Sequence[int] = ()) -> Target:
     if pod.phase in FINISHED:
         raise NotTraceable(f"pod {pod.key} has finished ({pod.phase}); it has no network any more")
     if not pod.addresses or not pod.node:
         raise NotTraceable(f"pod {pod.key} has no address yet: it is {pod.phase}")
-    address = next((a for a in pod.addresses if family in (None, a.version)), None)
+    address = _choose(pod.addresses, families or _families(pod.addresses))
     if address is None:
-        raise NotTraceable(f"pod {pod.key} has no IPv{family} address, and the source has no other")
+        raise NotTraceable(f"pod {pod.key} has no {_either(families)} address, and the source has no other")
     socket = Socket(address, port)
     return Target(kind="pod", name=pod.key, node=pod.node, socket=socket, host_network=pod.host_network)
 
 
-def _node(name: str, inventory: Inventory, port: int = 0) -> Target:
+def _node(name: str, inventory: Inventory, port: int = 0, families: Sequence[int] = ()) -> Target:
     node = inventory.nodes.get(name)
     if node is None:
         raise UnknownName(f"there is no node {name}{_nearest(name, inventory.nodes)}")
     if not node.addresses:
         raise NotTraceable(f"node {name} has no address in the inventory")
-    return Target(kind="node", name=name, node=name, socket=Socket(node.addresses[0], port))
+    address = _choose(node.addresses, families or _families(node.addresses))
+    if address is None:
+        raise NotTraceable(f"node {name} has no {_either(families)} address, and the source has no other")
+    return Target(kind="node", name=name, node=name, socket=Socket(address, port))
 
 
-def _service_target(service: Service, request: Request, family: int) -> tuple[Target, tuple[Backend, ...]]:
+def _either(families: Iterable[int]) -> str:
+    return " or ".join(f"IPv{family}" for family in families)
+
+
+def _service_target(service: Service, request: Request, families: Sequence[int]) -> tuple[Target, tuple[Backend, ...]]:
     """Without a port and a protocol, a service's only port is meant; ICMP to a service must be asked for by name."""
-    address = next((a for a in service.cluster_addresses if a.version == family), None)
+    address = _choose(service.cluster_addresses, families)
     if address is None:
         raise NotTraceable(
-            f"service {service.key} has no IPv{family} cluster address: trace to one of its pods instead"
+            f"service {service.key} has no {_either(families)} cluster address: trace to one of its pods instead"
         )
     if request.protocol == Protocol.ICMP:
         return Target(kind="service", name=service.key, node="", socket=Socket(address, 0)), ()
@@ -178,7 +232,8 @@ def _service_target(service: Service, request: Request, family: int) -> tuple[Ta
     chosen = [p for p in offered if p.port == request.port or not request.port]
     if len(chosen) != 1:
         ports = ", ".join(f"{p.port}/{protocol_name(p.protocol)}" for p in service.ports) or "none"
-        raise UnusableRequest(f"say which port of service {service.key} by --port; it offers {ports}")
+        how = "--port" if all(p.protocol == Protocol.TCP for p in service.ports) else "--port and --protocol"
+        raise UnusableRequest(f"say which port of service {service.key} by {how}; it offers {ports}")
     backends = tuple(b for b in service.backends if b.port_name == chosen[0].name)
     return Target(kind="service", name=service.key, node="", socket=Socket(address, chosen[0].port)), backends
 

@@ -1,6 +1,7 @@
 """What `pathtap nodes` shows and what a shell completes."""
 
 import asyncio
+from collections import Counter
 
 from pathtap import wire
 from pathtap.collector.agents import Agent, AgentError, Agents
@@ -28,8 +29,8 @@ def names(inventory: Inventory, prefix: str) -> list[str]:
         *(f"node/{name}" for name in sorted(inventory.nodes)),
         *(f"svc/{key}" for key in sorted(inventory.services)),
     ]
-    unique = [pod.name for pod in inventory.pods.values()]
-    candidates += sorted(name for name in unique if unique.count(name) == 1)
+    by_name = Counter(pod.name for pod in inventory.pods.values())
+    candidates += sorted(name for name, pods in by_name.items() if pods == 1)
     return [name for name in candidates if name.startswith(prefix)][:MOST_NAMES]
 
 
