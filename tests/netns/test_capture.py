@@ -1,6 +1,7 @@
 """Captures of real traffic between three namespaces: what is seen, in which order, and what is accounted for."""
 
 import ctypes
+import os
 import socket
 import struct
 import threading
@@ -358,6 +359,42 @@ def test_an_interface_that_vanishes_is_a_loss_and_no_crash(wires: Wires) -> None
         ("v-gone", "kernel", "the interface is down: packets may be missing from here on")
     }
     assert [stats.interface for stats in ended.stats] == [SOURCE_VETH, "v-gone"]
+
+
+def test_frames_behind_an_error_of_the_socket_are_delivered_before_the_end(wires: Wires) -> None:
+    """The kernel tells of a link that went down before it hands over what came earlier."""
+    sink = Sink()
+    sink.gate.clear()
+    capture = opened(wires, request(), sink, names=(SOURCE_VETH,))
+    with udp_server(wires, DESTINATION, 4242):
+        datagrams(wires, 4242, 1)
+        time.sleep(0.1)
+        datagrams(wires, 4242, 20)
+    run("ip", "-n", wires.node.name, "link", "set", SOURCE_VETH, "down")
+    threading.Timer(0.2, sink.gate.set).start()
+    ended = capture.end()
+    run("ip", "-n", wires.node.name, "link", "set", SOURCE_VETH, "up")
+    run("ip", "-n", wires.node.name, "-6", "addr", "add", "fd11:0:0:a::1/64", "dev", SOURCE_VETH, "nodad")
+    assert len(sink.observations) == ended.stats[0].received >= 21
+    assert [lost.where for lost in sink.lost] == ["kernel"]
+
+
+def test_a_capture_that_cannot_start_leaves_nothing_open(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    def refused() -> tuple[int, int]:
+        before = len(os.listdir("/proc/self/fd"))
+        with monkeypatch.context() as patch:
+            patch.setattr("pathtap.agent.capture.threading.Thread", NoThread)
+            with pytest.raises(RuntimeError, match="new thread"):
+                open_capture("node-1", request(), BOTH, Sink())
+        return before, len(os.listdir("/proc/self/fd"))
+
+    opened(wires, request(), Sink()).end()
+    before, after = wires.on_node(refused)
+    assert after == before
 
 
 def without_raw_sockets() -> None:

@@ -11,6 +11,7 @@ import select
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack, closing
 from typing import TypeAlias
 
 from pathtap.agent.bpf import Program
@@ -54,14 +55,17 @@ def open_capture(
     program = header_program(request)
     sockets: list[PacketSocket] = []
     unread: list[Unread] = []
-    for name in interfaces:
-        try:
-            sockets.append(PacketSocket(name, receive_buffer))
-        except OSError as error:
-            unread.append(_unread(name, error))
-    # All are open before the first is armed, so that they begin to hear as nearly together as can be.
-    armed = [tap for tap in sockets if _armed(tap, program, unread)]
-    return Capture(node, request, armed, unread, deliver)
+    with ExitStack() as on_failure:
+        for name in interfaces:
+            try:
+                sockets.append(on_failure.enter_context(closing(PacketSocket(name, receive_buffer))))
+            except OSError as error:
+                unread.append(_unread(name, error))
+        # All are open before the first is armed, so that they begin to hear as nearly together as can be.
+        armed = [tap for tap in sockets if _armed(tap, program, unread)]
+        capture = Capture(node, request, armed, unread, deliver)
+        on_failure.pop_all()
+    return capture
 
 
 class Capture:
@@ -82,7 +86,11 @@ class Capture:
         self._reader = _Reader(node, request, sockets, deliver)
         self._ended: Future[CaptureEnded] = Future()
         self._thread = threading.Thread(target=self._run, name=f"capture {request.id}", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            os.close(self._wake)
+            raise
 
     def end(self) -> CaptureEnded:
         """Delivers what the sockets still hold, closes them, then returns. Raises what `deliver` raised, if it did."""
@@ -187,8 +195,9 @@ class _Reader:
         try:
             frames = account.tap.read(FRAMES_PER_READ)
         except OSError as error:
+            # What it holds besides can still be read: the account is refreshed all the same.
             self._lose(account, "kernel", 0, f"{why(error)}: packets may be missing from here on")
-            return 0
+            frames = []
         account.read += len(frames)
         beyond = self._sort(account, frames)
         dropped = account.refresh()

@@ -29,20 +29,34 @@ class Opener(Protocol):
 
 
 class Captures:
-    """Safe to use from any thread. A capture that is ended, or outlived by its stream, while it is being armed ends with
-    its arming: no socket stays without a trace."""
+    """Safe to use from any thread. A capture that is ended, or outlived by its stream, before it is armed ends with its
+    arming, or is not armed at all: no socket stays without a trace.
+
+    Each command has a thread of its own, and one that came later may be carried out earlier. So whoever takes commands in
+    their order says `announce` for each capture, before its thread says `arm`.
+    """
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
         self._lock = threading.Lock()
+        self._announced: set[str] = set()
         self._arming: set[str] = set()
         self._running: dict[str, Capture] = {}
 
-    def arm(self, request: CaptureRequest) -> CaptureArmed:
-        """Raises CommandError for an id that is in use, and whatever opening raises."""
+    def announce(self, identity: str) -> None:
+        """A capture will be armed, unless it is ended before."""
         with self._lock:
+            self._announced.add(identity)
+
+    def arm(self, request: CaptureRequest) -> CaptureArmed:
+        """Raises CommandError for an id that is in use or was ended, and whatever opening raises."""
+        with self._lock:
+            wanted = request.id in self._announced
+            self._announced.discard(request.id)
             if request.id in self._arming or request.id in self._running:
                 raise CommandError(f"A capture {request.id} is armed already.")
+            if not wanted:
+                raise _ended_before(request.id)
             self._arming.add(request.id)
         capture = None
         try:
@@ -55,12 +69,13 @@ class Captures:
                     self._running[request.id] = capture
         if not wanted:
             capture.end()
-            raise CommandError(f"Capture {request.id} was ended while it was being armed.")
+            raise _ended_before(request.id)
         return capture.armed
 
     def end(self, identity: str) -> CaptureEnded:
         """Returns once everything that the capture saw is delivered. Raises CommandError for one that is not armed."""
         with self._lock:
+            self._announced.discard(identity)
             self._arming.discard(identity)
             capture = self._running.pop(identity, None)
         if capture is None:
@@ -70,6 +85,7 @@ class Captures:
     def close(self) -> tuple[str, ...]:
         """Ends them all; returns the ids of those that nobody had ended."""
         with self._lock:
+            self._announced.clear()
             self._arming.clear()
             running = dict(self._running)
             self._running.clear()
@@ -79,3 +95,7 @@ class Captures:
             except Exception:
                 log.exception("capture %s did not end well", identity)
         return tuple(running)
+
+
+def _ended_before(identity: str) -> CommandError:
+    return CommandError(f"Capture {identity} was ended before it was armed.")

@@ -82,6 +82,8 @@ class Daemon:
                 self._stream = Stream(self._settings, self._outbox, self._connected, self._received)
                 self._tasks.create_task(self._live())
             case Perform(number, command):
+                if isinstance(command, CaptureRequest):
+                    self._captures.announce(command.id)
                 task = self._tasks.create_task(self._perform(number, command))
                 self._commands.add(task)
                 task.add_done_callback(self._commands.discard)
@@ -115,7 +117,11 @@ class Daemon:
 
     async def _perform(self, number: int, command: Command) -> None:
         work = partial(perform, self._node, self._captures, number, command)
-        self._outbox.spool.reply(await in_thread(work))
+        try:
+            self._outbox.spool.reply(await in_thread(work))
+        except RuntimeError as error:
+            # Nothing that `perform` does: the kernel grants no more threads (pids.max), as it may again in a moment.
+            self._refuse(number, Failure(reason=f"The agent cannot begin anything at present: {error}."))
 
     def _refuse(self, number: int, failure: Failure) -> None:
         self._outbox.spool.reply(wire.answer_to_wire(number, failure))

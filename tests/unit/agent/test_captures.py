@@ -13,6 +13,11 @@ def request(identity: str = "a") -> CaptureRequest:
     return CaptureRequest(id=identity, protocol=0, near=(IPv4Address("192.0.2.1"),))
 
 
+def arm(captures: Captures, identity: str = "a") -> CaptureArmed:
+    captures.announce(identity)
+    return captures.arm(request(identity))
+
+
 class Tap:
     """Counts those that are open."""
 
@@ -34,7 +39,7 @@ def tap() -> type[Tap]:
 
 def test_armed_and_ended(tap: type[Tap]) -> None:
     captures = Captures(tap)
-    assert captures.arm(request()).interfaces == ("eth0",)
+    assert arm(captures).interfaces == ("eth0",)
     assert tap.open == 1
     assert captures.end("a").id == "a"
     assert tap.open == 0
@@ -52,12 +57,12 @@ def test_an_id_is_free_again_after_a_failure_and_after_its_end(tap: type[Tap]) -
 
     captures = Captures(opener)
     with pytest.raises(OSError, match="gone"):
-        captures.arm(request())
-    captures.arm(request())
+        arm(captures)
+    arm(captures)
     with pytest.raises(CommandError, match="armed already"):
-        captures.arm(request())
+        arm(captures)
     captures.end("a")
-    captures.arm(request())
+    arm(captures)
     assert captures.close() == ("a",)
     assert tap.open == 0
 
@@ -73,13 +78,13 @@ def test_ended_while_it_is_being_armed(tap: type[Tap], interruption: str) -> Non
 
     captures, said = Captures(opener), []
 
-    def arm() -> None:
+    def arm_it() -> None:
         try:
-            captures.arm(request())
+            arm(captures)
         except CommandError as error:
             said.append(str(error))
 
-    thread = threading.Thread(target=arm)
+    thread = threading.Thread(target=arm_it)
     thread.start()
     assert opening.wait(5)
     if interruption == "end":
@@ -89,7 +94,22 @@ def test_ended_while_it_is_being_armed(tap: type[Tap], interruption: str) -> Non
         assert captures.close() == ()
     go_on.set()
     thread.join(5)
-    assert said == ["Capture a was ended while it was being armed."]
+    assert said == ["Capture a was ended before it was armed."]
+    assert tap.open == 0
+
+
+@pytest.mark.parametrize("interruption", ["end", "close"])
+def test_ended_before_its_arming_began(tap: type[Tap], interruption: str) -> None:
+    """Commands are carried out in threads: one that came later may begin earlier."""
+    captures = Captures(tap)
+    captures.announce("a")
+    if interruption == "end":
+        with pytest.raises(CommandError, match="No capture a is armed"):
+            captures.end("a")
+    else:
+        assert captures.close() == ()
+    with pytest.raises(CommandError, match=r"^Capture a was ended before it was armed\.$"):
+        captures.arm(request())
     assert tap.open == 0
 
 
@@ -100,6 +120,6 @@ def test_one_that_ends_badly_does_not_keep_the_others(tap: type[Tap]) -> None:
 
     captures = Captures(lambda wanted: Stuck(wanted) if wanted.id == "a" else tap(wanted))
     for identity in ("a", "b", "c"):
-        captures.arm(request(identity))
+        arm(captures, identity)
     assert captures.close() == ("a", "b", "c")
     assert tap.open == 0

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import grpc
 import pytest
@@ -295,6 +296,16 @@ def test_an_id_is_armed_once(path: Path) -> None:
         await collector.ask(request)
         assert await collector.ask(request) == Failure(reason="A capture a is armed already.")
         assert isinstance(await collector.ask(EndCapture(id="a")), CaptureEnded)
+
+    play(path, scene)
+
+
+def test_a_command_without_a_thread_is_refused_and_the_agent_goes_on(path: Path) -> None:
+    async def scene(collector: Collector, node: SmallNode) -> None:
+        with mock.patch("pathtap.agent.daemon.in_thread", side_effect=RuntimeError("can't start new thread")):
+            refusal = Failure(reason="The agent cannot begin anything at present: can't start new thread.")
+            assert await collector.ask(LookupRequest(tuples=(TUPLE,))) == refusal
+        assert await collector.ask(LookupRequest(tuples=(TUPLE,))) == LookupReport()
 
     play(path, scene)
 
