@@ -92,7 +92,8 @@ def pod_route_missing(node: str, pod: str, address: str, interface: str, proof: 
 
 def reverse_path(node: str, interface: str, source: str, proof: Proof) -> Finding:
     text = f"the reverse path filter of {interface} on {node} drops the packet: {source} is not routed back that way"
-    fix = f"sysctl -w net.ipv4.conf.{interface}.rp_filter=2 net.ipv4.conf.all.rp_filter=0"
+    # The greater of `all` and the interface's own holds (net/ipv4/fib_frontend.c), and 2, loose, is the greatest.
+    fix = f"sysctl -w net.ipv4.conf.{interface}.rp_filter=2"
     return _error("RP_FILTER_DROP", node, text, fix, proof)
 
 

@@ -100,4 +100,7 @@ def _insufficient(trace: Trace, case: Case) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    """With a capital letter where it begins with a word; a name keeps its own."""
+    first = text.partition(" ")[0]
+    start = text[:1].upper() + text[1:] if first.isalpha() else text
+    return start + ("" if text.endswith(".") else ".")

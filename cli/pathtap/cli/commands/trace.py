@@ -19,8 +19,8 @@ LIVE_SECONDS = 30.0
 
 _HELP = f"""Trace packets from SRC to DST and back, hop by hop.
 
-SRC is NAME, NAMESPACE/NAME, pod/NAME, node/NAME, or with --live an address. DST is the same, or svc/NAME, an address,
-or a DNS name (it has a dot), which the source pod resolves. The protocol is TCP where a port is given, else ICMP.
+SRC is NAME, NAMESPACE/NAME, pod/NAME, node/NAME, or with --live an address. DST is the same, svc/NAME, or an address.
+The protocol is TCP where a port is given, else ICMP.
 
 \b
   pathtap trace shop/cart to shop/redis --port 6379
@@ -74,7 +74,7 @@ trace = Command(
         ),
         timeout_option(
             None,
-            f"How long to wait for each probe's answer ({ANSWER_SECONDS:g}), "
+            f"How long to wait for the answers to all probes together ({ANSWER_SECONDS:g}), "
             f"or for traffic with --live ({LIVE_SECONDS:g}).",
         ),
         click.Option(["--evidence"], is_flag=True, help="Print every witness's statement and where it was read."),
