@@ -10,7 +10,7 @@ from pathtap.collector import words
 from pathtap.collector.correlate import packet_label
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import End, Fate, interface_of, is_delivered
-from pathtap.forwarding.prediction import MarkChange, Outcome
+from pathtap.forwarding.prediction import MarkChange, Outcome, Prediction
 from pathtap.model.address import FiveTuple
 from pathtap.model.packet import PacketObservation
 from pathtap.model.trace import Action, Cause, CauseKind, Evidence, Finding, Hop, Path, RuleReference, Step, Witness
@@ -90,9 +90,9 @@ def _departure(expected: ExpectedPassage, fate: Fate) -> list[Step]:
         if expected is fate.last and fate.end is End.DELIVERED and passage.arrival is not None:
             return [_sighting(Action.DELIVERED, passage.arrival, expected, "came in for the node itself")]
         return []
-    if passage.arrival is None and not expected.reply and expected.prediction and _sends_itself(expected):
-        return [_sighting(Action.SENT, seen, expected, f"sent by the node, out of {seen.interface}")]
     delivered = expected is fate.last and fate.owner is not None and is_delivered(expected, fate.owner)
+    if passage.arrival is None and not delivered and _sends_itself(expected):
+        return [_sighting(Action.SENT, seen, expected, f"sent by the node, out of {seen.interface}")]
     action = Action.DELIVERED if delivered else Action.FORWARDED
     return [_sighting(action, seen, expected, f"went out of {seen.interface}")]
 
@@ -206,11 +206,19 @@ def _stop(expected: ExpectedPassage) -> list[Step]:
         evidence.append(
             Evidence(witness=Witness.OBSERVED, claim=claim, source=f"{passage.node} packets", at=seen.captured_at)
         )
-    rule = prediction.dropped_by if prediction else None
-    cause = Cause(kind=CauseKind.NETFILTER_RULE, text=words.netfilter_words(rule)) if rule else None
-    if rule is not None and cause is not None:
-        source = f"{passage.node} {rule.backend.value}"
-        evidence.append(Evidence(witness=Witness.EXPECTED, claim=cause.text, source=source))
+    cause = _cause_of_stop(prediction) if prediction else None
+    if cause is not None:
+        evidence.append(Evidence(witness=Witness.EXPECTED, claim=cause.text, source=f"{passage.node} configuration"))
     rejected = prediction is not None and prediction.outcome is Outcome.REJECTED
     action = Action.REJECTED if rejected else Action.DROPPED
     return [Step(action=action, before=passage.before, cause=cause, evidence=tuple(evidence))] if evidence else []
+
+
+def _cause_of_stop(prediction: Prediction) -> Cause | None:
+    """The filter rule or the refusing route that must have stopped it."""
+    routing = prediction.routing
+    if prediction.dropped_by is not None:
+        return Cause(kind=CauseKind.NETFILTER_RULE, text=words.netfilter_words(prediction.dropped_by))
+    if routing is None or not routing.refused:
+        return None
+    return Cause(kind=CauseKind.ROUTE, text=words.route_words(routing.route) if routing.route else routing.refused)

@@ -16,7 +16,7 @@ def summarise(trace: Trace, case: Case) -> str:
         parts = [_arrived(trace, case) + _answered(trace)]
     else:
         parts = [f"{_end_words(trace.source)} does not reach {_end_words(trace.destination)}{_last_seen(case)}."]
-    parts.extend(_sentence(finding.text) for finding in errors[:2])
+    parts.extend(_sentence(finding.text, case) for finding in errors[:2])
     if note := _other_eni(trace, case):
         parts.append(note)
     return " ".join(parts)
@@ -95,12 +95,12 @@ def _insufficient(trace: Trace, case: Case) -> str:
     seen = _last_seen(case).removeprefix(": it was ")
     so_far = f" The packet was {seen}." if seen else ""
     answered = " An answer came back to the source." if trace.round_trip is not None else ""
-    reason = _sentence(f"{why.node}: {why.why}" if why and why.node else why.why if why else "nothing was seen")
+    reason = _sentence(f"{why.node}: {why.why}" if why and why.node else why.why if why else "nothing was seen", case)
     return f"What became of the packet cannot be said. {reason}{so_far}{answered}"
 
 
-def _sentence(text: str) -> str:
-    """With a capital letter where it begins with a word; a name keeps its own."""
+def _sentence(text: str, case: Case) -> str:
+    """Begins with a capital, unless it begins with a name, which is written as it is: ip-192-168-1-29, shop/cart, worker."""
     first = text.partition(" ")[0]
-    start = text[:1].upper() + text[1:] if first.isalpha() else text
-    return start + ("" if text.endswith(".") else ".")
+    is_word = first.isalpha() and first not in case.record.inventory.nodes
+    return (text[:1].upper() + text[1:] if is_word else text) + ("" if text.endswith(".") else ".")

@@ -4,11 +4,11 @@ Knows the order of things and the clock; joins and judges nothing.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from pathtap.collector.agents import Agents, CaptureLog
-from pathtap.collector.asking import Asking, Progress
+from pathtap.collector.asking import COMMAND_TIMEOUT, Asking, Progress
 from pathtap.collector.assemble import assemble, lay_out
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.plan import capture_request, concerned_nodes, live_flow
@@ -17,11 +17,13 @@ from pathtap.collector.resolve import Question
 from pathtap.model.address import FiveTuple
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot
-from pathtap.model.request import ProbeReport, ProbeRequest
+from pathtap.model.request import ProbeOutcome, ProbeReport, ProbeRequest
 from pathtap.model.trace import Trace
 
 # Seconds for a node's whole state; a node with tens of thousands of rules takes some.
 SNAPSHOT_TIMEOUT = 5.0
+# What shows that the packet got through.
+HEARD = (ProbeOutcome.ANSWERED, ProbeOutcome.REFUSED)
 # How long a live trace waits for the answer, once it has seen its flow.
 LIVE_GRACE = 0.3
 
@@ -50,7 +52,8 @@ class TraceRun:
 
     async def trace(self) -> Trace:
         expected = lay_out(await self.gather())
-        return assemble(expected, await self.asking.kernels(expected.questions))
+        trace = assemble(expected, await self.asking.kernels(expected.questions))
+        return replace(trace, finished_at=self.now())
 
     async def gather(self) -> Record:
         """Never raises for an agent's sake: what is missing is in the record's gaps."""
@@ -63,6 +66,9 @@ class TraceRun:
             source_snapshot = await source if source else None
             with self.agents.capture(self.id) as log:
                 captured, reports = await self._capture(nodes, source_snapshot, log)
+        snapshots = {node: snapshot for node, task in reading.items() if (snapshot := task.result())}
+        if any(report.outcome not in HEARD for report in reports):
+            snapshots = await self._with_neighbours_since(snapshots)
         sent = self._sent(reports, log)
         entries = await self._conntrack(captured, sent, log)
         return Record(
@@ -73,7 +79,7 @@ class TraceRun:
             finished_at=self.now(),
             sent=sent,
             reports=reports,
-            snapshots={node: snapshot for node, task in reading.items() if (snapshot := task.result())},
+            snapshots=snapshots,
             captured=captured,
             observations=tuple(log.observations),
             lost=tuple(log.lost),
@@ -83,6 +89,14 @@ class TraceRun:
 
     async def _snapshot(self, node: str) -> NodeSnapshot | None:
         return await self.asking.snapshot(node, min(SNAPSHOT_TIMEOUT, self.options.timeout + 1))
+
+    async def _with_neighbours_since(self, before: Mapping[str, NodeSnapshot]) -> dict[str, NodeSnapshot]:
+        """A next hop that does not answer is known as such only after a packet has asked for it."""
+        fresh = await asyncio.gather(*(self.asking.snapshot(node, COMMAND_TIMEOUT) for node in before))
+        return {
+            node: replace(snapshot, neighbours=since.neighbours) if since else snapshot
+            for (node, snapshot), since in zip(before.items(), fresh, strict=True)
+        }
 
     async def _capture(
         self, nodes: Iterable[str], source: NodeSnapshot | None, log: CaptureLog
