@@ -13,7 +13,7 @@ from pathtap.collector.resolve import owner_of
 from pathtap.model.address import FiveTuple
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot
-from pathtap.model.packet import PacketObservation
+from pathtap.model.packet import Headers, PacketObservation, TcpFlag
 from pathtap.model.trace import Evidence, Flow, Target, Witness
 
 
@@ -54,8 +54,8 @@ class _Conversations:
         return (self._flow(opening, at_pod) for opening, at_pod in opened.items())
 
     def _opening(self, observation: PacketObservation, known: Container[FiveTuple]) -> FiveTuple | None:
-        """The tuple of the flow's opener as it shows at the pod; None for ICMP errors, which belong to another flow."""
-        seen = observation.headers.five_tuple
+        """The tuple of the flow's opener as it shows at the pod; None for what belongs to another flow or another pod."""
+        seen, address = observation.headers.five_tuple, self._sightings.source.socket.address
         if observation.headers.icmp is not None and not (seen.source_port or seen.destination_port):
             return None
         for one_way in (seen, seen.reversed):
@@ -63,22 +63,25 @@ class _Conversations:
                 return one_way
         entry = self._entries.on(observation.node, seen)
         if entry is None:
-            return seen
+            opening = seen.reversed if _is_answer(observation.headers) else seen
+            return opening if address in (opening.source, opening.destination) else None
         # At the pod a flow out shows before its node's translation, a flow in after it.
-        out = entry.original.source == self._sightings.source.socket.address
-        return entry.forward_tuples[0 if out else 1]
+        before, after = entry.forward_tuples
+        if before.source == address:
+            return before
+        # A node's ENI shows the packets of its pods too, translated to its own address.
+        return after if after.destination == address else None
 
     def _flow(self, opening: FiveTuple, at_pod: Sequence[PacketObservation]) -> Flow:
         inventory = self._sightings.inventory
         initiated = opening.source == self._sightings.source.socket.address
-        entry = self._entries.on(self._sightings.source.node, opening)
-        sent = entry.original if entry else opening
+        sent = self._origin(opening)
         journey = join([sent], self._observations_of(sent), self._entries)
         forward = expect(journey.forward, self._models, reply=False)
         reply = expect(journey.reply, self._models, reply=True)
         recorded = self._recorded(sent)
         times = [observation.captured_at for observation in at_pod]
-        count = sum(observation.headers.five_tuple == opening for observation in at_pod)
+        packets = self._packets(sent, [observation.headers.five_tuple for observation in at_pod])
         nodes = [*(p.node for p in (*journey.forward, *journey.reply)), *(entry.node for entry in recorded)]
         return Flow(
             five_tuple=opening,
@@ -87,14 +90,29 @@ class _Conversations:
             initiated=initiated,
             first_seen=min(times),
             last_seen=max(times),
-            packets_forward=count,
-            packets_reply=len(at_pod) - count,
+            packets_forward=packets[0],
+            packets_reply=packets[1],
             egress=egress_of(forward if initiated else reply, self._sightings.source.node),
             snat=source_nat(forward, opening),
             dnat=destination_nat(forward, inventory),
             nodes=tuple(dict.fromkeys(nodes)),
             evidence=(*_observed(journey), *_told(recorded)),
         )
+
+    def _origin(self, opening: FiveTuple) -> FiveTuple:
+        """As the opener sent it, where its own node or the pod's translated it: before the first of the translations."""
+        seen, sent = set[FiveTuple](), opening
+        while sent not in seen:
+            seen.add(sent)
+            entries = (self._entries.on(node, sent) for node in self._models)
+            sent = next((e.original for e in entries if e and e.original != sent and sent in e.forward_tuples), sent)
+        return sent
+
+    def _packets(self, sent: FiveTuple, at_pod: Sequence[FiveTuple]) -> tuple[int, int]:
+        """There and back. A flow may show under two tuples at one place (a pod that reaches itself): the first one counts."""
+        there = self._entries.closure(sent)
+        shown = next((one_way for seen in at_pod for one_way in (seen, seen.reversed) if one_way in there), sent)
+        return at_pod.count(shown), at_pod.count(shown.reversed)
 
     def _observations_of(self, sent: FiveTuple) -> list[PacketObservation]:
         tuples = self._entries.closure(sent)
@@ -106,6 +124,13 @@ class _Conversations:
         tuples = self._entries.closure(sent)
         found = (self._entries.on(node, known) for node in self._models for known in tuples)
         return list(dict.fromkeys(entry for entry in found if entry is not None))
+
+
+def _is_answer(headers: Headers) -> bool:
+    """What can only be an answer, where no conntrack entry tells who began."""
+    if headers.tcp is not None:
+        return TcpFlag.SYN | TcpFlag.ACK in headers.tcp.flags
+    return headers.icmp is not None and not headers.five_tuple.source_port
 
 
 def _observed(journey: Journey) -> Iterator[Evidence]:
