@@ -10,14 +10,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from socketserver import TCPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 from pyroute2 import netns
 
-from pathtap.agent.readers import ipamd, links, neighbours, netlink, routes, rules, sysctls
+from pathtap.agent.readers import ipamd, links, neighbours, netlink, nftables, routes, rules, sysctls
+from pathtap.agent.readers.stores import Stored
 from pathtap.agent.snapshot import SnapshotReader, read_snapshot
+from pathtap.agent.worker import begin
 from pathtap.model.node import NodeSnapshot, Role, table_name
 
 pytestmark = pytest.mark.netns
@@ -252,6 +254,38 @@ def test_a_silent_metadata_service_costs_a_second_once(node: Node) -> None:
     assert node.inside(lambda: reader.read(2)).could_not_read("imds") == snapshot.could_not_read("imds")
     assert 1.0 <= first < 1.5
     assert time.monotonic() - started - first < 0.7
+
+
+def test_arming_waits_for_no_rule_set(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tens of thousands of rules take seconds to read, and a capture is armed while they are."""
+    node.ip("route", "add", "unreachable", "169.254.169.254")
+    reading, go_on = Event(), Event()
+
+    def slow() -> Stored:
+        reading.set()
+        assert go_on.wait(10)
+        return Stored()
+
+    monkeypatch.setattr(nftables, "read", slow)
+    reader = SnapshotReader("n", "b")
+    snapshot = begin(lambda: node.inside(lambda: reader.read(1)))
+    assert reading.wait(5)
+    started = time.monotonic()
+    interfaces = node.inside(lambda: reader.interfaces(2))
+    assert time.monotonic() - started < 1
+    assert {item.name: item.role for item in interfaces} == ROLES
+    assert not snapshot.done()
+    go_on.set()
+    assert snapshot.result().interfaces == interfaces
+
+
+def test_the_interfaces_of_a_fresh_snapshot_serve_to_arm(node: Node) -> None:
+    reader = SnapshotReader("n", "b")
+    seen = node.inside(lambda: reader.read(1)).interfaces
+    node.ip("link", "set", "ens6", "down")
+    assert node.inside(lambda: reader.interfaces(2 * 10**9)) == seen
+    later = {item.name: item.up for item in node.inside(lambda: reader.interfaces(2 * 10**9 + 2))}
+    assert not later["ens6"]
 
 
 def test_sysctls_of_the_namespace_are_read(node: Node) -> None:

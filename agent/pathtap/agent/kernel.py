@@ -4,20 +4,17 @@ Readers, capture and probe bring pyroute2, scapy and iptc with them, tens of meg
 """
 
 import os
-import threading
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pathtap.agent.captures import Capture
 from pathtap.agent.performer import Deliver
-from pathtap.model.node import Interface, NodeSnapshot
+from pathtap.model.node import NodeSnapshot
 from pathtap.model.request import CaptureRequest, LookupReport, LookupRequest, ProbeReport, ProbeRequest
 
 if TYPE_CHECKING:
     from pathtap.agent.snapshot import SnapshotReader
-
-# A trace reads the snapshot and then arms: the interfaces need not be read twice.
-FRESH = 2_000_000_000
 
 
 class KernelNode:
@@ -26,22 +23,13 @@ class KernelNode:
     def __init__(self, name: str, boot_id: str) -> None:
         self._name = name
         self._boot_id = boot_id
-        self._reading = threading.Lock()
-        self._reader: SnapshotReader | None = None
-        self._latest: NodeSnapshot | None = None
 
     def kernel_release(self) -> str:
         """As `uname -r` prints it."""
         return os.uname().release
 
     def read_snapshot(self) -> NodeSnapshot:
-        """One at a time: two readers of the same tables would only hold each other up."""
-        from pathtap.agent.snapshot import SnapshotReader
-
-        with self._reading:
-            self._reader = self._reader or SnapshotReader(self._name, self._boot_id)
-            self._latest = self._reader.read(time.time_ns())
-            return self._latest
+        return self._reader.read(time.time_ns())
 
     def look_up(self, request: LookupRequest) -> LookupReport:
         from pathtap.agent.lookup import look_up
@@ -57,10 +45,11 @@ class KernelNode:
         """On every ENI and the veths of the request's pods. Raises ValueError where no filter can be made of it."""
         from pathtap.agent.capture import choose_interfaces, open_capture
 
-        return open_capture(self._name, request, choose_interfaces(self._interfaces(), request), deliver)
+        interfaces = self._reader.interfaces(time.time_ns())
+        return open_capture(self._name, request, choose_interfaces(interfaces, request), deliver)
 
-    def _interfaces(self) -> tuple[Interface, ...]:
-        latest = self._latest
-        if latest is None or time.time_ns() - latest.taken_at > FRESH:
-            latest = self.read_snapshot()
-        return latest.interfaces
+    @cached_property
+    def _reader(self) -> "SnapshotReader":
+        from pathtap.agent.snapshot import SnapshotReader
+
+        return SnapshotReader(self._name, self._boot_id)

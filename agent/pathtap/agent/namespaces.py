@@ -7,9 +7,7 @@ namespace's own word tells that the address is in it. The node's routes are not 
 
 import ctypes
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +15,7 @@ from typing import Any, TypeVar
 from pyroute2.netlink.exceptions import NetlinkError
 
 from pathtap.agent.readers import netlink
+from pathtap.agent.worker import begin
 from pathtap.model.address import Address
 
 Result = TypeVar("Result")
@@ -61,19 +60,12 @@ def run_in_namespace(path: Path, function: Callable[[], Result]) -> Result:
 
     No other thread changes its namespace; sockets that the function opens stay in this one. Raises NamespaceError.
     """
-    outcome: Future[Result] = Future()
 
-    def run() -> None:
-        try:
-            _enter(path)
-            outcome.set_result(function())
-        except BaseException as error:  # noqa: BLE001 - raised again by the caller's `result`
-            outcome.set_exception(error)
+    def run() -> Result:
+        _enter(path)
+        return function()
 
-    thread = threading.Thread(target=run, name=f"namespace {path.name}", daemon=True)
-    thread.start()
-    thread.join()
-    return outcome.result()
+    return begin(run).result()
 
 
 def _enter(path: Path) -> None:

@@ -5,8 +5,8 @@ run beside each other.
 """
 
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,52 +14,77 @@ from pathtap.agent.readers import imds, ipamd, legacy, links, neighbours, netlin
 from pathtap.agent.readers.enis import Eni, UnexpectedAnswerError, merge
 from pathtap.agent.readers.stores import Stored
 from pathtap.agent.readers.xtables import UnexpectedTextError
-from pathtap.model.node import Neighbour, NodeSnapshot, Route, Rule, Unread
+from pathtap.agent.worker import begin
+from pathtap.model.node import Interface, Neighbour, NodeSnapshot, Route, Rule, Unread
 
 Value = TypeVar("Value")
 
 # Attaching an ENI takes AWS longer than this.
 _METADATA_AGE = 30 * 10**9
+# A trace reads the snapshot and then arms: the interfaces need not be read twice.
+_INTERFACES_AGE = 2 * 10**9
 
 
 class SnapshotReader:
-    """Reads snapshots of one node, keeping what IMDS said for 30 s. One call of `read` at a time."""
+    """Reads one node, keeping what IMDS said for 30 s. Safe to use from any thread; reads wait for each other."""
 
     def __init__(self, node: str, boot_id: str) -> None:
         self._node = node
         self._boot_id = boot_id
+        self._reading = threading.Lock()
+        self._forwarding_lock = threading.Lock()
         self._imds: _Remembered | None = None
+        self._latest: _Forwarding | None = None
 
     def read(self, now: int) -> NodeSnapshot:
         """`now` is the time in nanoseconds since the epoch, which the snapshot carries."""
-        unread: list[Unread] = []
-        with ThreadPoolExecutor(max_workers=6, thread_name_prefix="read") as pool:
-            from_imds = pool.submit(self._read_imds, now)
-            from_ipamd = pool.submit(_attempt, "ipamd", lambda: ipamd.decode(ipamd.fetch()))
+        with self._reading:
             stores = (
-                pool.submit(_attempt, "iptables-legacy", lambda: legacy.read("ip")),
-                pool.submit(_attempt, "ip6tables-legacy", lambda: legacy.read("ip6")),
-                pool.submit(_attempt, "nftables", nftables.read),
+                begin(lambda: _attempt("iptables-legacy", lambda: legacy.read("ip"))),
+                begin(lambda: _attempt("ip6tables-legacy", lambda: legacy.read("ip6"))),
+                begin(lambda: _attempt("nftables", nftables.read)),
             )
-            state = pool.submit(_read_state)
-            enis = merge(_kept(from_imds.result(), unread, ()), _kept(from_ipamd.result(), unread, ()))
+            with self._forwarding_lock:
+                forwarding = self._read_forwarding(now)
+            unread = list(forwarding.unread)
             stored = [_kept(store.result(), unread, Stored()) for store in stores]
-            forwarding = state.result()
-        unread.extend(forwarding.unread)
         unread.extend(missing for store in stored for missing in store.unread)
+        state = forwarding.state
         return NodeSnapshot(
             node=self._node,
             boot_id=self._boot_id,
             taken_at=now,
             kernel=os.uname().release,
-            interfaces=links.interfaces(forwarding.links, forwarding.routes, forwarding.rules, enis),
-            rules=forwarding.rules,
-            routes=forwarding.routes,
-            neighbours=forwarding.neighbours,
-            sysctls=forwarding.sysctls,
+            interfaces=forwarding.interfaces,
+            rules=state.rules,
+            routes=state.routes,
+            neighbours=state.neighbours,
+            sysctls=state.sysctls,
             rule_sets=tuple(rule_set for store in stored for rule_set in store.rule_sets),
             unread=tuple(unread),
         )
+
+    def interfaces(self, now: int) -> tuple[Interface, ...]:
+        """As a snapshot has them, at most 2 s old: no rule set is read or waited for, which can take seconds."""
+        with self._forwarding_lock:
+            latest = self._latest
+            if latest is None or now - latest.read_at > _INTERFACES_AGE:
+                latest = self._read_forwarding(now)
+            return latest.interfaces
+
+    def _read_forwarding(self, now: int) -> "_Forwarding":
+        unread: list[Unread] = []
+        from_imds = begin(lambda: self._read_imds(now))
+        from_ipamd = begin(lambda: _attempt("ipamd", lambda: ipamd.decode(ipamd.fetch())))
+        state = _read_state()
+        enis = merge(_kept(from_imds.result(), unread, ()), _kept(from_ipamd.result(), unread, ()))
+        self._latest = _Forwarding(
+            read_at=now,
+            state=state,
+            interfaces=links.interfaces(state.links, state.routes, state.rules, enis),
+            unread=(*unread, *state.unread),
+        )
+        return self._latest
 
     def _read_imds(self, now: int) -> tuple[Eni, ...] | Unread:
         """A silent service costs a second each time, so silence is remembered as an answer is; a refusal is not."""
@@ -75,6 +100,16 @@ class SnapshotReader:
 class _Remembered:
     at: int
     answer: tuple[Eni, ...] | Unread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Forwarding:
+    """Everything but the rule sets. `read_at` is in nanoseconds since the epoch."""
+
+    read_at: int
+    state: "_State"
+    interfaces: tuple[Interface, ...]
+    unread: tuple[Unread, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
