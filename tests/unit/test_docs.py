@@ -18,7 +18,7 @@ from pathtap.collector import findings
 from pathtap.collector.__main__ import command as collector
 from pathtap.forwarding import routing
 from pathtap.model.netfilter import Backend
-from pathtap.model.node import Route
+from pathtap.model.node import Route, Rule
 from pathtap.model.trace import Finding, RuleReference
 from pathtap.v1 import service_pb2, trace_pb2
 
@@ -36,12 +36,14 @@ RULE = RuleReference(backend=Backend.NFT, table="filter", chain="FORWARD", posit
 ROUTES = [
     Route(family=4, table=254, destination=ip_network("192.0.2.0/24"), kind=kind, text="") for kind in routing.REFUSING
 ]
+RULES = [Rule(family=4, priority=100, action=action, text="") for action in routing.REFUSING_ACTIONS]
 ARGUMENTS: dict[str, list[object]] = {
     "str": ["x"],
     "int": [1],
     "Proof": [()],
     "RuleReference": [RULE],
     "Route": [*ROUTES],
+    "Rule": [*RULES],
 }
 
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

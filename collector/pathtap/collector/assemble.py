@@ -12,8 +12,9 @@ from pathtap.collector.inventory import Inventory
 from pathtap.collector.judge import judge
 from pathtap.collector.narrate import tell
 from pathtap.collector.record import Record
-from pathtap.collector.resolve import owner_of
+from pathtap.collector.resolve import Question, owner_of
 from pathtap.collector.summary import summarise
+from pathtap.forwarding.prediction import Outcome
 from pathtap.model.address import FiveTuple, protocol_name
 from pathtap.model.node import RouteAnswer, table_name
 from pathtap.model.request import RouteQuestion
@@ -21,6 +22,7 @@ from pathtap.model.trace import DestinationNat, Disposition, Egress, Reply, Sour
 
 # Causes that lie between the nodes, where the VPC alone decides.
 LOST_BEYOND = ("SOURCE_NOT_OWNED_BY_ENI", "LOST_IN_VPC")
+REFUSED = (Outcome.DROPPED, Outcome.REJECTED, Outcome.NO_ROUTE)
 
 Answers = Mapping[tuple[str, RouteQuestion], RouteAnswer]
 
@@ -50,12 +52,11 @@ def lay_out(record: Record) -> Expected:
     entries = Entries(record.entries)
     journey = join(record.sent, record.observations, entries)
     models = models_of(record.snapshots)
-    return Expected(
-        record=record,
-        journey=journey,
-        forward=expect(journey.forward or _unseen(record, entries), models, reply=False),
-        reply=expect(journey.reply, models, reply=True),
-    )
+    forward = expect(journey.forward or _unseen(record, entries), models, reply=False)
+    if not record.sent:
+        # What could not even be sent tells of a node only where that node's configuration refuses it.
+        forward = tuple(each for each in forward if each.prediction and each.prediction.outcome in REFUSED)
+    return Expected(record=record, journey=journey, forward=forward, reply=expect(journey.reply, models, reply=True))
 
 
 def _unseen(record: Record, entries: Entries) -> tuple[Passage, ...]:
@@ -64,11 +65,23 @@ def _unseen(record: Record, entries: Entries) -> tuple[Passage, ...]:
     snapshot = record.snapshots.get(source.node)
     if snapshot is None or record.question.source_has_namespace or not record.reports:
         return ()
-    if not record.sent or not record.captured.get(source.node) or record.sent[0].destination in snapshot.addresses():
+    sent = record.sent[0] if record.sent else _unsent(record.question)
+    if not record.captured.get(source.node) or sent.destination in snapshot.addresses():
         return ()
-    sent = record.sent[0]
     entry = entries.on(source.node, sent)
     return (Passage(node=source.node, arrival=None, departure=None, entry=entry, before=sent, after=sent),)
+
+
+def _unsent(question: Question) -> FiveTuple:
+    """What a kernel that refused to send it was asked to send. Its port is not known."""
+    source, destination = question.source.socket, question.destination.socket
+    return FiveTuple(
+        protocol=question.protocol,
+        source=source.address,
+        source_port=0,
+        destination=destination.address,
+        destination_port=destination.port,
+    )
 
 
 def assemble(expected: Expected, answers: Answers) -> Trace:

@@ -74,6 +74,8 @@ def _refused_by_filter_path(expected: ExpectedPassage, proof: tuple[Evidence, ..
         proof = (*proof, Evidence(witness=Witness.EXPECTED, claim=claim, source=f"{passage.node} RTM_GETROUTE"))
     if decision.refused and decision.route is not None:
         return findings.refusing_route(passage.node, decision.route, proof)
+    if decision.refused and decision.rule is not None:
+        return findings.refusing_rule(passage.node, decision.rule, proof)
     if decision.refused:
         return findings.no_route(passage.node, str(passage.after.destination), proof)
     if answer is not None and answer.error in STRICT_REFUSALS and passage.arrival is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pathtap.collector import words
 from pathtap.model.netfilter import Backend
-from pathtap.model.node import Route
+from pathtap.model.node import Route, Rule
 from pathtap.model.trace import Evidence, Finding, RuleReference, Severity
 
 Proof = Sequence[Evidence]
@@ -74,9 +74,16 @@ def service_without_endpoints(node: str, service: str, proof: Proof) -> Finding:
 
 def refusing_route(node: str, route: Route, proof: Proof) -> Finding:
     code = f"{route.kind.value.upper()}_ROUTE"
-    text = f"a {route.kind.value} route on {node} takes the packet: {words.route_words(route)}"
+    text = f"a route on {node} takes the packet: {words.route_words(route)}"
     fix = f"ip route del {route.text} table {route.table}"
     return _error(code, node, text, fix, proof)
+
+
+def refusing_rule(node: str, rule: Rule, proof: Proof) -> Finding:
+    """An ip rule that refuses by itself, without a route."""
+    code = f"{rule.action.value.upper()}_ROUTE"
+    text = f"an ip rule on {node} takes the packet: {words.rule_words(rule)}"
+    return _error(code, node, text, f"ip rule del priority {words.rule_words(rule)}", proof)
 
 
 def no_route(node: str, destination: str, proof: Proof) -> Finding:

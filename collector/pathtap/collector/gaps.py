@@ -86,7 +86,9 @@ def _probe_failures(case: Case) -> Iterator[Gap]:
     for report in case.record.reports:
         if report.outcome is ProbeOutcome.FAILED:
             node = case.record.question.source.node
-            yield Gap(node=node, part="probe", why=report.detail, decisive=not case.record.sent)
+            yield Gap(
+                node=node, part="probe", why=report.detail, decisive=not case.record.sent and case.forward.last is None
+            )
 
 
 def _unseen(case: Case) -> Iterator[Gap]:

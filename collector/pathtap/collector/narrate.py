@@ -221,4 +221,6 @@ def _cause_of_stop(prediction: Prediction) -> Cause | None:
         return Cause(kind=CauseKind.NETFILTER_RULE, text=words.netfilter_words(prediction.dropped_by))
     if routing is None or not routing.refused:
         return None
+    if routing.route is None and routing.rule is not None:
+        return Cause(kind=CauseKind.IP_RULE, text=words.rule_words(routing.rule))
     return Cause(kind=CauseKind.ROUTE, text=words.route_words(routing.route) if routing.route else routing.refused)
