@@ -57,11 +57,9 @@ class Agent:
         """
         if self._gone:
             raise NoAgent(f"the agent of {self.node} went away")
-        self._commands += 1
-        number = self._commands
         future: asyncio.Future[agent_pb2.Answer] = asyncio.get_running_loop().create_future()
+        number = self.tell(command)
         self._owed[number] = future
-        await self.messages.put(wire.command_to_wire(number, command))
         try:
             async with asyncio.timeout(timeout):
                 answer = wire.answer_from_wire(await future, self.node)
@@ -76,6 +74,12 @@ class Agent:
         if not isinstance(answer, kind):
             raise AgentError(f"the agent of {self.node} answered another question than the one it was asked")
         return answer
+
+    def tell(self, command: Command) -> int:
+        """Sends a command and waits for nothing; its number."""
+        self._commands += 1
+        self.messages.put_nowait(wire.command_to_wire(self._commands, command))
+        return self._commands
 
     def answered(self, answer: agent_pb2.Answer) -> None:
         future = self._owed.get(answer.command)
@@ -110,9 +114,16 @@ class Agents:
             raise NoAgent(f"no agent of {node} is connected")
         return agent
 
+    def tell(self, node: str, command: Command) -> None:
+        """Sends a command that nobody waits for, if there is an agent."""
+        if (agent := self._by_node.get(node)) is not None:
+            agent.tell(command)
+
     def join(self, hello: agent_pb2.ConnectRequest) -> Agent:
         """Admits an agent. A second stream of the same node replaces the first."""
         agent = Agent(hello, self._now())
+        # Numbers hold for one run of an agent; those of its former ones are not kept for ever.
+        self._last = {run: last for run, last in self._last.items() if run[0] != agent.node or run[1] == agent.boot_id}
         former = self._by_node.get(agent.node)
         self._by_node[agent.node] = agent
         if former is not None:

@@ -53,6 +53,15 @@ class Asking:
     async def snapshot(self, node: str, timeout: float) -> NodeSnapshot | None:
         return await self._ask(node, ReadSnapshot(), NodeSnapshot, timeout)
 
+    async def snapshot_again(self, node: str) -> NodeSnapshot | None:
+        """A second look, which a node that is slow to read may leave out: that is no gap."""
+        if node in self.missing:
+            return None
+        try:
+            return await self.agents.of(node).ask(ReadSnapshot(), NodeSnapshot, COMMAND_TIMEOUT)
+        except AgentError:
+            return None
+
     async def arm(self, nodes: Iterable[str], request: CaptureRequest) -> dict[str, tuple[str, ...]]:
         """The interfaces that are now captured, by node."""
         present = [node for node in nodes if node not in self.missing]
@@ -63,8 +72,13 @@ class Asking:
         return {node: armed.interfaces for node, armed in answers.items()}
 
     async def end(self, capture: str) -> None:
-        """Ends the capture wherever it may be armed. What it still held has arrived before this returns."""
+        """Ends the capture wherever it may be armed. What it still held has arrived before this returns.
+
+        An agent that was silent is told too, but not waited for: it may have armed the capture all the same.
+        """
         nodes, self.attempted = list(self.attempted), {}
+        for node in self.missing.intersection(nodes):
+            self.agents.tell(node, EndCapture(id=capture))
         await self._each({node: EndCapture(id=capture) for node in nodes}, CaptureEnded)
 
     async def probe(self, node: str, request: ProbeRequest) -> tuple[ProbeReport, ...]:

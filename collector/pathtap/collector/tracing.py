@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pathtap.collector.agents import Agents, CaptureLog
-from pathtap.collector.asking import COMMAND_TIMEOUT, Asking, Progress
+from pathtap.collector.asking import Asking, Progress
 from pathtap.collector.assemble import assemble, lay_out
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.plan import capture_request, concerned_nodes, live_flow
@@ -26,6 +26,8 @@ SNAPSHOT_TIMEOUT = 5.0
 HEARD = (ProbeOutcome.ANSWERED, ProbeOutcome.REFUSED)
 # How long a live trace waits for the answer, once it has seen its flow.
 LIVE_GRACE = 0.3
+# After the last node is armed: what the first ones saw before comes within the 20 ms of an agent's batch (docs/wire.md).
+LIVE_SETTLE = 0.06
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ class TraceRun:
 
     async def _with_neighbours_since(self, before: Mapping[str, NodeSnapshot]) -> dict[str, NodeSnapshot]:
         """A next hop that does not answer is known as such only after a packet has asked for it."""
-        fresh = await asyncio.gather(*(self.asking.snapshot(node, COMMAND_TIMEOUT) for node in before))
+        fresh = await asyncio.gather(*(self.asking.snapshot_again(node) for node in before))
         return {
             node: replace(snapshot, neighbours=since.neighbours) if since else snapshot
             for (node, snapshot), since in zip(before.items(), fresh, strict=True)
@@ -126,6 +128,9 @@ class TraceRun:
         return await self.asking.probe(source.node, request)
 
     async def _wait_for_traffic(self, log: CaptureLog) -> None:
+        """Packets that passed before every node listened would make half a path: they are passed over."""
+        await asyncio.sleep(LIVE_SETTLE)
+        log.observations.clear()
         try:
             async with asyncio.timeout(self.options.timeout):
                 while (flow := live_flow(self.question, log.observations)) is None:
