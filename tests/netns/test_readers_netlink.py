@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from pyroute2 import netns
 
+from pathtap import wire
 from pathtap.agent.readers import ipamd, links, neighbours, netlink, nftables, routes, rules, sysctls
 from pathtap.agent.readers.stores import Stored
 from pathtap.agent.snapshot import SnapshotReader, read_snapshot
@@ -286,6 +287,22 @@ def test_the_interfaces_of_a_fresh_snapshot_serve_to_arm(node: Node) -> None:
     assert node.inside(lambda: reader.interfaces(2 * 10**9)) == seen
     later = {item.name: item.up for item in node.inside(lambda: reader.interfaces(2 * 10**9 + 2))}
     assert not later["ens6"]
+
+
+def test_a_name_of_any_bytes_is_read_and_sent(node: Node) -> None:
+    """dev_valid_name refuses `/`, `:` and white space alone."""
+    strange = b"v\xff\x1b[1m"
+    subprocess.run(["ip", "-n", node.name, "link", "set", "ens6", "down"], check=True)
+    subprocess.run([b"ip", b"-n", node.name.encode(), b"link", b"set", b"ens6", b"name", strange], check=True)
+    subprocess.run([b"ip", b"-n", node.name.encode(), b"link", b"set", strange, b"up"], check=True)
+    subprocess.run([b"ip", b"-n", node.name.encode(), b"rule", b"add", b"iif", strange, b"lookup", b"9"], check=True)
+    snapshot = node.inside(lambda: read_snapshot("n", "b", 1))
+    shown = "v\\xff\x1b[1m"
+    assert snapshot.interface(shown) is not None
+    assert f"net.ipv4.conf.{shown}.rp_filter" in snapshot.sysctls
+    assert [rule.in_interface for rule in snapshot.rules if rule.table == 9] == [shown]
+    assert shown in node.inside(netlink.interface_names).values()
+    assert wire.snapshot_from_wire(wire.snapshot_to_wire(snapshot)) == snapshot
 
 
 def test_sysctls_of_the_namespace_are_read(node: Node) -> None:

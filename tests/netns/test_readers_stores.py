@@ -2,7 +2,9 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -194,15 +196,50 @@ def test_reading_changes_nothing(node: Namespace) -> None:
     assert state() == one_of_each
 
 
+def test_many_slow_tables_cost_no_more_than_one(
+    node: Namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    slow = tmp_path / "nft"
+    slow.write_text(f'#!/bin/sh\ncase "$*" in *"list table "*) sleep 0.4 ;; esac\nexec {shutil.which("nft")} "$@"\n')
+    slow.chmod(0o755)
+    names = [f"t{number}" for number in range(8)]
+    for name in names:
+        node.run("nft", f"add table ip {name}")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(nftables, "SECONDS", 1.0)
+    started = time.monotonic()
+    stored = node.inside(nftables.read)
+    assert time.monotonic() - started < 2
+    assert [rule_set.table for rule_set in stored.rule_sets] == ["t0"]
+    assert [unread.part for unread in stored.unread] == [f"{name} (nftables)" for name in names[1:]]
+    assert stored.unread[-1].reason == "nft was not asked: the 1 s for this store were over"
+
+
 def test_missing_tools_are_said_so(node: Namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     node.run("nft", "add table ip mine")
     monkeypatch.setenv("PATH", str(tmp_path))
     stored = node.inside(nftables.read)
+    assert {unread.part: unread.reason for unread in stored.unread} == {"mine (nftables)": "nft is not installed"}
+    monkeypatch.undo()
+    node.run("iptables-nft", "-t", "nat", "-A", "POSTROUTING", "-j", "ACCEPT")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    stored = node.inside(nftables.read)
     assert {unread.part: unread.reason for unread in stored.unread} == {
-        "nftables": "nft is not installed",
         "iptables-nft": "iptables-nft-save is not installed",
-        "ip6tables-nft": "ip6tables-nft-save is not installed",
+        "mine (nftables)": "nft is not installed",
+        "nat (nftables)": "nft is not installed",
     }
+
+
+def test_tables_of_every_family_are_found(node: Namespace) -> None:
+    families = ("arp", "bridge", "inet", "ip", "ip6", "netdev")
+    for family in families:
+        node.run("nft", f"add table {family} t")
+    stored = node.inside(nftables.read)
+    assert stored.unread == ()
+    assert sorted((rule_set.family, rule_set.table) for rule_set in stored.rule_sets) == [
+        (one, "t") for one in families
+    ]
 
 
 def test_the_xtables_lock_of_others_does_not_hold_a_read_up(

@@ -28,6 +28,9 @@ from pathtap.v1 import agent_pb2 as pb
 
 log = logging.getLogger(__name__)
 
+# In bytes. Both ends let 64 MiB pass (docs/wire.md); a message above that would end the stream, and every capture with it.
+LARGEST_ANSWER = 60 << 20
+
 Deliver = Callable[[Sequence[PacketObservation], Sequence[Lost]], None]
 
 
@@ -48,7 +51,11 @@ class Node(Protocol):
 def perform(node: Node, captures: Captures, number: int, command: Command) -> pb.Answer:
     """Never raises: what goes wrong is the answer, as a sentence; what is a mistake of ours goes to the log as well."""
     try:
-        return wire.answer_to_wire(number, _carry_out(node, captures, command))
+        answer = wire.answer_to_wire(number, _carry_out(node, captures, command))
+        if (size := answer.ByteSize()) <= LARGEST_ANSWER:
+            return answer
+        reason = f"The answer has {size >> 20} MiB, and a collector takes no more than {LARGEST_ANSWER >> 20}."
+        log.warning("%s failed: %s", type(command).__name__, reason)
     except (CommandError, OSError, ValueError) as error:
         reason = str(error) or type(error).__name__
         log.warning("%s failed: %s", type(command).__name__, reason)

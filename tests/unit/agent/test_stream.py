@@ -203,13 +203,15 @@ def settings_for(address: str) -> Settings:
     return Settings(collector=address, node=NODE, health_port=0)
 
 
-def play(path: Path, scene: Callable[[Collector, SmallNode], Coroutine[Any, Any, None]]) -> None:
-    async def all_of_it() -> None:
-        collector, node = Collector(), SmallNode()
+def play(
+    path: Path, scene: Callable[[Collector, SmallNode], Coroutine[Any, Any, None]], node: SmallNode | None = None
+) -> None:
+    async def all_of_it(node: SmallNode) -> None:
+        collector = Collector()
         async with asyncio.timeout(20), serving(path, collector) as address, running(settings_for(address), node):
             await scene(collector, node)
 
-    asyncio.run(all_of_it())
+    asyncio.run(all_of_it(node or SmallNode()))
 
 
 @pytest.fixture
@@ -278,6 +280,20 @@ def test_a_failure_is_an_answer(path: Path, command: Command, sentence: str) -> 
         assert collector.streams == 1
 
     play(path, scene)
+
+
+def test_an_answer_that_no_collector_takes_is_a_sentence_and_the_stream_goes_on(path: Path) -> None:
+    class LargeNode(SmallNode):
+        def read_snapshot(self) -> NodeSnapshot:
+            return NodeSnapshot(node=NODE, boot_id=BOOT, taken_at=1, sysctls={"x": "x" * (61 << 20)})
+
+    async def scene(collector: Collector, node: SmallNode) -> None:
+        refusal = Failure(reason="The answer has 61 MiB, and a collector takes no more than 60.")
+        assert await collector.ask(ReadSnapshot()) == refusal
+        assert await collector.ask(LookupRequest(tuples=(TUPLE,))) == LookupReport()
+        assert collector.streams == 1
+
+    play(path, scene, LargeNode())
 
 
 def test_what_cannot_be_read_is_answered_too(path: Path) -> None:

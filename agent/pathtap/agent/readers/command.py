@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from time import monotonic
 
 # An iptables tool that waits for the xtables lock, or an nft that waits for the kernel's, is given up after this.
 SECONDS = 2.0
@@ -23,9 +24,24 @@ def run(argv: Sequence[str], seconds: float = SECONDS, environment: Mapping[str,
     except PermissionError as error:
         raise CommandError(f"{tool} may not be run: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
-        raise CommandError(f"{tool} did not answer within {seconds:g} s") from error
+        raise CommandError(f"{tool} did not answer within {round(seconds, 1):g} s") from error
     if done.returncode != 0:
         words = " ".join(done.stderr.decode(errors="backslashreplace").split())[-_LAST_WORDS:]
         end = f"was ended by signal {-done.returncode}" if done.returncode < 0 else f"failed ({done.returncode})"
         raise CommandError(f"{tool} {end}: {words}" if words else f"{tool} {end}")
     return done.stdout.decode(errors="backslashreplace")
+
+
+class Budget:
+    """So many seconds for several commands, one after another."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until = monotonic() + seconds
+
+    def run(self, argv: Sequence[str]) -> str:
+        """As the function `run`, within what is left. Raises CommandError, at once where nothing is."""
+        left = self._until - monotonic()
+        if left <= 0:
+            raise CommandError(f"{argv[0]} was not asked: the {self._seconds:g} s for this store were over")
+        return run(argv, left)

@@ -1,8 +1,8 @@
 """Reads what nf_tables holds: iptables-nft's tables as iptables-save text, every other table as nft's own JSON.
 
-Creates no table: with no nf_tables table at all only `nft list tables` is run, and no save program without a table
-that could be its own. nft shows the matches of iptables-nft (`xt`) without their parameters, so a table that holds them
-and that iptables-nft-save does not print is also named as unread.
+Creates no table: the kernel itself says which there are, and no save program is run without a table that could be its
+own. nft shows the matches of iptables-nft (`xt`) without their parameters, so a table that holds them and that
+iptables-nft-save does not print is also named as unread.
 """
 
 import json
@@ -11,14 +11,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pathtap.agent.readers import command, stores, xtables
-from pathtap.agent.readers.command import CommandError
+from pathtap.agent.readers import netlink, stores, xtables
+from pathtap.agent.readers.command import Budget, CommandError
+from pathtap.agent.readers.netlink import Message
 from pathtap.agent.readers.stores import Stored
 from pathtap.agent.readers.xtables import UnexpectedTextError
 from pathtap.model.netfilter import Backend, Chain, NetfilterRule, RuleSet
 from pathtap.model.node import Unread
 
+# For all commands together: the save of 50,000 rules in 20,000 chains takes 2.4 s, and a trace waits 4 s for a snapshot.
+SECONDS = 3.0
+
 _SAVE = {"ip": "iptables-nft-save", "ip6": "ip6tables-nft-save"}
+# NFPROTO_* of linux/netfilter.h, as nft calls them.
+_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _HANDLE = re.compile(r" # handle (\d+)\Z")
 # What a chain's block holds besides rules.
 _CHAIN_WORDS = ("type ", "comment ", "policy ", "flags ", "devices ")
@@ -31,37 +37,34 @@ class Table:
 
 
 def read() -> Stored:
-    """Every table of the current network namespace. What nft cannot list is unread; iptables-nft-save is asked all the same."""
-    try:
-        listed = decode_tables(command.run(["nft", "-j", "list", "tables"]))
-    except (CommandError, UnexpectedTextError) as error:
-        saved = _read_saved(_SAVE)
-        return Stored(rule_sets=saved.rule_sets, unread=(Unread(part="nftables", reason=str(error)), *saved.unread))
+    """Every table of the current network namespace. Raises OSError where the kernel does not say which there are."""
+    listed = decode_tables(netlink.nft_tables())
+    budget = Budget(SECONDS)
     own = {table.family for table in listed if table.family in _SAVE and table.name in xtables.TABLES}
-    saved = _read_saved(sorted(own))
+    saved = _read_saved(sorted(own), budget)
     printed = {Table(rule_set.family, rule_set.table) for rule_set in saved.rule_sets}
-    native = _read_native(table for table in listed if table not in printed)
+    native = _read_native((table for table in listed if table not in printed), budget)
     return Stored(rule_sets=saved.rule_sets + native.rule_sets, unread=saved.unread + native.unread)
 
 
-def _read_saved(families: Iterable[str]) -> Stored:
+def _read_saved(families: Iterable[str], budget: Budget) -> Stored:
     rule_sets: list[RuleSet] = []
     unread: list[Unread] = []
     for family in families:
         try:
-            text = command.run([_SAVE[family], "-c"])
+            text = budget.run([_SAVE[family], "-c"])
             rule_sets.extend(xtables.parse(text, Backend.NFT, family).rule_sets)
         except (CommandError, UnexpectedTextError) as error:
             unread.append(Unread(part=_SAVE[family].removesuffix("-save"), reason=str(error)))
     return Stored(rule_sets=tuple(rule_sets), unread=tuple(unread))
 
 
-def _read_native(tables: Iterable[Table]) -> Stored:
+def _read_native(tables: Iterable[Table], budget: Budget) -> Stored:
     rule_sets: list[RuleSet] = []
     unread: list[Unread] = []
     for table in tables:
         try:
-            native = decode(*fetch(table))
+            native = decode(*fetch(table, budget))
         except (CommandError, UnexpectedTextError) as error:
             part = stores.part(Backend.NFTABLES, table.family, table.name)
             unread.append(Unread(part=part, reason=str(error)))
@@ -71,15 +74,15 @@ def _read_native(tables: Iterable[Table]) -> Stored:
     return Stored(rule_sets=tuple(rule_sets), unread=tuple(unread))
 
 
-def fetch(table: Table) -> tuple[str, str]:
+def fetch(table: Table, budget: Budget) -> tuple[str, str]:
     """The table as JSON, and as text without counters and set elements."""
     name = ["list", "table", table.family, table.name]
-    return command.run(["nft", "-j", *name]), command.run(["nft", "-a", "-s", "-t", *name])
+    return budget.run(["nft", "-j", *name]), budget.run(["nft", "-a", "-s", "-t", *name])
 
 
-def decode_tables(text: str) -> tuple[Table, ...]:
-    """Raises UnexpectedTextError."""
-    return tuple(Table(table["family"], table["name"]) for kind, table in _objects(text) if kind == "table")
+def decode_tables(messages: tuple[Message, ...]) -> tuple[Table, ...]:
+    """In the kernel's order."""
+    return tuple(Table(_FAMILIES[message["nfgen_family"]], message["attrs"]["NFTA_TABLE_NAME"]) for message in messages)
 
 
 def decode(in_json: str, in_text: str) -> RuleSet:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pathtap.agent.readers.netlink import readable
+
 ROOT = Path("/proc/sys")
 
 _PER_INTERFACE = {
@@ -41,7 +43,7 @@ def fetch(root: Path = ROOT) -> dict[str, str]:
             continue
         for directory in conf.iterdir():
             for leaf in leaves:
-                paths[f"net.{family}.conf.{directory.name}.{leaf}"] = directory / leaf
+                paths[f"net.{family}.conf.{readable(directory.name)}.{leaf}"] = directory / leaf
     return {name: text for name, path in paths.items() if (text := _text(path)) is not None}
 
 
