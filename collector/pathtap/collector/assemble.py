@@ -7,7 +7,7 @@ from pathtap.collector import words
 from pathtap.collector.case import case_of
 from pathtap.collector.correlate import Entries, Journey, Passage, join
 from pathtap.collector.expect import ExpectedPassage, expect, models_of, with_answers
-from pathtap.collector.fate import interface_of
+from pathtap.collector.fate import interface_of, is_local
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.judge import judge
 from pathtap.collector.narrate import tell
@@ -56,7 +56,8 @@ def lay_out(record: Record) -> Expected:
     if not record.sent:
         # What could not even be sent tells of a node only where that node's configuration refuses it.
         forward = tuple(each for each in forward if each.prediction and each.prediction.outcome in REFUSED)
-    return Expected(record=record, journey=journey, forward=forward, reply=expect(journey.reply, models, reply=True))
+    reply = expect(journey.reply or _unseen_answer(forward), models, reply=True)
+    return Expected(record=record, journey=journey, forward=forward, reply=reply)
 
 
 def _unseen(record: Record, entries: Entries) -> tuple[Passage, ...]:
@@ -70,6 +71,19 @@ def _unseen(record: Record, entries: Entries) -> tuple[Passage, ...]:
         return ()
     entry = entries.on(source.node, sent)
     return (Passage(node=source.node, arrival=None, departure=None, entry=entry, before=sent, after=sent),)
+
+
+def _unseen_answer(forward: Sequence[ExpectedPassage]) -> tuple[Passage, ...]:
+    """What a node answers by itself and then drops shows in its conntrack entry alone: LOCAL_OUT, where it is tracked, comes
+    before the filters (nf_conntrack_in, net/netfilter/nf_conntrack_core.c).
+    """
+    last = forward[-1].passage if forward else None
+    if last is None or last.arrival is None or last.departure is not None:
+        return ()
+    if last.entry is None or "SEEN_REPLY" not in last.entry.status or not is_local(forward[-1], last.after.destination):
+        return ()
+    there, back = last.after.reversed, last.before.reversed
+    return (Passage(node=last.node, arrival=None, departure=None, entry=last.entry, before=there, after=back),)
 
 
 def _unsent(question: Question) -> FiveTuple:

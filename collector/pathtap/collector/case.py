@@ -7,6 +7,7 @@ from pathtap.collector.correlate import Journey
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import Fate, fate_of
 from pathtap.collector.record import Record
+from pathtap.model.request import ProbeReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,11 @@ class Case:
     reply: Fate
     forward_passages: Sequence[ExpectedPassage] = ()
     reply_passages: Sequence[ExpectedPassage] = ()
+
+    @property
+    def report(self) -> ProbeReport | None:
+        """Of the probe that was followed."""
+        return next((report for report in self.record.reports if report.five_tuple == self.journey.sent), None)
 
     @property
     def passages(self) -> tuple[ExpectedPassage, ...]:

@@ -30,8 +30,8 @@ def sighting(seen: PacketObservation | None) -> tuple[Evidence, ...]:
 
 
 def cause_of_stop(expected: ExpectedPassage, inventory: Inventory) -> Finding:
-    """The packet came in and was not seen going out."""
-    proof = sighting(expected.passage.arrival)
+    """The packet came in, or conntrack knows of it, and it was not seen going out."""
+    proof = sighting(expected.passage.arrival) or _recorded(expected)
     return (
         _filtered(expected, proof)
         or _refused_by_filter_path(expected, proof)
@@ -44,6 +44,20 @@ def cause_of_stop(expected: ExpectedPassage, inventory: Inventory) -> Finding:
 def cause_of_local_drop(expected: ExpectedPassage) -> Finding | None:
     """A rule that keeps the packet from the node itself, to which it came: the INPUT hook says nothing to a capture."""
     return _filtered(expected, sighting(expected.passage.arrival)) if expected.passage.departure is None else None
+
+
+def cause_of_leaving(expected: ExpectedPassage, inventory: Inventory) -> Finding | None:
+    """The packet left the very node whose pod it was going to."""
+    return _misrouted(expected, inventory, sighting(expected.passage.departure))
+
+
+def _recorded(expected: ExpectedPassage) -> tuple[Evidence, ...]:
+    """The entry of an answer that no capture saw."""
+    passage = expected.passage
+    if passage.entry is None or not expected.reply:
+        return ()
+    claim = f"an answer was seen: {words.conntrack_words(passage.entry)}"
+    return (Evidence(witness=Witness.RECORDED, claim=claim, source=f"{passage.node} conntrack"),)
 
 
 def _unexplained(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding:
@@ -124,12 +138,14 @@ def source_check(fate: Fate) -> Finding | None:
     assert seen is not None  # noqa: S101 - tested above
     interface = snapshot.interface(seen.interface)
     owner = eni_of(seen.headers.five_tuple.source, snapshot)
-    if interface is None or owner is None or owner.name == interface.name:
+    if interface is None or interface == owner or not (owner or interface.eni_addresses):
         return None
-    claim = f"{passage.after.source} belongs to {owner.name} {owner.eni_id}".rstrip()
+    named = f"{owner.name} {owner.eni_id}".rstrip() if owner else "no ENI of the node"
+    claim = f"{passage.after.source} belongs to {named}"
     assumed = Evidence(witness=Witness.ASSUMED, claim=f"the VPC's source check: {claim}", source="the VPC")
     source = str(passage.after.source)
-    return findings.source_not_owned(snapshot.node, seen.interface, source, owner.name, (*sighting(seen), assumed))
+    name = owner.name if owner else ""
+    return findings.source_not_owned(snapshot.node, seen.interface, source, name, (*sighting(seen), assumed))
 
 
 def eni_of(address: Address, snapshot: NodeSnapshot) -> Interface | None:

@@ -109,6 +109,12 @@ def neighbour_failed(node: str, address: str, interface: str, proof: Proof) -> F
     return _error("NEIGHBOUR_FAILED", node, text, f"ip neigh show {address} dev {interface}", proof)
 
 
+def answer_not_received(node: str, source: str, proof: Proof) -> Finding:
+    text = f"the answer came to {source} and the probe there did not get it: something inside drops it, or it came too late"
+    fix = f"look inside {source}: iptables -S INPUT, nft list ruleset, nstat -az; and repeat with a longer --timeout"
+    return _error("ANSWER_NOT_RECEIVED", node, text, fix, proof)
+
+
 def never_left_pod(node: str, pod: str, proof: Proof) -> Finding:
     text = f"{pod} sent the packet and it never came to the host's end of the pod's veth on {node}"
     fix = "look inside the pod: ip route, ip neigh show 169.254.1.1, ip link"

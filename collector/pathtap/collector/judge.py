@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 
 from pathtap.collector import findings
 from pathtap.collector.case import Case
-from pathtap.collector.causes import cause_of_local_drop, cause_of_stop, direction_words, sighting, source_check
+from pathtap.collector.causes import (
+    cause_of_leaving,
+    cause_of_local_drop,
+    cause_of_stop,
+    direction_words,
+    sighting,
+    source_check,
+)
 from pathtap.collector.disagreements import disagreements
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import End, Fate
@@ -66,14 +73,37 @@ def _with_reply(case: Case, disposition: Disposition) -> Judgement:
     """The packet got there; what remains is its answer."""
     refusal = _refusal(case)
     refused = (refusal,) if refusal else ()
-    if case.reply.end is End.DELIVERED or _back_outside(case) or (refusal and case.reply.end is End.NOT_SEEN):
+    if case.reply.end is End.DELIVERED and not refusal and (unheard := _unheard(case)):
+        reply = Reply.ANSWERED if unheard.code == "ANSWER_NOT_RECEIVED" else Reply.LOST
+        return Judgement(disposition=disposition, reply=reply, findings=(unheard,))
+    if case.reply.end is End.DELIVERED or _back_outside(case):
         return Judgement(disposition=disposition, reply=Reply.ANSWERED, findings=refused)
+    if case.reply.end is End.NOT_SEEN and refusal:
+        told = Reply.ANSWERED if _was_told(case) else Reply.LOST
+        return Judgement(disposition=disposition, reply=told, findings=refused)
     if case.reply.end is End.NOT_SEEN:
         swallowed = cause_of_local_drop(case.forward.last) if case.forward.last else None
         found = (swallowed,) if swallowed else ()
         return Judgement(disposition=disposition, reply=Reply.UNANSWERED, findings=found)
     loss = _loss_of(case.reply, case)
     return Judgement(disposition=disposition, reply=Reply.LOST, findings=(*((loss,) if loss else ()), *refused))
+
+
+def _unheard(case: Case) -> Finding | None:
+    """Why a probe was silent though its answer came to the source: a rule of that node's own, or whatever is inside a pod."""
+    report, last = case.report, case.reply.last
+    if report is None or report.outcome is not ProbeOutcome.SILENT or last is None:
+        return None
+    source, seen = case.record.question.source, last.passage.departure or last.passage.arrival
+    proof = (*sighting(seen), _probe_evidence(case))
+    return cause_of_local_drop(last) or findings.answer_not_received(source.node, source.name, proof)
+
+
+def _was_told(case: Case) -> bool:
+    """Whether an ICMP error came to the source: its probe says so, else a sighting on its node."""
+    if case.report is not None:
+        return case.report.outcome in (ProbeOutcome.UNREACHABLE, ProbeOutcome.REFUSED)
+    return any(error.node == case.record.question.source.node for error in _refusing_errors(case))
 
 
 def _back_outside(case: Case) -> bool:
@@ -87,6 +117,10 @@ def _loss_of(fate: Fate, case: Case) -> Finding | None:
         return None
     if fate.end is End.STOPPED:
         return cause_of_stop(fate.last, case.record.inventory)
+    if fate.end is End.LOOPED:
+        return _loop(fate.last)
+    if (astray := cause_of_leaving(fate.last, case.record.inventory)) is not None:
+        return astray
     if (unowned := source_check(fate)) is not None:
         return unowned
     seen = fate.last.passage.departure
@@ -120,11 +154,14 @@ def _not_arrived(case: Case) -> Judgement:
 
 
 def _looped(case: Case) -> Judgement:
-    last = case.forward.last
-    seen = last.passage.arrival or last.passage.departure if last else None
+    assert case.forward.last is not None  # noqa: S101 - a loop was seen
+    return Judgement(disposition=Disposition.LOOPED, reply=Reply.NOT_SEEN, findings=(_loop(case.forward.last),))
+
+
+def _loop(last: ExpectedPassage) -> Finding:
+    seen = last.passage.arrival or last.passage.departure
     assert seen is not None  # noqa: S101 - a loop was seen
-    finding = findings.looped(seen.node, seen.interface, sighting(seen))
-    return Judgement(disposition=Disposition.LOOPED, reply=Reply.NOT_SEEN, findings=(finding,))
+    return findings.looped(seen.node, seen.interface, sighting(seen))
 
 
 def _stopped(case: Case) -> Judgement:
@@ -151,7 +188,7 @@ def _not_seen(case: Case) -> Judgement:
 
 
 def _probe_evidence(case: Case) -> Evidence:
-    report, node = case.record.reports[0], case.record.question.source.node
+    report, node = case.report or case.record.reports[0], case.record.question.source.node
     claim = f"{report.outcome.value.lower()}: {report.detail or report.five_tuple}"
     return Evidence(witness=Witness.OBSERVED, claim=claim, source=f"{node} probe", at=report.sent_at)
 

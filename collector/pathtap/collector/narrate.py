@@ -76,7 +76,7 @@ def _arrival(expected: ExpectedPassage) -> list[Step]:
 def _tracked(expected: ExpectedPassage) -> list[Step]:
     """The entry of a flow that passes as it is; a translation shows its own."""
     passage = expected.passage
-    if passage.entry is None or expected.reply or passage.before != passage.after:
+    if passage.entry is None or passage.before != passage.after or (expected.reply and not expected.is_unseen):
         return []
     text = words.conntrack_words(passage.entry)
     evidence = Evidence(witness=Witness.RECORDED, claim=text, source=f"{passage.node} conntrack")

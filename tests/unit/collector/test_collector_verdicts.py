@@ -406,7 +406,7 @@ def test_a_redirect_an_mtu_and_an_expired_ttl_refuse_nothing(kind: int, code: in
 
 
 def test_an_icmp_error_about_the_answer_refuses_nothing() -> None:
-    """A source that closed its socket refuses a late answer: that says nothing of the way there."""
+    """A source that closed its socket refuses a late answer: that says nothing of the way there, and the probe got none."""
     of = flow(HOST_1, INTERNET, 53, protocol=17)
     observations = [
         *travel(datagram(of), "1 eth0 out"),
@@ -414,7 +414,7 @@ def test_an_icmp_error_about_the_answer_refuses_nothing() -> None:
         *travel(icmp_error(HOST_1, of.reversed), "1 eth0 out", start=1.1),
     ]
     trace = trace_of(record(question(f"node/{NODE_1}", INTERNET, 53, 17), [silent(of)], observations))
-    assert verdict(trace) == ("LEFT_CLUSTER", "ANSWERED", [])
+    assert verdict(trace) == ("LEFT_CLUSTER", "ANSWERED", ["ANSWER_NOT_RECEIVED"])
 
 
 # Lost between the nodes.
