@@ -80,6 +80,16 @@ def test_an_agent_that_never_connects_is_named_with_its_log() -> None:
     assert set(roles(PREFIX)) == {LISTENERS}
 
 
+def test_nobody_of_the_machines_own_namespace_is_taken_for_a_labs() -> None:
+    """No name that `lab down` would look at: were this to fail, it must not end the machine."""
+    name = f"machine{os.getpid()}"
+    command(["ip", "netns", "attach", name, str(os.getpid())])
+    try:
+        assert inhabitants([name]) == []
+    finally:
+        command(["ip", "netns", "del", name])
+
+
 def test_down_ends_what_still_runs_inside() -> None:
     cluster = build(LabOptions(prefix=PREFIX))
     namespace = cluster.pod("shop/cart").network_namespace

@@ -175,6 +175,15 @@ def test_a_table_of_both_worlds_is_read_and_named(node: Namespace) -> None:
     assert [unread.part for unread in stored.unread] == ["nat (iptables-nft)"]
 
 
+def test_the_child_takes_no_module_from_the_current_directory(
+    node: Namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('taken from the current directory')")
+    monkeypatch.chdir(tmp_path)
+    node.run("iptables-legacy-restore", str(IPV4))
+    assert node.inside(partial(read_by_iptc, "ip")).refused == {}
+
+
 def test_reading_changes_nothing(node: Namespace) -> None:
     def state() -> tuple[str, ...]:
         proc = "cat /proc/net/ip_tables_names /proc/net/ip6_tables_names"

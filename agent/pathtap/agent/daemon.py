@@ -53,6 +53,7 @@ class Daemon:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._captures = Captures(self._open_capture)
         self._commands: set[asyncio.Task[None]] = set()
+        self._told = ""
 
     async def run(self) -> None:
         """Raises OSError where /healthz cannot be served."""
@@ -103,12 +104,15 @@ class Daemon:
     async def _live(self) -> None:
         begun = time.monotonic()
         reason = await self._stream.run(self._outbox.hello(version("pathtap"), self._node.kernel_release()))
-        log.info("not connected: %s", reason)
+        # Said once, not at each of the attempts of a night.
+        log.log(logging.DEBUG if reason == self._told else logging.INFO, "not connected: %s", reason)
+        self._told = reason
         # Agents that lost the same collector must not all come back in the same instant; no secret rests on this.
         jitter = random.random()  # noqa: S311
         self._events.put_nowait(Broke(reason, time.monotonic() - begun, jitter))
 
     def _connected(self) -> None:
+        self._told = ""
         log.info("connected to the collector at %s as %s", self._settings.collector, self._settings.node)
         self._events.put_nowait(Connected())
 

@@ -31,8 +31,12 @@ def roles(prefix: str) -> dict[str, int]:
 
 
 def inhabitants(namespaces: Iterable[str]) -> list[int]:
-    """The pids of those whose network namespace is one of `namespaces`, whoever started them."""
-    wanted = {identity for name in namespaces if (identity := _identity(NETNS / name))}
+    """The pids of those whose network namespace is one of `namespaces`, whoever started them.
+
+    Nobody of the machine's own namespace, should a name have been put on that (`ip netns attach`).
+    """
+    machine = _identity(Path("/proc/1/ns/net")) or _identity(Path("/proc/self/ns/net"))
+    wanted = {_identity(NETNS / name) for name in namespaces} - {None, machine}
     return [pid for pid in _others() if _identity(Path(f"/proc/{pid}/ns/net")) in wanted] if wanted else []
 
 

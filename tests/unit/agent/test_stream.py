@@ -467,6 +467,18 @@ def test_why_nobody_is_there_is_a_sentence(address: str, sentence: str) -> None:
     assert re.fullmatch(sentence, asyncio.run(reason()))
 
 
+def test_why_nobody_is_there_is_logged_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def all_of_it() -> None:
+        async with running(settings_for(f"unix:{path}"), SmallNode()):
+            await asyncio.sleep(1)
+
+    with caplog.at_level("DEBUG", "pathtap.agent.daemon"):
+        asyncio.run(all_of_it())
+    attempts = [record.levelname for record in caplog.records if record.message.startswith("not connected")]
+    assert len(attempts) > 2
+    assert attempts.count("INFO") == 1
+
+
 def test_a_listener_that_never_speaks_is_given_up() -> None:
     async def all_of_it() -> tuple[str, float]:
         silent = socket.create_server(("127.0.0.1", 0))

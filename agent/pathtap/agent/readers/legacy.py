@@ -22,7 +22,8 @@ FAMILIES = ("ip", "ip6")
 # The calling thread's network namespace; /proc/net would be the main thread's.
 PROC = Path("/proc/thread-self/net")
 
-_CHILD = (sys.executable, "-m", "pathtap.agent.readers.iptc_child")
+# -P: what runs as root takes no module from the directory where it happens to stand.
+_CHILD = (sys.executable, "-P", "-m", "pathtap.agent.readers.iptc_child")
 _NAMES = {"ip": "ip_tables_names", "ip6": "ip6_tables_names"}
 _SAVE = {"ip": "iptables-legacy-save", "ip6": "ip6tables-legacy-save"}
 
