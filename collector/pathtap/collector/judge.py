@@ -19,15 +19,9 @@ from pathtap.collector.disagreements import disagreements
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import End, Fate
 from pathtap.collector.gaps import gaps_of
-from pathtap.model.address import Protocol
-from pathtap.model.packet import PacketObservation, TcpFlag
+from pathtap.collector.refusals import REJECTIONS, cause_of, probe_evidence, refusal_of, refusing_errors, rejection_of
 from pathtap.model.request import ProbeOutcome
-from pathtap.model.trace import Disposition, Evidence, Finding, Reply, Severity, Verdict, Witness
-
-# Causes that answer in the destination's place.
-REJECTIONS = ("FILTER_REJECT", "SERVICE_WITHOUT_ENDPOINTS", "UNREACHABLE_ROUTE", "PROHIBIT_ROUTE")
-# Causes of which the kernel itself tells the sender by an ICMP error, though no rule or route says so.
-ANSWERED_BY_THE_KERNEL = ("NO_ROUTE_TO_DESTINATION", "POD_ROUTE_MISSING", "NEIGHBOUR_FAILED")
+from pathtap.model.trace import Disposition, Finding, Reply, Severity, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +48,7 @@ def judge(case: Case) -> Verdict:
 def _judge(case: Case) -> Judgement:
     if case.forward.end is End.LOOPED:
         return _looped(case)
-    if rejection := _rejection(case):
+    if rejection := rejection_of(case):
         return Judgement(disposition=Disposition.REJECTED, reply=Reply.NOT_SEEN, findings=(rejection,))
     match case.forward.end:
         case End.DELIVERED:
@@ -71,7 +65,7 @@ def _judge(case: Case) -> Judgement:
 
 def _with_reply(case: Case, disposition: Disposition) -> Judgement:
     """The packet got there; what remains is its answer."""
-    refusal = _refusal(case)
+    refusal = refusal_of(case)
     refused = (refusal,) if refusal else ()
     if case.reply.end is End.DELIVERED and not refusal and (unheard := _unheard(case)):
         reply = Reply.ANSWERED if unheard.code == "ANSWER_NOT_RECEIVED" else Reply.LOST
@@ -95,7 +89,7 @@ def _unheard(case: Case) -> Finding | None:
     if report is None or report.outcome is not ProbeOutcome.SILENT or last is None:
         return None
     source, seen = case.record.question.source, last.passage.departure or last.passage.arrival
-    proof = (*sighting(seen), _probe_evidence(case))
+    proof = (*sighting(seen), probe_evidence(case))
     return cause_of_local_drop(last) or findings.answer_not_received(source.node, source.name, proof)
 
 
@@ -103,7 +97,7 @@ def _was_told(case: Case) -> bool:
     """Whether an ICMP error came to the source: its probe says so, else a sighting on its node."""
     if case.report is not None:
         return case.report.outcome in (ProbeOutcome.UNREACHABLE, ProbeOutcome.REFUSED)
-    return any(error.node == case.record.question.source.node for error in _refusing_errors(case))
+    return any(error.node == case.record.question.source.node for error in refusing_errors(case))
 
 
 def _back_outside(case: Case) -> bool:
@@ -134,13 +128,13 @@ def _left_cluster(case: Case) -> Judgement:
     last = case.forward.last
     seen = last.passage.departure if last else None
     assert seen is not None  # noqa: S101 - it left
-    if case.reply.end is not End.NOT_SEEN or _refusal(case) is not None:
+    if case.reply.end is not End.NOT_SEEN or refusal_of(case) is not None:
         return _with_reply(case, Disposition.LEFT_CLUSTER)
     if (unowned := source_check(case.forward)) is not None:
         return Judgement(disposition=Disposition.DROPPED, reply=Reply.NOT_SEEN, findings=(unowned,))
     destination = str(seen.headers.five_tuple.destination_socket)
     found = [findings.no_answer_from_outside(seen.node, seen.interface, destination, sighting(seen))]
-    for error in _refusing_errors(case)[:1]:
+    for error in refusing_errors(case)[:1]:
         found.insert(0, findings.refused_outside(seen.node, str(error.headers.five_tuple.source), sighting(error)))
     return Judgement(disposition=Disposition.LEFT_CLUSTER, reply=Reply.UNANSWERED, findings=tuple(found))
 
@@ -167,9 +161,9 @@ def _loop(last: ExpectedPassage) -> Finding:
 def _stopped(case: Case) -> Judgement:
     last = case.forward.last
     assert last is not None  # noqa: S101 - it was seen somewhere
-    found = _cause(case, last)
+    found = cause_of(case, last)
     if last.is_unseen:
-        found = replace(found, evidence=(*found.evidence, _probe_evidence(case)))
+        found = replace(found, evidence=(*found.evidence, probe_evidence(case)))
     if found.code in REJECTIONS:
         disposition = Disposition.REJECTED
     else:
@@ -183,94 +177,5 @@ def _not_seen(case: Case) -> Judgement:
     if record.question.live or not record.sent or not record.reports:
         return INCONCLUSIVE
     make = findings.never_left_pod if record.question.source_has_namespace else findings.never_left_node
-    found = make(source.node, source.name, (_probe_evidence(case),))
+    found = make(source.node, source.name, (probe_evidence(case),))
     return Judgement(disposition=Disposition.DROPPED, reply=Reply.NOT_SEEN, findings=(found,))
-
-
-def _probe_evidence(case: Case) -> Evidence:
-    report, node = case.report or case.record.reports[0], case.record.question.source.node
-    claim = f"{report.outcome.value.lower()}: {report.detail or report.five_tuple}"
-    return Evidence(witness=Witness.OBSERVED, claim=claim, source=f"{node} probe", at=report.sent_at)
-
-
-def _rejection(case: Case) -> Finding | None:
-    """A rule or a route of a node of ours answered in the destination's place, by an ICMP error or an RST."""
-    last = case.forward.last
-    if last is None:
-        return None
-    node, proof = _answer_of_a_node(case, last)
-    if not proof:
-        return None
-    if case.forward.end is End.DELIVERED:
-        cause = cause_of_local_drop(last)
-        return replace(cause, evidence=(*cause.evidence, *proof)) if cause and cause.code in REJECTIONS else None
-    if last.passage.departure is not None:
-        return findings.rejected_by_node(node, proof)
-    cause = _cause(case, last)
-    if cause.code in REJECTIONS:
-        return replace(cause, evidence=(*cause.evidence, *proof))
-    if cause.code in ANSWERED_BY_THE_KERNEL:
-        return None
-    return findings.rejected_by_node(node, (*cause.evidence, *proof))
-
-
-def _answer_of_a_node(case: Case, last: ExpectedPassage) -> tuple[str, tuple[Evidence, ...]]:
-    """Which node answered, and the proof: an ICMP error of a node's, an RST that left a node without having come to it.
-
-    A node that refuses what it sends itself answers over lo, where only the probe hears it.
-    """
-    for error in _refusing_errors(case):
-        if (sender := case.record.inventory.node_at(error.headers.five_tuple.source)) is not None:
-            return sender.name, sighting(error)
-    first = case.journey.reply[0] if case.journey.reply else None
-    if first is not None and first.arrival is None and first.departure is not None and _is_reset(first.departure):
-        return first.node, sighting(first.departure)
-    outcomes = {report.outcome for report in case.record.reports}
-    if last.is_unseen and outcomes & {ProbeOutcome.REFUSED, ProbeOutcome.UNREACHABLE}:
-        return last.passage.node, (_probe_evidence(case),)
-    return "", ()
-
-
-def _refusal(case: Case) -> Finding | None:
-    """The destination's own RST or ICMP error."""
-    if case.forward.last is None:
-        return None
-    reached = case.forward.last.passage.after
-    destination, node = str(reached.destination_socket), case.forward.owner.node if case.forward.owner else ""
-    for passage in case.journey.reply[:1]:
-        seen = passage.arrival or passage.departure
-        if seen is not None and _is_reset(seen):
-            return findings.connection_refused(node, destination, sighting(seen))
-    for error in _refusing_errors(case):
-        if error.headers.five_tuple.source == reached.destination:
-            return findings.port_unreachable(node, destination, sighting(error))
-    return None
-
-
-def _refusing_errors(case: Case) -> list[PacketObservation]:
-    """ICMP errors that end a packet's way. Redirects, time exceeded and what tells an MTU are none (RFC 792, RFC 4443)."""
-    return [error for error in case.journey.errors if _is_unreachable(error)]
-
-
-def _is_unreachable(error: PacketObservation) -> bool:
-    icmp = error.headers.icmp
-    if icmp is None:
-        return False
-    if error.headers.five_tuple.protocol == Protocol.ICMPV6:
-        return icmp.type == 1
-    return icmp.type == 3 and icmp.code != 4
-
-
-def _is_reset(seen: PacketObservation) -> bool:
-    return seen.headers.tcp is not None and TcpFlag.RST in seen.headers.tcp.flags
-
-
-def _cause(case: Case, last: ExpectedPassage) -> Finding:
-    """Why the packet stopped there; kube-proxy's refusal of a service without endpoints goes by its own name."""
-    cause = cause_of_stop(last, case.record.inventory)
-    destination = case.record.question.destination
-    if cause.code != "FILTER_REJECT" or destination.kind != "service" or case.record.question.backends:
-        return cause
-    claim = f"the inventory has no ready address for {destination.name}"
-    says = Evidence(witness=Witness.RECORDED, claim=claim, source="inventory")
-    return findings.service_without_endpoints(cause.node, destination.name, (*cause.evidence, says))
