@@ -7,8 +7,21 @@ from ipaddress import ip_address
 
 import pytest
 from journeys import (
-    CART,
     CART_REDIS,
+    REDIS_TO_CART,
+    datagram,
+    echo,
+    entry,
+    flow,
+    handshake,
+    icmp_error,
+    segment,
+    syn,
+    syn_ack,
+    travel,
+)
+from small_cluster import (
+    CART,
     HOST_1,
     HOST_2,
     INTERNET,
@@ -17,23 +30,12 @@ from journeys import (
     NOON,
     ORDERS,
     REDIS,
-    REDIS_TO_CART,
     SEARCH,
     SERVICE,
     WEB,
     cluster,
-    datagram,
-    echo,
-    entry,
-    flow,
-    handshake,
-    icmp_error,
     node_1,
     node_2,
-    segment,
-    syn,
-    syn_ack,
-    travel,
 )
 
 from pathtap.collector.conversations import Sightings, flows_of

@@ -7,21 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from journeys import (
-    CART,
     CART_REDIS,
     CART_TO_REDIS,
-    HOST_1,
-    HOST_2,
-    INTERNET,
     MILLISECOND,
-    NODE_1,
-    NODE_2,
-    ORDERS,
-    REDIS,
     REDIS_TO_CART,
-    SEARCH,
-    SERVICE,
-    WEB,
     datagram,
     echo,
     entry,
@@ -33,6 +22,7 @@ from journeys import (
     syn_ack,
     travel,
 )
+from small_cluster import CART, HOST_1, HOST_2, INTERNET, NODE_1, NODE_2, ORDERS, REDIS, SEARCH, SERVICE, WEB
 
 from pathtap.collector.correlate import Entries, Journey, Passage, join, packet_label
 from pathtap.model.address import FiveTuple

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from journeys import (
+from small_cluster import (
     CART,
     HOST_1,
     NODE_1,

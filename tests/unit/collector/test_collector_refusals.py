@@ -4,27 +4,9 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
-from journeys import (
-    CART_REDIS,
-    NODE_1,
-    REDIS,
-    decisive,
-    filtering,
-    icmp_error,
-    node_1,
-    node_2,
-    question,
-    record,
-    rule,
-    silent,
-    syn,
-    trace_of,
-    travel,
-    verdict,
-    with_routes,
-    without_routes,
-)
-from journeys import route as route_of
+from journeys import CART_REDIS, decisive, icmp_error, question, record, silent, syn, trace_of, travel, verdict
+from small_cluster import NODE_1, REDIS, filtering, node_1, node_2, rule, with_routes, without_routes
+from small_cluster import route as route_of
 
 from pathtap.model.node import NodeSnapshot, RuleAction
 from pathtap.model.request import ProbeOutcome, ProbeReport

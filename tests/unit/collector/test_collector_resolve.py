@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 
 import pytest
-from journeys import (
+from small_cluster import (
     CART,
     HOST_1,
     HOST_2,

@@ -11,28 +11,9 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from journeys import (
-    CAPTURE,
-    CART_REDIS,
-    CART_TO_REDIS,
-    INTERNET,
-    NODE_1,
-    NODE_2,
-    answered,
-    cluster,
-    cluster_items,
-    entry,
-    flow,
-    handshake,
-    inventory_of,
-    node_1,
-    node_2,
-    pod_item,
-    silent,
-    syn,
-    travel,
-)
+from journeys import CAPTURE, CART_REDIS, CART_TO_REDIS, answered, entry, flow, handshake, silent, syn, travel
 from scripted_agent import Bench, Reaction, ScriptedAgent, always, serving
+from small_cluster import INTERNET, NODE_1, NODE_2, cluster, cluster_items, inventory_of, node_1, node_2, pod_item
 
 from pathtap import wire
 from pathtap.collector.agents import AgentError, NoAgent
