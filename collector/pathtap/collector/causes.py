@@ -35,6 +35,7 @@ def cause_of_stop(expected: ExpectedPassage, inventory: Inventory) -> Finding:
     return (
         _filtered(expected, proof)
         or _refused_by_filter_path(expected, proof)
+        or _not_forwarded(expected, proof)
         or _misrouted(expected, inventory, proof)
         or _neighbour(expected, proof)
         or _unexplained(expected, proof)
@@ -95,6 +96,16 @@ def _refused_by_filter_path(expected: ExpectedPassage, proof: tuple[Evidence, ..
     if answer is not None and answer.error in STRICT_REFUSALS and passage.arrival is not None:
         return findings.reverse_path(passage.node, passage.arrival.interface, str(passage.before.source), proof)
     return None
+
+
+def _not_forwarded(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding | None:
+    """No rule and no route: the node does not forward what comes in there, and drops it silently (ip_error, net/ipv4/route.c)."""
+    prediction, arrival, node = expected.prediction, expected.passage.arrival, expected.passage.node
+    if prediction is None or arrival is None or prediction.outcome is not Outcome.DROPPED:
+        return None
+    says = Evidence(witness=Witness.EXPECTED, claim=prediction.reason, source=f"{node} sysctl")
+    family = expected.passage.before.family
+    return findings.forwarding_disabled(node, arrival.interface, family, (*proof, says))
 
 
 def _misrouted(expected: ExpectedPassage, inventory: Inventory, proof: tuple[Evidence, ...]) -> Finding | None:

@@ -104,6 +104,13 @@ def reverse_path(node: str, interface: str, source: str, proof: Proof) -> Findin
     return _error("RP_FILTER_DROP", node, text, fix, proof)
 
 
+def forwarding_disabled(node: str, interface: str, family: int, proof: Proof) -> Finding:
+    text = f"{node} does not forward what comes in by {interface}: IPv{family} forwarding is switched off there"
+    of_interface = f"net.ipv4.ip_forward=1 net.ipv4.conf.{interface}.forwarding=1"
+    fix = f"sysctl -w {of_interface if family == 4 else 'net.ipv6.conf.all.forwarding=1'}"
+    return _error("FORWARDING_DISABLED", node, text, fix, proof)
+
+
 def neighbour_failed(node: str, address: str, interface: str, proof: Proof) -> Finding:
     text = f"{node} got no answer to its neighbour requests for {address} on {interface}"
     return _error("NEIGHBOUR_FAILED", node, text, f"ip neigh show {address} dev {interface}", proof)
@@ -156,9 +163,13 @@ def probes_unanswered(node: str, silent: int, count: int, proof: Proof) -> Findi
 
 def _delete(rule: RuleReference) -> str:
     """A rule of the node's own chains can be deleted; those of other chains their owners write again."""
+    if rule.backend is Backend.NFTABLES and not rule.position:
+        return f"nft list chain {rule.table} {rule.chain}: accept the packet there, or change its policy"
     if rule.backend is Backend.NFTABLES:
         return f"nft -a list chain {rule.table} {rule.chain}, then nft delete rule … handle N"
-    if rule.chain in BUILTIN_CHAINS and rule.position:
+    if not rule.position:
+        return f"{rule.backend.value} -t {rule.table} -P {rule.chain} ACCEPT"
+    if rule.chain in BUILTIN_CHAINS:
         return f"{rule.backend.value} -t {rule.table} -D {rule.chain} {rule.position}"
     return f"{rule.backend.value} -t {rule.table} -S {rule.chain}, and mend it where that chain is written from"
 

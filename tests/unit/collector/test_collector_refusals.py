@@ -74,3 +74,24 @@ def test_a_pods_failure_says_nothing_of_its_nodes_rules() -> None:
     snapshots = (filtering(node_1(), "forward", "-j DROP"), node_2())
     trace = trace_of(record(asked, [FAILED], snapshots=snapshots))
     assert verdict(trace)[0] == "INSUFFICIENT_EVIDENCE"
+
+
+def test_forwarding_that_is_switched_off_is_named() -> None:
+    deaf = replace(node_2(), sysctls={"net.ipv4.ip_forward": "0"})
+    seen = travel(syn(CART_REDIS), "1 enicart in", "1 eth0 out", "2 eth0 in")
+    asked = question("shop/cart", "shop/redis", 6379)
+    trace = trace_of(record(asked, [silent(CART_REDIS)], seen, snapshots=(node_1(), deaf)))
+    assert verdict(trace) == ("DROPPED", "NOT_SEEN", ["FORWARDING_DISABLED"])
+    assert "net.ipv4.ip_forward=1" in trace.verdict.findings[0].fix
+
+
+def test_a_policy_is_mended_as_a_policy() -> None:
+    snapshot = filtering(node_1(), "forward")
+    table = snapshot.rule_sets[-1]
+    dropping = replace(table, chains=(replace(table.chains[0], policy="DROP"),))
+    snapshot = replace(snapshot, rule_sets=(*snapshot.rule_sets[:-1], dropping))
+    seen = travel(syn(CART_REDIS), "1 enicart in")
+    asked = question("shop/cart", "shop/redis", 6379)
+    trace = trace_of(record(asked, [silent(CART_REDIS)], seen, snapshots=(snapshot, node_2())))
+    assert verdict(trace) == ("DROPPED", "NOT_SEEN", ["FILTER_DROP"])
+    assert trace.verdict.findings[0].fix == "iptables-nft -t filter -P FORWARD ACCEPT"
