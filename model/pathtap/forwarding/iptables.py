@@ -204,6 +204,8 @@ def _direction(option: Option, _: int) -> Match:
 def _icmp(type_field: Field, code_field: Field) -> Callable[[Option, int], Match]:
     def decode_icmp(option: Option, _: int) -> Match:
         number, _slash, code = option.values[0].partition("/")
+        if number == "any":
+            return Is(type_field, Values(ranges=((0, 255),)))
         match = Is(type_field, Values(frozenset({int(number)})))
         # Both in one: a negated type/code pair is not the negation of each.
         return Not(Either(Not(match), Not(Is(code_field, Values(frozenset({int(code)})))))) if code else match

@@ -28,7 +28,10 @@ def translate(
             yield from _destinations(addresses, ports, rule, world)
         case Redirect(ports):
             address = _own_address(world, model, hook)
-            yield from _destinations((address, address) if address else None, ports, rule, world)
+            if address is None:
+                yield world.ended(Outcome.DROPPED, f"{rule.text}: {world.packet.in_interface} has no address", rule)
+            else:
+                yield from _destinations((address, address), ports, rule, world)
         case Snat(addresses, ports, random):
             binding = Binding(rule=rule, socket=None, ports=ports, random=random)
             current = world.packet.five_tuple.source
@@ -86,7 +89,10 @@ def _ports(ports: PortRange | None, current: int) -> list[int] | None:
 
 
 def _own_address(world: World, model: NodeModel, hook: str) -> Address | None:
-    """nf_nat_redirect_ipv4: the in-interface's first address, or loopback for locally generated packets."""
+    """nf_nat_redirect_ipv4: the in-interface's first address, or loopback for locally generated packets.
+
+    None where that interface has none: the kernel then drops the packet.
+    """
     packet = world.packet
     if hook != PREROUTING:
         loopback = packet.five_tuple.destination.__class__

@@ -141,7 +141,12 @@ def _match(dice: Random, *, protocols: bool = True) -> str:
     if protocols and dice.random() < 0.3:
         parts.append(
             dice.choice(
-                ("-p tcp -m tcp --dport 443", "-p udp -m udp ! --dport 53:100", "-p icmp -m icmp --icmp-type 8")
+                (
+                    "-p tcp -m tcp --dport 443",
+                    "-p udp -m udp ! --dport 53:100",
+                    "-p icmp -m icmp --icmp-type 8",
+                    "-p icmp -m icmp --icmp-type any",
+                )
             )
         )
     if dice.random() < 0.3:
@@ -168,6 +173,7 @@ def _dnat(dice: Random) -> str:
             "-p tcp -j DNAT --to-destination 192.168.1.116:8080",
             "-j DNAT --to-destination 192.168.9.9",
             "-p udp -j DNAT --to-destination 10.11.0.4:53",
+            "-p tcp -j REDIRECT --to-ports 8080",
             "-j ACCEPT",
         )
     )

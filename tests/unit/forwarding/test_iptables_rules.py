@@ -151,6 +151,7 @@ def test_icmp_type_and_code() -> None:
     assert answer("-p icmp -m icmp ! --icmp-type 8/1", echo) is Answer.YES
     assert answer("-p icmp -m icmp ! --icmp-type 8/0", echo) is Answer.NO
     assert answer("-p icmp -m icmp --icmp-type 8", packet(Protocol.ICMP, icmp_type=None)) is Answer.UNKNOWN
+    assert answer("-p icmp -m icmp --icmp-type any", echo) is Answer.YES
 
 
 def test_untracked_packets_have_no_connmark_to_match_or_to_miss() -> None:

@@ -195,6 +195,15 @@ def test_redirect_is_local() -> None:
     assert prediction.dnat.alternatives == (Socket(ip_address("192.168.3.9"), 15001),)
 
 
+def test_redirect_drops_what_came_in_where_the_node_has_no_address() -> None:
+    """A pod's veth: nf_nat_redirect_ipv4 returns NF_DROP."""
+    prediction = walked(nat("PREROUTING -p tcp -j REDIRECT --to-ports 15001"))
+    assert prediction.outcome is Outcome.DROPPED
+    assert prediction.dropped_by is not None
+    assert prediction.dropped_by.text == "-p tcp -j REDIRECT --to-ports 15001"
+    assert prediction.routing is None
+
+
 def test_a_dnat_range_has_alternatives() -> None:
     prediction = walked(nat("PREROUTING -p tcp -j DNAT --to-destination 198.51.100.9-198.51.100.10"))
     assert prediction.dnat is not None
