@@ -4,6 +4,8 @@ import ctypes
 import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -342,6 +344,25 @@ def test_interfaces_that_cannot_be_opened_are_named(wires: Wires) -> None:
         ("capture (absent0)", "absent0 is not captured: the interface is gone."),
         ("capture (v-down)", "v-down is not captured: the interface is down."),
     ]
+
+
+def test_arming_reads_no_links_and_no_routes(wires: Wires) -> None:
+    """scapy would, at its import and for each new name: two seconds on a node of 200 pods."""
+    code = f"""
+import sys
+from ipaddress import ip_address
+from pathtap.agent.capture import open_capture
+from pathtap.model.request import CaptureRequest
+asked = CaptureRequest(id="c", protocol=6, near=(ip_address("{SOURCE}"),), far=(ip_address("{DESTINATION}"),))
+capture = open_capture("n", asked, ["{SOURCE_VETH}", "absent0"], lambda *_: None)
+from scapy.config import conf
+print(capture.armed.interfaces, len(conf.ifaces.data), "scapy.route" in sys.modules)
+capture.end()
+"""
+    done = subprocess.run(
+        ["ip", "netns", "exec", wires.node.name, sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == (f"('{SOURCE_VETH}',) 0 False\n", "")
 
 
 def test_an_interface_that_vanishes_is_a_loss_and_no_crash(wires: Wires) -> None:

@@ -1,14 +1,16 @@
 """Pods' namespaces among those of several nodes with the same addresses, and threads that enter them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from three_namespaces import DESTINATION, DESTINATION6, SOURCE, Wires, wired
 
 from pathtap.agent.namespaces import NamespaceError, find_pod_namespace, run_in_namespace
+from pathtap.model.address import Address
 
 pytestmark = pytest.mark.netns
 
@@ -25,6 +27,31 @@ def test_each_node_finds_its_own_pod(nodes: tuple[Wires, Wires]) -> None:
         assert node.on_node(lambda: find_pod_namespace(SOURCE)) == node.source
         assert node.on_node(lambda: find_pod_namespace(DESTINATION)) == node.destination
         assert node.on_node(lambda: find_pod_namespace(DESTINATION6)) == node.destination
+
+
+@pytest.mark.parametrize("address", [SOURCE, DESTINATION, DESTINATION6])
+def test_the_namespace_that_the_route_leads_to_is_entered_first(
+    nodes: tuple[Wires, Wires], monkeypatch: pytest.MonkeyPatch, address: Address
+) -> None:
+    entered: list[Path] = []
+
+    def enter(path: Path, function: Callable[[], Any]) -> Any:
+        entered.append(path)
+        return run_in_namespace(path, function)
+
+    def find() -> Path:
+        with monkeypatch.context() as patch:
+            patch.setattr("pathtap.agent.namespaces.run_in_namespace", enter)
+            return find_pod_namespace(address)
+
+    assert [nodes[0].on_node(find)] == entered
+
+
+def test_without_a_route_the_pod_is_found_all_the_same(nodes: tuple[Wires, Wires]) -> None:
+    node = nodes[1]
+    for verb in ("add", "del"):
+        node.command(node.node, "ip", "rule", verb, "to", str(SOURCE), "unreachable")
+        assert node.on_node(lambda: find_pod_namespace(SOURCE)) == node.source
 
 
 def test_an_address_that_no_pod_has(nodes: tuple[Wires, Wires]) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from pathtap.agent.bpf import MOST_INSTRUCTIONS, Instruction, Program, with_header_lengths
+from pathtap.agent.scapy_parts import compile_filter
 from pathtap.model.address import Address, Network, Protocol
 from pathtap.model.request import CaptureRequest
 
@@ -65,18 +66,10 @@ def expression(request: CaptureRequest) -> str:
 
 def compile_expression(text: str) -> Program:
     """What libpcap makes of `text` for Ethernet frames. Raises FilterError where libpcap is not installed."""
-    # scapy costs 45 MB and is needed from the first capture on, not by an idle agent.
-    from scapy.arch.common import compile_filter, free_filter
-
     try:
-        compiled = compile_filter(text, linktype=LINK_TYPE_ETHERNET)
+        return tuple(Instruction(*row) for row in compile_filter(text, LINK_TYPE_ETHERNET))
     except ImportError as error:
         raise FilterError("The filter cannot be compiled: libpcap is not installed on this node.") from error
-    # scapy declares bpf_int32 signed; it is not (pcap/bpf.h).
-    rows = compiled.bf_insns[: compiled.bf_len]
-    program = tuple(Instruction(int(row.code), int(row.jt), int(row.jf), int(row.k) & 0xFFFFFFFF) for row in rows)
-    free_filter(compiled)
-    return program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,10 @@ import errno
 import os
 import socket
 import struct
-import threading
 from dataclasses import dataclass
-from typing import Any
 
 from pathtap.agent.bpf import NOTHING, Program, encode
+from pathtap.agent.scapy_parts import open_deaf
 
 # asm-generic/socket.h, linux/if_packet.h, linux/if_ether.h: names that Python's socket module lacks.
 SO_ATTACH_FILTER, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 26, 33, 35
@@ -26,9 +25,6 @@ TIMESPEC = struct.Struct("@qq")
 # struct tpacket_auxdata: status, len, snaplen, mac, net, vlan_tci, vlan_tpid.
 AUXDATA = struct.Struct("=IIIHHHH")
 ANCILLARY_BYTES = socket.CMSG_SPACE(TIMESPEC.size) + socket.CMSG_SPACE(AUXDATA.size)
-
-# scapy keeps one table of interfaces for the process, and empties it while it reads them anew.
-SCAPY = threading.Lock()
 
 WHY = {
     errno.EPERM: "opening a packet socket needs CAP_NET_RAW",
@@ -71,7 +67,7 @@ class PacketSocket:
     def __init__(self, interface: str, receive_buffer: int) -> None:
         self.interface = interface
         self._noted: OSError | None = None
-        self._socket = _open(interface)
+        self._socket = open_deaf(interface)
         try:
             self._prepare(receive_buffer)
         except BaseException:
@@ -157,21 +153,3 @@ class PacketSocket:
                 status, *_, tag, _ = AUXDATA.unpack_from(content)
                 vlan = tag & 0x0FFF if status & TP_STATUS_VLAN_VALID else None
         return Frame(data, captured_at, address[2] == socket.PACKET_OUTGOING, vlan)
-
-
-def _open(interface: str) -> socket.socket:
-    """scapy's socket, neither promiscuous nor receiving. Raises OSError, ENODEV for an interface that scapy cannot find."""
-    # The link layers give scapy the socket's link type; scapy costs 45 MB and is needed from the first capture on.
-    import scapy.layers.l2  # noqa: F401
-    from scapy.arch.linux import L2ListenSocket
-
-    with SCAPY:
-        try:
-            listening: Any = L2ListenSocket(iface=interface, type=0, promisc=False, nofilter=1)
-        except ValueError as error:
-            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), interface) from error
-    owned: socket.socket = listening.ins
-    # scapy's object closes the socket when it is collected; a duplicate of its descriptor is ours alone.
-    own = owned.dup()
-    listening.close()
-    return own
