@@ -32,6 +32,8 @@ Progress = Callable[[str], Awaitable[None]]
 
 # Seconds an agent has for what takes milliseconds: what a trace may take beyond its own time-out.
 COMMAND_TIMEOUT = 0.8
+# For a capture, which may have to wait until the node's metadata service has been silent for its one second.
+ARM_TIMEOUT = 1.3
 PARTS: dict[type[Command], str] = {
     ReadSnapshot: "snapshot",
     CaptureRequest: "capture",
@@ -66,7 +68,7 @@ class Asking:
         """The interfaces that are now captured, by node."""
         present = [node for node in nodes if node not in self.missing]
         self.attempted.update(dict.fromkeys(present))
-        answers = await self._each(dict.fromkeys(present, request), CaptureArmed)
+        answers = await self._each(dict.fromkeys(present, request), CaptureArmed, ARM_TIMEOUT)
         for node, armed in answers.items():
             self.gaps.extend(Gap(node=node, part=unread.part, why=unread.reason) for unread in armed.unread)
         return {node: armed.interfaces for node, armed in answers.items()}
@@ -113,10 +115,10 @@ class Asking:
             for question, answer in zip(requests[node].routes, report.routes, strict=False)
         }
 
-    async def _each(self, commands: Mapping[str, Command], kind: type[Kind]) -> dict[str, Kind]:
-        answers = await asyncio.gather(
-            *(self._ask(node, command, kind, COMMAND_TIMEOUT) for node, command in commands.items())
-        )
+    async def _each(
+        self, commands: Mapping[str, Command], kind: type[Kind], timeout: float = COMMAND_TIMEOUT
+    ) -> dict[str, Kind]:
+        answers = await asyncio.gather(*(self._ask(node, command, kind, timeout) for node, command in commands.items()))
         return {node: answer for node, answer in zip(commands, answers, strict=True) if answer is not None}
 
     async def _ask(self, node: str, command: Command, kind: type[Kind], timeout: float) -> Kind | None:
