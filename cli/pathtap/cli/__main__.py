@@ -20,6 +20,7 @@ from pathtap.cli.errors import CommandError
 from pathtap.cli.escape import escape
 from pathtap.cli.exit_codes import HELP, INTERRUPTED
 from pathtap.cli.options import global_options
+from pathtap.cli.request import right_form
 
 _LAB_HELP = "Build, break and remove a practice cluster on this machine."
 
@@ -41,7 +42,10 @@ class Pathtap(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[:1] == ["lab"]:
             return "lab", _lab(), args[1:]
-        return super().resolve_command(ctx, args)
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(f"{error.format_message()} {right_form(args)}", ctx) from error
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["standalone_mode"] = False

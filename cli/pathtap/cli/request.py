@@ -1,13 +1,16 @@
 """From words and options to a request, or to a usage error that shows the right form. Asks nobody."""
 
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 
 import click
+
+from pathtap.model.address import Address
 
 FORM = "pathtap trace SRC to DST"
 EXAMPLE = "pathtap trace shop/cart to shop/redis --port 6379"
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
+_BROADCAST = IPv4Address("255.255.255.255")
 _KINDS = ("pod", "node", "svc", "service")
 
 
@@ -18,24 +21,46 @@ def source_and_destination(words: Sequence[str]) -> tuple[str, str]:
             raise click.UsageError("A name is empty or not UTF-8.")
     if len(words) == 3 and words[1] == "to":
         return words[0], words[2]
+    raise click.UsageError(right_form(words))
+
+
+def right_form(words: Sequence[str]) -> str:
+    """How a trace is written, with the two names that `words` hold where they hold two."""
     names = [word for word in words if word not in ("from", "to")]
     meant = f"pathtap trace {names[0]} to {names[1]}" if len(names) == 2 else EXAMPLE
-    raise click.UsageError(f"Write it as: {FORM}, for example: {meant}")
+    return f"Write it as: {FORM}, for example: {meant}"
 
 
 def check_source(source: str, *, live: bool) -> None:
     """Refuses what cannot send: a Service, and an address unless its own traffic is waited for."""
     if source.startswith(("svc/", "service/")):
         raise click.UsageError(f"{source} cannot be the source: a Service sends no packets. Name one of its pods.")
-    if not live and _is_address(source):
+    if not live and _address(source) is not None:
         raise click.UsageError(
             f"{source} cannot be the source: nothing can be sent from an address. Name the pod, or wait with --live."
         )
 
 
-def protocol_number(protocol: str, port: int) -> int:
-    """The IANA number, 0 where none was chosen: TCP where a port is given, else ICMP."""
-    if protocol in ("tcp", "udp") and not port:
+def check_watched(source: str) -> None:
+    """Refuses whose flows nobody can list: a Service, and an address, which is watched by its pod's or node's name."""
+    check_source(source, live=True)
+    if _address(source) is not None:
+        raise click.UsageError(f"{source} is an address: name the pod or the node that has it.")
+
+
+def check_destination(destination: str) -> None:
+    """Refuses addresses that are no single host's: one packet to them has no one path."""
+    address = _address(destination)
+    if address is not None and (address.is_multicast or address.is_unspecified or address == _BROADCAST):
+        raise click.UsageError(f"{destination} is no host's address: only unicast can be traced.")
+
+
+def protocol_number(protocol: str, port: int, destination: str, *, live: bool) -> int:
+    """The IANA number, 0 where none was chosen: TCP where a port is given, else ICMP.
+
+    Without a port, a Service's only one is meant, and live traffic to any.
+    """
+    if protocol in ("tcp", "udp") and not port and not live and not destination.startswith(("svc/", "service/")):
         raise click.UsageError(f"{protocol.upper()} needs a port: --port N (1 to 65535).")
     if protocol == "icmp" and port:
         raise click.UsageError("ICMP has no ports: leave out --port, or choose --protocol tcp or udp.")
@@ -45,17 +70,16 @@ def protocol_number(protocol: str, port: int) -> int:
 def is_bare(name: str) -> bool:
     """Whether a name leaves its namespace open: `cart`, `pod/cart`, `svc/web`; not `shop/cart`, `node/x`, an address."""
     kind, slash, rest = name.rpartition("/")
-    if kind == "node" or _is_address(name):
+    if kind == "node" or _address(name) is not None:
         return False
     return not slash or (kind in _KINDS and bool(rest))
 
 
-def _is_address(text: str) -> bool:
+def _address(text: str) -> Address | None:
     try:
-        ip_address(text)
+        return ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _not_utf8(text: str) -> bool:

@@ -1,10 +1,12 @@
 """What the commands share: the output option, the namespace of bare names, colours, the wait. Reads the environment."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,10 +30,20 @@ def output_option() -> click.Option:
     )
 
 
+class Seconds(click.FloatRange):
+    """A range of seconds, which `nan` is not in, though it is neither below nor above it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return seconds
+
+
 def timeout_option(default: float | None, what: str) -> click.Option:
     return click.Option(
         ["--timeout"],
-        type=click.FloatRange(0.1, MOST_SECONDS),
+        type=Seconds(0.1, MOST_SECONDS),
         default=default,
         show_default=default is not None,
         metavar="SECONDS",

@@ -9,7 +9,7 @@ from pathtap.cli.escape import escaped
 from pathtap.cli.exit_codes import INCONCLUSIVE, OK, has_decisive_gap
 from pathtap.cli.options import Command, settings
 from pathtap.cli.render.flows import flow_lines
-from pathtap.cli.request import check_source
+from pathtap.cli.request import check_watched
 from pathtap.v1 import service_pb2
 
 _HELP = """Show every flow of a pod that is seen until the time is over, each once, with its ENI and its SNAT.
@@ -23,7 +23,7 @@ Exit codes:
 
 
 def _flows(source: str, timeout: float, form: output.Format) -> int:
-    check_source(source, live=True)
+    check_watched(source)
     chosen = settings(click.get_current_context())
     request = service_pb2.ListFlowsRequest(
         source=source, namespace=namespace(chosen, [source]), timeout_ms=round(timeout * 1000)

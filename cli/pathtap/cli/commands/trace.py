@@ -11,7 +11,13 @@ from pathtap.cli.escape import escaped
 from pathtap.cli.exit_codes import HELP, exit_code
 from pathtap.cli.options import Command, settings
 from pathtap.cli.render.trace import trace_lines
-from pathtap.cli.request import PROTOCOLS, check_source, protocol_number, source_and_destination
+from pathtap.cli.request import (
+    PROTOCOLS,
+    check_destination,
+    check_source,
+    protocol_number,
+    source_and_destination,
+)
 from pathtap.v1 import service_pb2
 
 ANSWER_SECONDS = 3.0
@@ -35,9 +41,10 @@ Exit codes:
 def _trace(words: tuple[str, ...], **given: Any) -> int:
     source, destination = source_and_destination(words)
     check_source(source, live=given["live"])
+    check_destination(destination)
     port = given["port"] or 0
     seconds = given["timeout"] or (LIVE_SECONDS if given["live"] else ANSWER_SECONDS)
-    protocol = protocol_number(given["protocol"] or "", port)
+    protocol = protocol_number(given["protocol"] or "", port, destination, live=given["live"])
     chosen = settings(click.get_current_context())
     request = service_pb2.TraceRequest(
         source=source,
