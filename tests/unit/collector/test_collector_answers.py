@@ -353,6 +353,10 @@ def test_a_loss_between_the_nodes_is_told_on_the_way_on_which_it_happened() -> N
     assert there.forward.hops[-1].steps[-1].action is Action.DROPPED
     assert Action.DROPPED not in [step.action for step in steps_of(back.forward)]
     assert back.reply.hops[-1].steps[-1].action is Action.DROPPED
+    unseen = [*travel(syn(CART_REDIS), *CART_TO_REDIS[:2]), *travel(syn_ack(CART_REDIS), *REDIS_TO_CART[:2], start=1)]
+    lost = trace_of(record(TO_REDIS, [silent(CART_REDIS)], unseen))
+    assert lost.verdict.reply.value == "LOST"
+    assert Action.DROPPED not in [step.action for step in steps_of(lost.forward)]
 
 
 def test_a_node_sends_and_receives_for_itself() -> None:

@@ -110,6 +110,14 @@ SCENES: dict[str, tuple[list[PacketObservation], list[ConntrackEntry], list[Five
     "snat": (through_snat(), [PRIMARY_SNAT], [OUTWARD]),
     "snat without conntrack": (through_snat(), [], [OUTWARD]),
     "node port": (*node_port()[:2], [node_port()[2]]),
+    "halves of two": (
+        [
+            *travel(syn(CART_REDIS, ip_id=1), *CART_TO_REDIS[:2]),
+            *travel(syn(CART_REDIS, ip_id=2), *CART_TO_REDIS[2:], start=10),
+        ],
+        [],
+        [CART_REDIS],
+    ),
     "several probes": (
         [
             *travel(syn(flow(CART, REDIS, source_port=1)), *CART_TO_REDIS[:3]),

@@ -419,30 +419,30 @@ def test_a_client_that_cancels_flows_leaves_no_capture_armed(tmp_path: Path) -> 
 
 
 def test_a_batch_that_comes_again_is_taken_once_and_a_new_run_counts_anew(tmp_path: Path) -> None:
+    one, two, three, four = (replace(each, capture="c") for each in handshake() if each.node == NODE_1)
+
     async def main() -> None:
-        agent = ScriptedAgent(node_1())
+        agent, fresh = ScriptedAgent(node_1()), ScriptedAgent(node_1(), boot_id="next")
         async with serving(tmp_path, cluster()) as bench:
             with bench.agents.capture("c") as log:
                 async with agent.connected(bench.address):
                     await bench.agent(NODE_1)
-                    first = agent.see(handshake()[:1], "c")
-                    body = wire.batch_to_wire([replace(handshake()[0], capture="c")], [])
-                    agent.say_again(first, batch=body)
-                    agent.see(handshake()[1:2], "c")
-                    await _until(lambda: len(log.observations) >= 2)
+                    first = agent.see([one], "c")
+                    agent.say_again(first, batch=wire.batch_to_wire([one], []))
+                    agent.see([two], "c")
+                    await _until(lambda: two in log.observations)
                 await bench.no_agent(NODE_1)
                 async with agent.connected(bench.address):
                     await bench.agent(NODE_1)
-                    agent.say_again(first, batch=body)
-                    last = agent.see(handshake()[:1], "c")
-                    await _until(lambda: len(log.observations) >= 3)
-                fresh = ScriptedAgent(node_1(), boot_id="next")
+                    agent.say_again(first, batch=wire.batch_to_wire([one], []))
+                    last = agent.see([three], "c")
+                    await _until(lambda: three in log.observations)
+                await bench.no_agent(NODE_1)
                 async with fresh.connected(bench.address):
                     await bench.agent(NODE_1)
-                    assert fresh.see(handshake()[:1], "c") < last
-                    await _until(lambda: len(log.observations) >= 4)
-            assert len(log.observations) == 4
-            assert len({id(seen) for seen in log.observations}) == 4
+                    assert fresh.see([four], "c") < last
+                    await _until(lambda: four in log.observations)
+            assert log.observations == [one, two, three, four]
 
     run(main())
 
