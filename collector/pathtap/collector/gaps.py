@@ -106,8 +106,9 @@ def _unseen(case: Case) -> Iterator[Gap]:
 
 def _answered_unseen(case: Case) -> Gap:
     source, destination = case.record.question.source, case.record.question.destination
-    if source.node == destination.node and not case.record.question.source_has_namespace:
-        why = "the probe was answered, but what a node sends to itself passes by lo, which is not captured"
+    address, own_node = destination.socket.address, not case.record.question.source_has_namespace
+    if address.is_loopback or address == source.socket.address or (own_node and source.node == destination.node):
+        why = "the probe was answered, but what one sends to oneself passes by lo, which is not captured"
         return Gap(node=source.node, part="loopback", why=why, decisive=True)
     why = "the probe was answered, but its answer was not seen on the way back"
     return Gap(node=source.node, part="capture", why=why, decisive=True)

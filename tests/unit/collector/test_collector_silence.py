@@ -3,11 +3,13 @@
 from dataclasses import replace
 from ipaddress import ip_address
 
+import pytest
 from journeys import (
     CART_REDIS,
     CART_TO_REDIS,
     answered,
     datagram,
+    decisive,
     entry,
     flow,
     handshake,
@@ -130,3 +132,13 @@ def test_a_source_that_no_eni_owns_is_dropped_by_the_vpc_as_one_that_another_own
     assert "no ENI of the node" in trace.verdict.findings[0].evidence[-1].claim
     assert trace.snat.translated is not None
     assert trace.snat.translated.address == ip_address("192.168.7.7")
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"), [("shop/cart", CART), ("shop/cart", "127.0.0.1"), (f"node/{NODE_1}", "127.0.0.1")]
+)
+def test_what_one_sends_to_oneself_is_a_gap_of_lo_and_not_of_a_capture(source: str, destination: str) -> None:
+    sender = CART if source == "shop/cart" else HOST_1
+    trace = trace_of(record(question(source, destination, 80), [answered(flow(sender, destination, 80))]))
+    assert verdict(trace) == ("INSUFFICIENT_EVIDENCE", "NOT_SEEN", [])
+    assert decisive(trace) == [(NODE_1, "loopback")]
