@@ -10,7 +10,7 @@ from pathtap.forwarding.predict import predict
 from pathtap.forwarding.prediction import Prediction
 from pathtap.model.address import Address, FiveTuple
 from pathtap.model.node import NodeSnapshot
-from pathtap.model.packet import PacketObservation
+from pathtap.model.packet import Headers, PacketObservation, TcpFlag
 from pathtap.model.request import CaptureRequest
 
 # The port of a packet that has not been sent yet: any of the class that the kernel gives to clients.
@@ -64,8 +64,12 @@ def veth_of(question: Question, source_node: NodeSnapshot) -> str:
     return next((i.name for i in source_node.interfaces if address in i.pod_addresses), "")
 
 
-def live_flow(question: Question, observations: Sequence[PacketObservation]) -> FiveTuple | None:
-    """The first flow of real traffic that answers the question, in the direction that was asked for."""
+def live_flow(question: Question, observations: Sequence[PacketObservation], *, opening: bool) -> FiveTuple | None:
+    """The first flow of real traffic that answers the question, in the direction that was asked for.
+
+    Only the source's own node can tell that a packet set out: a far node may still report one from before all listened.
+    With `opening` a flow counts from its first packet, by which a refusal can be told from the end of a conversation.
+    """
     destination = question.destination.socket
     for observation in observations:
         seen = observation.headers.five_tuple
@@ -74,9 +78,16 @@ def live_flow(question: Question, observations: Sequence[PacketObservation]) -> 
             and seen.destination == destination.address
             and destination.port in (0, seen.destination_port)
             and (seen.source_port or not observation.headers.icmp)
+            and observation.node == (question.source.node or observation.node)
+            and (opens(observation.headers) or not opening)
         ):
             return seen
     return None
+
+
+def opens(headers: Headers) -> bool:
+    """Whether a packet can be the first of its flow: a SYN, or anything of a protocol that has none."""
+    return headers.tcp is None or (TcpFlag.SYN in headers.tcp.flags and TcpFlag.ACK not in headers.tcp.flags)
 
 
 def _first_packet(question: Question) -> FiveTuple:

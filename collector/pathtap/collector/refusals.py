@@ -7,6 +7,7 @@ from pathtap.collector.case import Case
 from pathtap.collector.causes import cause_of_local_drop, cause_of_stop, sighting
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import End
+from pathtap.collector.plan import opens
 from pathtap.model.address import Protocol
 from pathtap.model.packet import PacketObservation, TcpFlag
 from pathtap.model.request import ProbeOutcome
@@ -62,9 +63,11 @@ def refusal_of(case: Case) -> Finding | None:
         return None
     reached = case.forward.last.passage.after
     destination, node = str(reached.destination_socket), case.forward.owner.node if case.forward.owner else ""
+    first = case.journey.forward[0].arrival or case.journey.forward[0].departure
     for passage in case.journey.reply[:1]:
         seen = passage.arrival or passage.departure
-        if seen is not None and _is_reset(seen):
+        # An RST ends a conversation, too: only one that answers a SYN says that nobody listens.
+        if seen is not None and _is_reset(seen) and (first is None or opens(first.headers)):
             return findings.connection_refused(node, destination, sighting(seen))
     for error in refusing_errors(case):
         if error.headers.five_tuple.source == reached.destination:

@@ -5,6 +5,7 @@ Knows the order of things and the clock; joins and judges nothing.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from pathtap.collector.agents import Agents, CaptureLog
@@ -24,6 +25,8 @@ from pathtap.model.trace import Trace
 SNAPSHOT_TIMEOUT = 5.0
 # What shows that the packet got through.
 HEARD = (ProbeOutcome.ANSWERED, ProbeOutcome.REFUSED)
+# How long a live trace waits for a flow to begin, once it has seen one that was under way.
+LIVE_PATIENCE = 1.0
 # How long a live trace waits for the answer, once it has seen its flow.
 LIVE_GRACE = 0.3
 # After the last node is armed: what the first ones saw before comes within the 20 ms of an agent's batch (docs/wire.md).
@@ -131,20 +134,37 @@ class TraceRun:
         """Packets that passed before every node listened would make half a path: they are passed over."""
         await asyncio.sleep(LIVE_SETTLE)
         log.observations.clear()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self.options.timeout):
-                while (flow := live_flow(self.question, log.observations)) is None:
+                while live_flow(self.question, log.observations, opening=False) is None:
                     await _news(log)
-            async with asyncio.timeout(LIVE_GRACE):
-                while all(o.headers.five_tuple != flow.reversed for o in log.observations):
-                    await _news(log)
-        except TimeoutError:
+        if self._live_flow(log) is None:
             return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(LIVE_PATIENCE, self.options.timeout)):
+                while live_flow(self.question, log.observations, opening=True) is None:
+                    await _news(log)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LIVE_GRACE):
+                while not self._answered(log):
+                    await _news(log)
+
+    def _live_flow(self, log: CaptureLog) -> FiveTuple | None:
+        """A flow that was seen to begin, else one that was under way already."""
+        opened = live_flow(self.question, log.observations, opening=True)
+        return opened or live_flow(self.question, log.observations, opening=False)
+
+    def _answered(self, log: CaptureLog) -> bool:
+        """Whether an answer has come back to the source's node."""
+        flow, node = self._live_flow(log), self.question.source.node
+        return flow is None or any(
+            o.headers.five_tuple == flow.reversed and o.node == (node or o.node) for o in log.observations
+        )
 
     def _sent(self, reports: Iterable[ProbeReport], log: CaptureLog) -> tuple[FiveTuple, ...]:
         if not self.question.live:
             return tuple(report.five_tuple for report in reports if report.five_tuple is not None)
-        flow = live_flow(self.question, log.observations)
+        flow = self._live_flow(log)
         return (flow,) if flow else ()
 
     async def _conntrack(
