@@ -6,7 +6,7 @@ from pathtap.lab.build import require_root
 from pathtap.lab.errors import LabError
 from pathtap.lab.faults import FAULTS, Change, Fault, SysctlChange
 from pathtap.lab.kernel import command_inside, write_sysctls
-from pathtap.lab.state import StateDirectory
+from pathtap.lab.state import StateDirectory, command_line
 from pathtap.lab.topology import make_cluster
 
 
@@ -26,7 +26,8 @@ def break_lab(prefix: str, name: str) -> Fault:
     with directory.locked():
         state = directory.load()
         if name in state.faults:
-            raise LabError(f"The fault {name} is in force already: `pathtap lab fault {name} --heal` ends it.")
+            heal = command_line(f"fault {name} --heal", prefix)
+            raise LabError(f"The fault {name} is in force already: `{heal}` ends it.")
         done: list[Change] = []
         try:
             for change in fault.changes(make_cluster(state.options)):

@@ -78,7 +78,7 @@ class StateDirectory:
             return LabState(options=LabOptions(**found["options"]), faults=tuple(found["faults"]))
         except FileNotFoundError:
             raise LabError(
-                f"There is no lab {self.prefix}: build it with `{command_line('up', self.prefix)}`."
+                f"No lab named {self.prefix} is up: build it with `{command_line('up', self.prefix)}`."
             ) from None
         except (OSError, ValueError, TypeError, KeyError) as error:
             down = command_line("down", self.prefix)
@@ -97,26 +97,51 @@ class StateDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the lab for one command; the kernel lets go when that command dies, however it dies."""
+        """Holds the lab for one command; the kernel lets go when that command dies, however it dies.
+
+        Where there is no lab afterwards, the lock file does not stay behind.
+        """
         deadline = time.monotonic() + _LOCK_SECONDS
         while (lock := self._try_lock()) is None:
             if time.monotonic() > deadline:
                 raise LabError(f"Another command is at work on the lab {self.prefix}: wait for it, or end it.")
             time.sleep(0.05)
         with lock:
-            yield
+            try:
+                yield
+            finally:
+                self._drop(lock)
+
+    def _drop(self, lock: TextIO) -> None:
+        # After `down` another command may have made the directory and its lock anew: those are not ours to remove.
+        if self.exists() or not self._is_lock(lock):
+            return
+        self._lock_file.unlink(missing_ok=True)
+        for directory in (self.path, RUN):
+            with suppress(OSError):
+                directory.rmdir()
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.path / "lock"
+
+    def _is_lock(self, lock: TextIO) -> bool:
+        """Whether what was opened is still the file of that name."""
+        try:
+            return os.fstat(lock.fileno()).st_ino == self._lock_file.stat().st_ino
+        except FileNotFoundError:
+            return False
 
     def _try_lock(self) -> TextIO | None:
-        path = self.path / "lock"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = path.open("w")
+            lock = self._lock_file.open("w")
         except FileNotFoundError:
             return None
-        with suppress(BlockingIOError, FileNotFoundError):
+        with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # `down` removes the file that it holds: what was opened may be gone by now.
-            if os.fstat(lock.fileno()).st_ino == path.stat().st_ino:
+            if self._is_lock(lock):
                 return lock
         lock.close()
         return None

@@ -1,9 +1,13 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from click.testing import Result
+
+from pathtap.lab.options import LabOptions
+from pathtap.lab.state import LabState, StateDirectory
 
 Run = Callable[..., Result]
 
@@ -60,3 +64,17 @@ def test_each_shell_gets_a_script_for_the_same_variable(shell: str, run: Run) ->
 
 def test_another_shell_is_a_usage_error(run: Run) -> None:
     assert run("completion", "cmd").exit_code == 2
+
+
+def test_faults_and_the_places_of_a_lab_are_completed(
+    offered: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pathtap.lab.state.RUN", tmp_path)
+    assert offered("lab", "fault", "no-fw") == ["no-fwmark-rule"]
+    assert offered("lab", "exec", "shop/") == []
+    directory = StateDirectory("mine")
+    directory.path.mkdir()
+    directory.save(LabState(options=LabOptions(prefix="mine")))
+    assert offered("lab", "exec", "--prefix", "mine", "shop/c") == ["shop/cart"]
+    assert offered("lab", "exec", "--prefix", "mine", "in") == ["internet"]
+    assert offered("lab", "exec", "--prefix", "../x", "shop/c") == []

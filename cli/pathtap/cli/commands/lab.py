@@ -84,11 +84,36 @@ def up(processes: bool, **options: Any) -> None:
 
 
 def _example(prefix: str) -> str:
+    return f"pathtap trace shop/cart to shop/redis --port 6379{_collector(prefix)}"
+
+
+def _collector(prefix: str) -> str:
+    """The option that a trace in this lab takes; the default lab needs none."""
     from pathtap.lab.state import DEFAULT_SOCKET, StateDirectory
 
     socket = StateDirectory(prefix).socket
-    collector = "" if socket == DEFAULT_SOCKET else f" --collector unix:{socket}"
-    return f"pathtap trace shop/cart to shop/redis --port 6379{collector}"
+    return "" if socket == DEFAULT_SOCKET else f" --collector unix:{socket}"
+
+
+def _complete_place(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Pods, nodes, vpc and internet of the lab that is up; nothing, silently, where it cannot be read."""
+    try:
+        with _sentences():
+            from pathtap.lab.build import find
+            from pathtap.lab.names import places
+
+            known = places(find(context.params.get("prefix") or "lab"))
+    except click.ClickException:
+        return []
+    return [name for name in known if name.startswith(incomplete)]
+
+
+def _complete_fault(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    try:
+        from pathtap.lab.faults import FAULTS
+    except ImportError:
+        return []
+    return [fault.name for fault in FAULTS if fault.name.startswith(incomplete)]
 
 
 @lab.command(cls=Command)
@@ -115,7 +140,7 @@ def status(prefix: str) -> None:
 
 @lab.command(cls=Command, name="exec")
 @_prefix
-@click.argument("place", metavar="POD|NODE")
+@click.argument("place", metavar="POD|NODE", shell_complete=_complete_place)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def execute(context: click.Context, prefix: str, place: str, command: tuple[str, ...]) -> None:
@@ -135,7 +160,7 @@ def execute(context: click.Context, prefix: str, place: str, command: tuple[str,
 
 @lab.command(cls=Command)
 @_prefix
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_complete_fault)
 @click.option("--heal", is_flag=True, help="End the fault.")
 @click.option("--list", "listing", is_flag=True, help="Say what each fault breaks, and which trace shows it.")
 def fault(prefix: str, name: str | None, heal: bool, listing: bool) -> None:
@@ -146,7 +171,7 @@ def fault(prefix: str, name: str | None, heal: bool, listing: bool) -> None:
 
         if listing:
             for known in FAULTS:
-                click.echo(f"{known.name}\n    {known.breaks}\n    {known.shown_by}")
+                click.echo(f"{known.name}\n    {known.breaks}\n    {known.shown_by}{_collector(prefix)}")
             return
         if name is None:
             raise click.UsageError("Which fault? `pathtap lab fault --list` names them.")
@@ -154,4 +179,4 @@ def fault(prefix: str, name: str | None, heal: bool, listing: bool) -> None:
             click.echo(f"Healed: {heal_lab(prefix, name).name}.")
             return
         made = break_lab(prefix, name)
-        click.echo(f"{made.breaks[0].upper()}{made.breaks[1:]}\nSee: {made.shown_by}")
+        click.echo(f"{made.breaks[0].upper()}{made.breaks[1:]}\nSee: {made.shown_by}{_collector(prefix)}")
