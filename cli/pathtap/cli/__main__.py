@@ -57,6 +57,10 @@ class Pathtap(click.Group):
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             sys.exit(error.exit_code)
+        except click.MissingParameter as error:
+            # Nothing of it was typed by anybody: its line breaks and tabs are click's own.
+            _say(f"{error.ctx.get_usage()}\n" if error.ctx else "", " ".join(error.format_message().split()))
+            sys.exit(error.exit_code)
         except click.UsageError as error:
             _say(f"{error.ctx.get_usage()}\n" if error.ctx else "", error.format_message())
             sys.exit(error.exit_code)

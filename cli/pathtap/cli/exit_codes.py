@@ -14,7 +14,7 @@ HELP = """\
   1    runtime error: no collector, no such pod, a pod that does not run
   2    usage: the command line makes no sense, or a name is ambiguous
   3    the path is broken, or an error was found on it
-  4    inconclusive: what decides could not be seen
+  4    inconclusive: what decides could not be seen, or no answer from outside the cluster
   130  interrupted"""
 
 _D = trace_pb2.Verdict.Disposition
@@ -29,6 +29,8 @@ _TABLE = {
     (_D.LEFT_CLUSTER, _R.UNANSWERED): INCONCLUSIVE,
     (_D.LEFT_CLUSTER, _R.LOST): BROKEN,
 }
+# The path works, and the far end itself says that nobody serves there: errors whatever their severity says.
+REFUSALS = frozenset({"CONNECTION_REFUSED", "PORT_UNREACHABLE"})
 _ALWAYS_BROKEN = frozenset({_D.DROPPED, _D.NO_ROUTE, _D.LOOPED, _D.REJECTED})
 
 
@@ -51,8 +53,9 @@ def has_decisive_gap(gaps: Iterable[trace_pb2.Gap]) -> bool:
 
 
 def _has_error(verdict: trace_pb2.Verdict) -> bool:
-    """A refused connection is an error whatever its severity says: the path works and the service does not."""
-    return any(
-        finding.severity == trace_pb2.Finding.error or finding.code == "CONNECTION_REFUSED"
-        for finding in verdict.findings
-    )
+    return is_refused(verdict) or any(finding.severity == trace_pb2.Finding.error for finding in verdict.findings)
+
+
+def is_refused(verdict: trace_pb2.Verdict) -> bool:
+    """Whether what came back is the far end's refusal."""
+    return any(finding.code in REFUSALS for finding in verdict.findings)

@@ -12,6 +12,7 @@ import yaml
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from pathtap.cli.errors import CommandError
 from pathtap.cli.escape import escape
 from pathtap.cli.options import Color
 from pathtap.cli.render.page import Line, paint
@@ -23,11 +24,13 @@ NARROWEST, WIDEST = 80, 120
 _PLAIN = str.maketrans({"→": ">", "←": "<", "─": "-", "▶": ">", "·": "-", "—": "-", "…": "~"})
 
 
-def coloured(choice: Color, stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """--color wins; else a terminal that can, and a person who has not set NO_COLOR."""
+def coloured(choice: Color, stream: TextIO | None, environment: Mapping[str, str]) -> bool:
+    """--color wins; else a terminal that can, and a person who has not set NO_COLOR. A closed stream is None."""
     if choice != "auto":
         return choice == "always"
-    return stream.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+    return (
+        stream is not None and stream.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+    )
 
 
 def width() -> int:
@@ -46,7 +49,12 @@ def document(message: Message, form: Format) -> str:
 
 
 def write(text: str) -> None:
-    """Writes and flushes now: a closed pipe is noticed here and not while the interpreter shuts down."""
+    """Writes and flushes now: a closed pipe is noticed here and not while the interpreter shuts down.
+
+    CommandError where standard output was closed from the start (`>&-`), which Python shows as None.
+    """
+    if sys.stdout is None:
+        raise CommandError("Standard output is closed: there is nowhere to write the result.")
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     try:
         text.encode(encoding)
@@ -63,7 +71,7 @@ def write_lines(lines: Sequence[Line], *, colour: bool) -> None:
 @contextmanager
 def waiting(first: str, colour: bool, environment: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
     """Shows what is being done on one rewritten line, if standard error is a terminal that can; else says nothing."""
-    if not sys.stderr.isatty() or environment.get("TERM") == "dumb":
+    if sys.stderr is None or not sys.stderr.isatty() or environment.get("TERM") == "dumb":
         yield lambda _text: None
         return
     from rich.console import Console

@@ -49,8 +49,11 @@ def check_watched(source: str) -> None:
 
 
 def check_destination(destination: str) -> None:
-    """Refuses addresses that are no single host's: one packet to them has no one path."""
+    """Refuses addresses that are no single host's: one packet to them has no one path; and a port behind a colon."""
     address = _address(destination)
+    host, port = _without_port(destination)
+    if port:
+        raise click.UsageError(f"The port of {destination} goes into --port: pathtap trace SRC to {host} --port {port}")
     if address is not None and (address.is_multicast or address.is_unspecified or address == _BROADCAST):
         raise click.UsageError(f"{destination} is no host's address: only unicast can be traced.")
 
@@ -80,6 +83,15 @@ def _address(text: str) -> Address | None:
         return ip_address(text)
     except ValueError:
         return None
+
+
+def _without_port(text: str) -> tuple[str, str]:
+    """`shop/redis:6379`, `192.0.2.1:443` and `[2001:db8::1]:443` in two; an IPv6 address's colons part nothing."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not (host and colon and port.isdecimal()) or (":" in host and not bracketed):
+        return text, ""
+    return (host[1:-1] if bracketed else host), port
 
 
 def _not_utf8(text: str) -> bool:

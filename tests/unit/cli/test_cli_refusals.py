@@ -1,5 +1,8 @@
 """What the command line refuses by itself, with which sentence; and what it leaves to the collector."""
 
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Any
@@ -21,8 +24,11 @@ def refused(result: Result, said: str, served: Any) -> None:
 
 
 @pytest.mark.parametrize("command", [["trace", "a", "to", "b"], ["flows", "a"]])
-def test_no_number_is_no_time(command: list[str], ask: Run, served: Any) -> None:
-    refused(ask(*command, "--timeout", "nan"), "nan is no number of seconds", served)
+@pytest.mark.parametrize(
+    ("seconds", "said"), [("nan", "nan is no number of seconds"), ("inf", "inf is not in the range")]
+)
+def test_no_number_and_no_end_are_no_time(seconds: str, said: str, command: list[str], ask: Run, served: Any) -> None:
+    refused(ask(*command, "--timeout", seconds), said, served)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +72,38 @@ def test_a_services_only_port_and_live_traffic_to_any_need_no_port(
     assert ask("trace", *words).exit_code == 0
     assert served.collector.asked[0].port == 0
     assert served.collector.asked[0].protocol in (6, 17)
+
+
+@pytest.mark.parametrize(
+    ("destination", "meant"),
+    [
+        ("shop/redis:6379", "to shop/redis --port 6379"),
+        ("svc/shop/web:80", "to svc/shop/web --port 80"),
+        ("198.51.100.8:443", "to 198.51.100.8 --port 443"),
+        ("[2001:db8::8]:443", "to 2001:db8::8 --port 443"),
+    ],
+)
+def test_a_port_behind_a_colon_goes_into_its_option(destination: str, meant: str, ask: Run, served: Any) -> None:
+    refused(ask("trace", "shop/cart", "to", destination), meant, served)
+
+
+@pytest.mark.parametrize("address", ["2001:db8::8", "2001:db8:1:2:3:4:5:443"])
+def test_an_ipv6_address_holds_no_port(address: str, ask: Run, served: Any, a_trace: ATrace) -> None:
+    served.collector.trace = a_trace("trace-pod")
+    assert ask("trace", "shop/cart", "to", address).exit_code == 0
+    assert served.collector.asked[0].destination == address
+
+
+def test_the_choices_of_a_missing_word_stand_in_one_line(run: Run) -> None:
+    result = run("completion")
+    assert result.exit_code == 2
+    assert "Choose from: bash, zsh, fish" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["completion bash >&-", "nodes >&-", "nodes 2>&- >&-"])
+def test_closed_streams_are_no_defect(command: str, served: Any) -> None:
+    shell = f"{shlex.quote(sys.executable)} -m pathtap.cli --collector {served.address} {command}"
+    ended = subprocess.run(["sh", "-c", shell], stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    said = "" if "2>&-" in command else "pathtap: Standard output is closed: there is nowhere to write the result.\n"
+    assert ended.stderr == said

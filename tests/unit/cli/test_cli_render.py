@@ -4,7 +4,7 @@ import pytest
 
 from pathtap.cli.render.flows import flow_lines
 from pathtap.cli.render.nodes import node_lines
-from pathtap.cli.render.page import Line, cells, paint
+from pathtap.cli.render.page import Line, Style, cells, paint
 from pathtap.cli.render.trace import trace_lines
 from pathtap.v1 import service_pb2, trace_pb2
 
@@ -114,3 +114,14 @@ def test_flows_that_were_not_seen_are_said_to_be_none() -> None:
 
 def test_no_node_is_said_to_be_none() -> None:
     assert text_of(node_lines(service_pb2.ListNodesResponse(), 80)).startswith("No node")
+
+
+@pytest.mark.parametrize("code", ["CONNECTION_REFUSED", "PORT_UNREACHABLE"])
+@pytest.mark.parametrize("name", ["trace-pod", "trace-outside"])
+def test_a_refusal_is_not_called_an_answer(code: str, name: str, a_trace: ATrace) -> None:
+    trace = a_trace(name)
+    assert ", answered in " in text_of(trace_lines(trace, 120)).splitlines()[0]
+    trace.verdict.findings.add(code=code)
+    headline = trace_lines(trace, 120)[0]
+    assert ", refused in " in headline[-1].text
+    assert headline[-1].style == Style.BAD

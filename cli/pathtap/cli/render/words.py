@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from pathtap.cli.exit_codes import is_refused
 from pathtap.v1 import trace_pb2
 
 _R = trace_pb2.Verdict.Reply
@@ -76,12 +77,12 @@ def rule_text(rule: trace_pb2.RuleReference) -> str:
 
 
 def verdict_text(trace: trace_pb2.Trace) -> str:
-    """`LEFT CLUSTER, answered in 1.2 ms`."""
+    """`LEFT CLUSTER, answered in 1.2 ms`; `refused in` where the answer is a refusal."""
     verdict = trace.verdict
     names = trace_pb2.Verdict.Disposition.DESCRIPTOR.values_by_number
     known = names.get(verdict.disposition)
     disposition = known.name.replace("_", " ") if known and known.number else "NO VERDICT"
-    answered = "answered"
+    answered = "refused" if is_refused(verdict) else "answered"
     if trace.HasField("round_trip_us"):
         answered += f" in {milliseconds(trace.round_trip_us)}"
     reply = {_R.ANSWERED: answered, _R.UNANSWERED: "no answer", _R.LOST: "the reply was lost"}.get(verdict.reply, "")
