@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -53,6 +54,8 @@ async def serve(settings: Settings) -> None:
 
 
 def _listen(server: grpc.aio.Server, settings: Settings) -> None:
+    if settings.listen.startswith("unix:") and _somebody_listens(settings.listen.removeprefix("unix:")):
+        raise ConfigError(f"cannot listen on {settings.listen}: another collector is there")
     try:
         if settings.insecure:
             server.add_insecure_port(settings.listen)
@@ -60,6 +63,12 @@ def _listen(server: grpc.aio.Server, settings: Settings) -> None:
             server.add_secure_port(settings.listen, grpc.ssl_server_credentials([_key_pair(settings)]))
     except RuntimeError as error:
         raise ConfigError(f"cannot listen on {settings.listen}: is another collector there?") from error
+
+
+def _somebody_listens(path: str) -> bool:
+    """gRPC would take the socket of a running server away from it without a word."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
 
 
 def _key_pair(settings: Settings) -> tuple[bytes, bytes]:

@@ -5,6 +5,7 @@ owes and tells every capture that it was part of.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from pathtap import wire
 from pathtap.model.packet import Lost, PacketObservation
 from pathtap.model.request import Command, Failure
 from pathtap.v1 import agent_pb2
+
+log = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind")
 
@@ -127,6 +130,8 @@ class Agents:
         former = self._by_node.get(agent.node)
         self._by_node[agent.node] = agent
         if former is not None:
+            same = "the same agent" if former.boot_id == agent.boot_id else "another agent"
+            log.warning("%s of %s has connected: the stream before it is ended", same, agent.node)
             former.leave()
         return agent
 

@@ -50,7 +50,7 @@ class Expected:
 
 def lay_out(record: Record) -> Expected:
     entries = Entries(record.entries)
-    journey = join(record.sent, record.observations, entries)
+    journey = join(record.sent, record.observations, entries, record.unanswered)
     models = models_of(record.snapshots)
     forward = expect(journey.forward or _unseen(record, entries), models, reply=False)
     if not record.sent:

@@ -156,7 +156,9 @@ def source_check(fate: Fate) -> Finding | None:
     assumed = Evidence(witness=Witness.ASSUMED, claim=f"the VPC's source check: {claim}", source="the VPC")
     source = str(passage.after.source)
     name = owner.name if owner else ""
-    return findings.source_not_owned(snapshot.node, seen.interface, source, name, (*sighting(seen), assumed))
+    decision = fate.last.prediction.routing if fate.last.prediction else None
+    rule = words.rule_words(decision.rule) if decision and decision.rule and not decision.unknown else ""
+    return findings.source_not_owned(snapshot.node, seen.interface, source, name, rule, (*sighting(seen), assumed))
 
 
 def eni_of(address: Address, snapshot: NodeSnapshot) -> Interface | None:

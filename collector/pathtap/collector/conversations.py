@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathtap.collector import words
 from pathtap.collector.assemble import destination_nat, egress_of, source_nat
 from pathtap.collector.correlate import Entries, Journey, join
-from pathtap.collector.expect import expect, models_of
+from pathtap.collector.expect import ExpectedPassage, expect, models_of
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.resolve import owner_of
 from pathtap.model.address import FiveTuple
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.packet import Headers, PacketObservation, TcpFlag
-from pathtap.model.trace import Evidence, Flow, Target, Witness
+from pathtap.model.trace import Egress, Evidence, Flow, Target, Witness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class _Conversations:
             last_seen=max(times),
             packets_forward=packets[0],
             packets_reply=packets[1],
-            egress=egress_of(forward if initiated else reply, self._sightings.source.node),
+            egress=self._seen_egress(forward if initiated else reply),
             snat=source_nat(forward, opening),
             dnat=destination_nat(forward, inventory),
             nodes=tuple(dict.fromkeys(nodes)),
@@ -113,6 +113,12 @@ class _Conversations:
         there = self._entries.closure(sent)
         shown = next((one_way for seen in at_pod for one_way in (seen, seen.reversed) if one_way in there), sent)
         return at_pod.count(shown), at_pod.count(shown.reversed)
+
+    def _seen_egress(self, passages: Sequence[ExpectedPassage]) -> Egress | None:
+        """A flow tells what was seen; where nothing left the pod's node it has no way out."""
+        node = self._sightings.source.node
+        left = any(each.passage.node == node and each.passage.departure for each in passages)
+        return egress_of(passages, node) if left else None
 
     def _observations_of(self, sent: FiveTuple) -> list[PacketObservation]:
         tuples = self._entries.closure(sent)

@@ -95,11 +95,16 @@ class Sightings:
         return {seen.headers.five_tuple for each in identities for seen in self._by_identity[each]}
 
 
-def join(sent: Sequence[FiveTuple], observations: Iterable[PacketObservation], entries: Entries) -> Journey:
-    """Follows one of the flows that were sent: the one that was seen at most places, the first of these."""
+def join(
+    sent: Sequence[FiveTuple],
+    observations: Iterable[PacketObservation],
+    entries: Entries,
+    follow: Sequence[FiveTuple] = (),
+) -> Journey:
+    """Follows one of the flows in `follow`, or of all that were sent: the one seen at most places, the first of these."""
     sightings = Sightings(observations)
     flows = dict.fromkeys(sent)
-    journeys = [_journey(flow, flows.keys() - {flow}, sightings, entries) for flow in flows]
+    journeys = [_journey(flow, flows.keys() - {flow}, sightings, entries) for flow in dict.fromkeys(follow or sent)]
     nothing = Journey(sent=None, forward=(), reply=(), errors=())
     return max(journeys, key=lambda each: _places(each.forward) + _places(each.reply), default=nothing)
 

@@ -20,8 +20,8 @@ def connection_refused(node: str, destination: str, proof: Proof) -> Finding:
     return _error("CONNECTION_REFUSED", node, text, fix, proof)
 
 
-def port_unreachable(node: str, destination: str, proof: Proof) -> Finding:
-    text = f"{destination} answered with an ICMP error: the packet got there, and nothing listens on that port"
+def port_unreachable(node: str, destination: str, message: str, proof: Proof) -> Finding:
+    text = f"{destination} answered with {message}: the packet got there, and nothing listens on that port"
     return _error("PORT_UNREACHABLE", node, text, "start the server, or trace to the port it listens on", proof)
 
 
@@ -31,9 +31,15 @@ def no_answer_from_outside(node: str, interface: str, destination: str, proof: P
     return _warning("NO_ANSWER_FROM_OUTSIDE", node, text, fix, proof)
 
 
-def refused_outside(node: str, by: str, proof: Proof) -> Finding:
-    text = f"{by} answered with an ICMP error: it did not pass the packet on"
+def refused_outside(node: str, by: str, message: str, proof: Proof) -> Finding:
+    text = f"{by} answered with {message}: it did not pass the packet on"
     return _error("UNREACHABLE_OUTSIDE", node, text, "look at the routing of the router or host that answered", proof)
+
+
+def no_answer(node: str, destination: str, proof: Proof) -> Finding:
+    text = f"the packet was handed to {destination}, and nothing came back out of it"
+    fix = f"look inside {destination}: whether the process runs and is not stuck, iptables -S INPUT, nstat -az"
+    return _warning("NO_ANSWER", node, text, fix, proof)
 
 
 def lost_in_vpc(node: str, interface: str, owner: str, direction: str, proof: Proof) -> Finding:
@@ -42,10 +48,15 @@ def lost_in_vpc(node: str, interface: str, owner: str, direction: str, proof: Pr
     return _error("LOST_IN_VPC", node, text, fix, proof)
 
 
-def source_not_owned(node: str, interface: str, source: str, owner: str, proof: Proof) -> Finding:
+def source_not_owned(node: str, interface: str, source: str, owner: str, rule: str, proof: Proof) -> Finding:
+    """`rule` is the ip rule that chose this way, or empty."""
     belongs = f", which belongs to {owner}" if owner else ""
-    text = f"the packet left by {interface} with the source {source}{belongs}: the VPC drops what its ENI does not own"
-    fix = "see which mark, ip rule or SNAT rule sent it this way: ip rule; iptables -t nat -S AWS-SNAT-CHAIN-0"
+    chose = f" (by ip rule {rule})" if rule else ""
+    text = f"the packet left by {interface}{chose} as {source}{belongs}: the VPC drops what its ENI does not own"
+    fix = (
+        f"on {node}, compare `ip rule` with what the CNI writes: 1024 from all fwmark 0x80/0x80 lookup main for what is"
+        " translated, 1536 from POD lookup TABLE for a pod of a secondary ENI; restart aws-node to have them written anew"
+    )
     return _error("SOURCE_NOT_OWNED_BY_ENI", node, text, fix, proof)
 
 
@@ -157,8 +168,9 @@ def kernel_disagrees(node: str, expected: str, answer: str, proof: Proof) -> Fin
 
 
 def probes_unanswered(node: str, silent: int, count: int, proof: Proof) -> Finding:
-    text = f"{silent} of {count} probes were not answered; the path shown is that of the packet that got furthest"
-    return _warning("PROBES_UNANSWERED", node, text, "repeat with a higher --count to see how often", proof)
+    text = f"{silent} of {count} probes were not answered; the path shown is that of one of these"
+    fix = "where the path is broken, mend that; else repeat with a higher --count to see how often"
+    return _warning("PROBES_UNANSWERED", node, text, fix, proof)
 
 
 def _delete(rule: RuleReference) -> str:

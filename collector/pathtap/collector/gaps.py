@@ -97,7 +97,7 @@ def _unseen(case: Case) -> Iterator[Gap]:
     if record.question.live and case.forward.end is End.NOT_SEEN:
         why = "no matching traffic came within the time-out"
         yield Gap(node=source.node, part="live traffic", why=why, decisive=True)
-    if any(report.outcome is ProbeOutcome.ANSWERED for report in record.reports):
+    if case.report is not None and case.report.outcome is ProbeOutcome.ANSWERED:
         yield _answered_unseen(case)
     for end in dict.fromkeys(_ends_in_doubt(case)):
         if why := _not_watched(end, case):

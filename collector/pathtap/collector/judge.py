@@ -15,11 +15,14 @@ from pathtap.collector.causes import (
     sighting,
     source_check,
 )
+from pathtap.collector.correlate import packet_label
 from pathtap.collector.disagreements import disagreements
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import End, Fate
 from pathtap.collector.gaps import gaps_of
 from pathtap.collector.refusals import REJECTIONS, cause_of, probe_evidence, refusal_of, refusing_errors, rejection_of
+from pathtap.collector.resolve import owner_of
+from pathtap.model.address import Protocol
 from pathtap.model.request import ProbeOutcome
 from pathtap.model.trace import Disposition, Finding, Reply, Severity, Verdict
 
@@ -77,10 +80,20 @@ def _with_reply(case: Case, disposition: Disposition) -> Judgement:
         return Judgement(disposition=disposition, reply=told, findings=refused)
     if case.reply.end is End.NOT_SEEN:
         swallowed = cause_of_local_drop(case.forward.last) if case.forward.last else None
-        found = (swallowed,) if swallowed else ()
+        # UDP owes nobody an answer.
+        expected = case.record.question.protocol != Protocol.UDP
+        found = (swallowed,) if swallowed else (_no_answer(case),) if expected else ()
         return Judgement(disposition=disposition, reply=Reply.UNANSWERED, findings=found)
     loss = _loss_of(case.reply, case)
     return Judgement(disposition=disposition, reply=Reply.LOST, findings=(*((loss,) if loss else ()), *refused))
+
+
+def _no_answer(case: Case) -> Finding:
+    last = case.forward.last
+    assert last is not None  # noqa: S101 - it got there
+    owner = owner_of(last.passage.after.destination, 0, case.record.inventory)
+    seen = last.passage.departure or last.passage.arrival
+    return findings.no_answer(last.passage.node, owner.name or str(owner.socket), sighting(seen))
 
 
 def _unheard(case: Case) -> Finding | None:
@@ -135,7 +148,12 @@ def _left_cluster(case: Case) -> Judgement:
     destination = str(seen.headers.five_tuple.destination_socket)
     found = [findings.no_answer_from_outside(seen.node, seen.interface, destination, sighting(seen))]
     for error in refusing_errors(case)[:1]:
-        found.insert(0, findings.refused_outside(seen.node, str(error.headers.five_tuple.source), sighting(error)))
+        found.insert(
+            0,
+            findings.refused_outside(
+                seen.node, str(error.headers.five_tuple.source), packet_label(error.headers), sighting(error)
+            ),
+        )
     return Judgement(disposition=Disposition.LEFT_CLUSTER, reply=Reply.UNANSWERED, findings=tuple(found))
 
 

@@ -9,7 +9,7 @@ from pathtap.model.address import FiveTuple
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.packet import Lost, PacketObservation
-from pathtap.model.request import ProbeReport
+from pathtap.model.request import ProbeOutcome, ProbeReport
 from pathtap.model.trace import Gap
 
 
@@ -33,3 +33,11 @@ class Record:
     lost: tuple[Lost, ...] = ()
     entries: tuple[ConntrackEntry, ...] = ()
     gaps: tuple[Gap, ...] = ()
+
+    @property
+    def unanswered(self) -> tuple[FiveTuple, ...]:
+        """The flows of the probes that got no answer: where some got one, these are what is to be explained."""
+        failed = (
+            report for report in self.reports if report.outcome not in (ProbeOutcome.ANSWERED, ProbeOutcome.REFUSED)
+        )
+        return tuple(report.five_tuple for report in failed if report.five_tuple is not None)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathtap.collector import findings
 from pathtap.collector.case import Case
 from pathtap.collector.causes import cause_of_local_drop, cause_of_stop, sighting
+from pathtap.collector.correlate import packet_label
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import End
 from pathtap.collector.plan import opens
@@ -71,7 +72,7 @@ def refusal_of(case: Case) -> Finding | None:
             return findings.connection_refused(node, destination, sighting(seen))
     for error in refusing_errors(case):
         if error.headers.five_tuple.source == reached.destination:
-            return findings.port_unreachable(node, destination, sighting(error))
+            return findings.port_unreachable(node, destination, packet_label(error.headers), sighting(error))
     return None
 
 

@@ -233,7 +233,8 @@ def _service_target(service: Service, request: Request, families: Sequence[int])
     if len(chosen) != 1:
         ports = ", ".join(f"{p.port}/{protocol_name(p.protocol)}" for p in service.ports) or "none"
         how = "--port" if all(p.protocol == Protocol.TCP for p in service.ports) else "--port and --protocol"
-        raise UnusableRequest(f"say which port of service {service.key} by {how}; it offers {ports}")
+        asked = f"has no port {request.port}" if request.port and offered else f"wants its port said by {how}"
+        raise UnusableRequest(f"service {service.key} {asked}; it offers {ports}")
     backends = tuple(b for b in service.backends if b.port_name == chosen[0].name)
     return Target(kind="service", name=service.key, node="", socket=Socket(address, chosen[0].port)), backends
 

@@ -10,7 +10,7 @@ import grpc.aio
 
 from pathtap import wire
 from pathtap.collector.agents import Agents
-from pathtap.collector.asking import Progress
+from pathtap.collector.asking import COMMAND_TIMEOUT, Progress
 from pathtap.collector.flows import FlowsRun
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.resolve import NotTraceable, Request, UnknownName, UnusableRequest, resolve, resolve_source
@@ -156,7 +156,9 @@ async def _with_progress(
                 waiting.cancel()
         yield work.result()
     finally:
+        # Waited for, so that its captures are ended before the server is gone.
         work.cancel()
+        await asyncio.wait({work}, timeout=COMMAND_TIMEOUT)
 
 
 def _seconds(milliseconds: int, default: float) -> float:

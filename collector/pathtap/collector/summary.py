@@ -40,7 +40,15 @@ def _way_out(trace: Trace, case: Case) -> str:
         return ""
     role = interface_words(case.forward_passages[0], trace.egress.interface)
     by = f" by {trace.egress.interface}{f' ({role})' if role else ''}"
-    return f"{by} as {trace.snat.translated}" if trace.snat.applied else by
+    return f"{by} as {_translated(trace)}" if trace.snat.applied else by
+
+
+def _translated(trace: Trace) -> str:
+    """An ICMP identifier is no port, and is not written as one."""
+    translated = trace.snat.translated
+    if translated is None or not trace.protocol.startswith("icmp"):
+        return str(translated)
+    return f"{translated.address} id {translated.port}"
 
 
 def _answered(trace: Trace) -> str:
@@ -94,9 +102,12 @@ def _insufficient(trace: Trace, case: Case) -> str:
     why = next((gap for gap in trace.verdict.gaps if gap.decisive), None)
     seen = _last_seen(case).removeprefix(": it was ")
     so_far = f" The packet was {seen}." if seen else ""
-    answered = " An answer came back to the source." if trace.round_trip is not None else ""
+    answered = trace.round_trip is not None
+    whole = (
+        "An answer came, but not all of its way was seen." if answered else "What became of the packet cannot be said."
+    )
     reason = _sentence(f"{why.node}: {why.why}" if why and why.node else why.why if why else "nothing was seen", case)
-    return f"What became of the packet cannot be said. {reason}{so_far}{answered}"
+    return f"{whole} {reason}{so_far}"
 
 
 def _sentence(text: str, case: Case) -> str:

@@ -158,7 +158,7 @@ def test_a_service_with_one_port_needs_none_to_be_said(text: str, namespace: str
 
 
 def test_a_service_with_several_ports() -> None:
-    with pytest.raises(UnusableRequest, match=r"shop/two by --port; it offers 80/tcp, 81/tcp"):
+    with pytest.raises(UnusableRequest, match=r"shop/two wants its port said by --port; it offers 80/tcp, 81/tcp"):
         ask("shop/cart", "svc/shop/two")
     question = ask("shop/cart", "svc/shop/two", 81)
     assert [(backend.address, backend.port) for backend in question.backends] == [(ip_address(REDIS), 9081)]

@@ -95,7 +95,7 @@ def test_a_node_that_never_answered_has_lost_no_answer() -> None:
     unreplied = replace(entry("2", CART_NODE_2), status=frozenset({"CONFIRMED"}))
     seen = travel(syn(CART_NODE_2), *CART_TO_REDIS[:3])
     of = record(question("shop/cart", f"node/{NODE_2}", 9100), [silent(CART_NODE_2)], seen, entries=[unreplied])
-    assert verdict(trace_of(of)) == ("DELIVERED", "UNANSWERED", [])
+    assert verdict(trace_of(of)) == ("DELIVERED", "UNANSWERED", ["NO_ANSWER"])
 
 
 def test_an_answer_that_goes_round_is_named_a_loop() -> None:

@@ -163,7 +163,7 @@ def test_port_unreachable_by_the_destination_itself() -> None:
 
 
 def test_reached_and_no_reply_left_it() -> None:
-    assert verdict(to_redis(travel(syn(CART_REDIS), *CART_TO_REDIS))) == ("DELIVERED", "UNANSWERED", [])
+    assert verdict(to_redis(travel(syn(CART_REDIS), *CART_TO_REDIS))) == ("DELIVERED", "UNANSWERED", ["NO_ANSWER"])
 
 
 def test_a_rule_of_input_explains_the_silence_of_a_node() -> None:
@@ -647,7 +647,7 @@ def test_a_loss_on_a_node_that_does_not_matter_does_not_decide() -> None:
     sent, observations, entries = to_the_service("192.168.1.42")
     asked = question("shop/cart", "svc/shop/web")
     trace = trace_of(record(asked, [silent(sent)], observations[:2], entries=entries, lost=[lost(NODE_2)]))
-    assert verdict(trace) == ("DELIVERED", "UNANSWERED", [])
+    assert verdict(trace) == ("DELIVERED", "UNANSWERED", ["NO_ANSWER"])
 
 
 def test_a_veth_that_was_not_captured_is_no_drop() -> None:
@@ -701,18 +701,18 @@ def test_some_of_several_probes_are_silent() -> None:
     ]
     reports = [silent(flows[0]), answered(flows[1], 2 * MILLISECOND), silent(flows[2])]
     trace = trace_of(record(TO_REDIS, reports, observations))
-    assert verdict(trace) == ("DELIVERED", "ANSWERED", ["PROBES_UNANSWERED"])
-    assert "2 of 3" in trace.verdict.findings[0].text
-    assert len(trace.verdict.findings[0].evidence) == 2
-    assert (trace.five_tuple, trace.round_trip) == (flows[1], 2 * MILLISECOND)
-    assert trace.snat.original == Socket(ip_address(CART), 41_002)
+    assert verdict(trace) == ("DROPPED", "NOT_SEEN", ["LOST_IN_VPC", "PROBES_UNANSWERED"])
+    assert "2 of 3" in trace.verdict.findings[1].text
+    assert len(trace.verdict.findings[1].evidence) == 2
+    assert trace.five_tuple == flows[0], "what failed is what wants explaining"
+    assert trace.snat.original == Socket(ip_address(CART), 41_001)
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_when_all_are_silent_or_all_are_answered_nothing_more_is_said(count: int) -> None:
     flows = [flow(CART, REDIS, source_port=41_000 + number) for number in range(count)]
     seen = [seen for number, of in enumerate(flows) for seen in travel(syn(of, sequence=number), *CART_TO_REDIS)]
-    assert codes(trace_of(record(TO_REDIS, [silent(of) for of in flows], seen))) == []
+    assert codes(trace_of(record(TO_REDIS, [silent(of) for of in flows], seen))) == ["NO_ANSWER"]
     both = [seen for number, of in enumerate(flows) for seen in handshake(number, of)]
     assert codes(trace_of(record(TO_REDIS, [answered(of) for of in flows], both))) == []
 
