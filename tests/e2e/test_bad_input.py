@@ -12,6 +12,7 @@ import pytest
 from labs import Bench, finish
 
 from pathtap.lab.procfs import roles
+from pathtap.lab.state import StateDirectory
 
 pytestmark = pytest.mark.e2e
 
@@ -123,3 +124,42 @@ def test_an_agent_that_is_gone_dies_or_hangs(lab_to_break: Bench) -> None:
         judged(process, started, 2)
 
     judged(lab_to_break.start(*words), time.monotonic(), 2)
+
+
+def test_a_second_collector_leaves_the_first_ones_socket_alone(lab: Bench) -> None:
+    inventory = StateDirectory(lab.prefix).inventory
+    argv = ["--listen", lab.collector, "--inventory", str(inventory), "--insecure"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pathtap.collector", *argv], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 1
+    assert "another collector is there" in done.stderr
+    assert lab.run("nodes").exit_code == 0
+
+
+def test_a_collector_that_is_stopped_ends_its_traces(lab_to_break: Bench) -> None:
+    with lab_to_break.broken("security-group"):
+        words = ("trace", "shop/cart", "to", "shop/redis", "--port", "6379", "-o", "json", "--timeout", "5")
+        process = lab_to_break.start(*words)
+        time.sleep(1.2)
+        os.kill(roles(lab_to_break.prefix)["collector"], signal.SIGTERM)
+        answer = finish(process)
+    assert answer.exit_code == 4, answer
+    assert answer.json["verdict"]["disposition"] == "INSUFFICIENT_EVIDENCE"
+    assert "Traceback" not in StateDirectory(lab_to_break.prefix).log("collector").read_text()
+
+
+def test_some_of_several_probes_fail(lab: Bench) -> None:
+    """One of a service's two backends is cut off: the probe that failed is the one that is shown."""
+    orders = lab.cluster.pod("shop/orders")
+    node = lab.cluster.nodes[1].name
+    rule = ["FORWARD", "-d", str(orders.address), "-j", "DROP"]
+    inside = ["lab", "exec", "--prefix", lab.prefix, node, "--", "iptables-nft"]
+    assert lab.run(*inside, "-I", *rule).exit_code == 0
+    try:
+        trace = lab.trace("shop/cart", "to", "svc/shop/web", "--port", "80", "--count", "12", "--timeout", "3")
+    finally:
+        lab.run(*inside, "-D", *rule)
+    assert [finding["code"] for finding in trace["verdict"]["findings"]] == ["FILTER_DROP", "PROBES_UNANSWERED"]
+    assert trace["dnat"]["backend_pod"] == "shop/orders"
+    assert trace["exit_code"] == 3

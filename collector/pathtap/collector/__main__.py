@@ -50,6 +50,9 @@ async def serve(settings: Settings) -> None:
     await server.start()
     log.info("listening on %s", settings.listen)
     await stopped.wait()
+    log.info("stopping")
+    # Agents are let go first: a trace that still runs ends at once, with what it has, instead of being cut off.
+    agents.dismiss()
     await server.stop(GRACE)
 
 

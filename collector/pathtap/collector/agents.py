@@ -135,6 +135,11 @@ class Agents:
             former.leave()
         return agent
 
+    def dismiss(self) -> None:
+        """Ends every stream from this side."""
+        for agent in self.connected():
+            self.leave(agent)
+
     def leave(self, agent: Agent) -> None:
         agent.leave()
         if self._by_node.get(agent.node) is agent:

@@ -81,4 +81,8 @@ class FiveTuple:
         return self.source.version
 
     def __str__(self) -> str:
+        if self.protocol in (Protocol.ICMP, Protocol.ICMPV6):
+            identifier = self.source_port or self.destination_port
+            named = f" id {identifier}" if identifier else ""
+            return f"{protocol_name(self.protocol)} {self.source} → {self.destination}{named}"
         return f"{protocol_name(self.protocol)} {self.source_socket} → {self.destination_socket}"
