@@ -14,10 +14,6 @@ import click
 from pathtap.cli.errors import CommandError, WrongRequest
 from pathtap.cli.options import Command, settings
 
-_prefix = click.option(
-    "--prefix", metavar="NAME", default="lab", show_default=True, help="Which lab: all its namespaces begin with it."
-)
-
 
 @contextmanager
 def _sentences() -> Iterator[None]:
@@ -35,6 +31,25 @@ def _sentences() -> Iterator[None]:
         raise CommandError(str(error)) from error
     except ImportError as error:
         raise CommandError(f"The lab needs {error.name}: pip install 'pathtap[lab]'.") from error
+
+
+def _checked(_context: click.Context, _option: click.Parameter, prefix: str) -> str:
+    """Before anything else, root included: what cannot be a prefix can be nobody's lab."""
+    with _sentences():
+        from pathtap.lab.options import check_prefix
+
+        check_prefix(prefix)
+    return prefix
+
+
+_prefix = click.option(
+    "--prefix",
+    metavar="NAME",
+    default="lab",
+    show_default=True,
+    help="Which lab: all its namespaces begin with it.",
+    callback=_checked,
+)
 
 
 @click.group()
