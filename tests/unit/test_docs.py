@@ -62,7 +62,7 @@ def name_of(path: Path) -> str:
 def produced() -> Iterator[Finding]:
     """What every constructor of the catalogue makes of every kind of argument."""
     for _, make in inspect.getmembers(findings, inspect.isfunction):
-        if make.__module__ != findings.__name__ or make.__name__.startswith("_"):
+        if not make.__module__.startswith(findings.__name__) or make.__name__.startswith("_"):
             continue
         names = [getattr(p.annotation, "__name__", "") for p in inspect.signature(make).parameters.values()]
         kinds = ["Proof" if name == "Sequence" else name for name in names]

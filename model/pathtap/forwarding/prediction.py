@@ -60,12 +60,21 @@ class SnatPrediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReversePath:
+    """Why source validation refused a packet. `mode` is strict or loose; `decision` is the lookup of the way back."""
+
+    mode: str
+    decision: RoutingDecision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """What must happen to one packet on one node.
 
     `unknown` is empty for a definite answer; else sentences, one for each thing that could not be evaluated and could make
     a difference, and every field holds what is certain all the same. `reason` says in words why a packet ended where
-    it did, `dropped_by` names the rule (position 0 is the chain's policy). `packet` is the packet after everything, its
+    it did, `dropped_by` names the rule (position 0 is the chain's policy), `reverse_path` the lookup by which rp_filter
+    refused the source. `packet` is the packet after everything, its
     source port as before SNAT, one of the possible ones where they differ. `routed` is the packet as its last route lookup
     saw it, so with the mark that counted: what to ask the kernel's own lookup; None before or without one.
     """
@@ -78,5 +87,6 @@ class Prediction:
     snat: SnatPrediction | None = None
     packet: Packet
     routed: Packet | None = None
+    reverse_path: ReversePath | None = None
     reason: str = ""
     unknown: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ A rule is kept as its store's own text and decoded only when a packet reaches it
 `pathtap.forwarding.nftables`): nodes hold tens of thousands of rules, a packet meets a dozen.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -44,21 +45,26 @@ class Chain:
     """`hook` is empty for a user chain; else prerouting, input, forward, output or postrouting.
 
     `priority` and `kind` (filter, nat, route) hold for base chains. `policy` is ACCEPT or DROP; for a user chain empty.
+    `device` is the interface of a netdev hook. `registration` is a base chain's place in the order in which chains were
+    registered, 0 where nobody recorded it: no kernel tells.
     """
 
     name: str
-    rules: tuple[NetfilterRule, ...] = ()
+    rules: Sequence[NetfilterRule] = ()
     hook: str = ""
     kind: str = ""
     priority: int = 0
     policy: str = ""
+    device: str = ""
+    registration: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSet:
     """One table of one store. `family` is ip, ip6 or inet; `table` is raw, mangle, nat, filter, or a native name.
 
-    `objects` holds the table's named sets and maps as nft JSON (sets by name), as native rules refer to them.
+    `objects` holds the table's named sets and maps as nft JSON (sets by name), as native rules refer to them. `read_by`
+    names what read it: python-iptables, iptables-legacy-save, iptables-nft-save, nft.
     """
 
     backend: Backend
@@ -66,6 +72,7 @@ class RuleSet:
     table: str
     chains: tuple[Chain, ...] = ()
     objects: str = ""
+    read_by: str = ""
 
     def chain(self, name: str) -> Chain | None:
         return next((chain for chain in self.chains if chain.name == name), None)

@@ -158,6 +158,60 @@ class RouteAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CniSettings:
+    """What the VPC CNI of this node was told to do (ipamd's networkutils-env-settings); the intent, not the effect.
+
+    `randomize` is AWS_VPC_K8S_CNI_RANDOMIZESNAT as ipamd counts it: 0 none, 1 hashrandom, 2 prng.
+    """
+
+    external_snat: bool = False
+    node_port_support: bool = True
+    connmark: int = 0x80
+    randomize: int = 2
+    excluded_networks: tuple[Network, ...] = ()
+    veth_prefix: str = "eni"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcProgram:
+    """A classifier on an interface's clsact hook. `hook` is ingress or egress, as tc sees it: what leaves a pod is
+    ingress on the host's end of its veth. `kind` is bpf or another classifier's; `name` and `id` are a BPF program's.
+    """
+
+    interface: str
+    hook: str
+    kind: str
+    name: str = ""
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IpSet:
+    """A set of the ipset module, which `-m set` asks. `kind` is its type (`hash:net`, `hash:ip,port` …), `elements` as
+    `ipset save` prints them without options; None where the set is too large to be read.
+    """
+
+    name: str
+    kind: str
+    family: int
+    elements: tuple[str, ...] | None = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodInterior:
+    """A pod's own end, as seen from inside its network namespace: its interfaces, routes, rules and neighbours.
+
+    `address` is the one it was asked for by. `unread` holds the reason where the namespace was not found or entered.
+    """
+
+    address: Address
+    interfaces: tuple[Interface, ...] = ()
+    routes: tuple[Route, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+    unread: tuple["Unread", ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unread:
     """A part of the node that could not be read, and why. `part` is the reader's name: rules, nat (iptables-legacy) …"""
 
@@ -180,6 +234,16 @@ class NodeSnapshot:
     # By dotted name: `net.ipv4.conf.eth0.rp_filter` → `2`.
     sysctls: Mapping[str, str] = field(default_factory=dict)
     rule_sets: tuple[RuleSet, ...] = ()
+    ip_sets: tuple[IpSet, ...] = ()
+    programs: tuple[TcProgram, ...] = ()
+    # Of the kernel since its start: `TcpExtIPReversePathFilter`, `conntrack.insert_failed` (the sum over CPUs) …
+    counters: Mapping[str, int] = field(default_factory=dict)
+    # The pods that were asked for; reading inside one takes milliseconds.
+    interiors: tuple[PodInterior, ...] = ()
+    # None where ipamd did not tell.
+    settings: CniSettings | None = None
+    # The VPC's CIDR blocks, as IMDS says; empty where it did not tell.
+    vpc_networks: tuple[Network, ...] = ()
     unread: tuple[Unread, ...] = ()
 
     def interface(self, name: str) -> Interface | None:

@@ -72,7 +72,11 @@ class Headers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacketObservation:
-    """One packet on one interface of one node. `captured_at` is the kernel's own time stamp (SO_TIMESTAMPNS)."""
+    """One packet on one interface of one node. `captured_at` is the kernel's own time stamp (SO_TIMESTAMPNS).
+
+    `for_another` says that its frame was addressed to another MAC than the interface's (PACKET_OTHERHOST): the kernel
+    drops it silently.
+    """
 
     node: str
     sequence: int
@@ -81,6 +85,7 @@ class PacketObservation:
     interface: str
     direction: Direction
     headers: Headers
+    for_another: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

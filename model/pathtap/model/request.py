@@ -127,7 +127,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadSnapshot:
-    """Asks for the node's forwarding state; answered by a NodeSnapshot."""
+    """Asks for the node's forwarding state; answered by a NodeSnapshot. `interiors` are pods to look into, by address."""
+
+    interiors: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

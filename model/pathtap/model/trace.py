@@ -215,7 +215,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """`round_trip` is nanoseconds from the probe's departure to its answer as the source saw it; None without one."""
+    """`round_trip` is nanoseconds from the probe's departure to its answer as the source saw it; None without one.
+
+    `expected_forward` and `expected_reply` are the whole way as the configuration has it, beside what was seen.
+    """
 
     id: str
     started_at: int
@@ -232,6 +235,29 @@ class Trace:
     dnat: DestinationNat
     verdict: Verdict
     round_trip: int | None = None
+    expected_forward: Path = Path()
+    expected_reply: Path = Path()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedNode:
+    """`read` is False where nothing could be read. `predictions` counts the packets whose way was predicted."""
+
+    node: str
+    read: bool
+    pods: int = 0
+    predictions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """Whether each node is wired as its CNI wires it."""
+
+    started_at: int
+    finished_at: int
+    nodes: tuple[CheckedNode, ...]
+    findings: tuple[Finding, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

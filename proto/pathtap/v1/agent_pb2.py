@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from pathtap.v1 import node_pb2 as pathtap_dot_v1_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16pathtap/v1/agent.proto\x12\npathtap.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15pathtap/v1/node.proto\"\xb7\x01\n\x0e\x43onnectRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\"\n\x05hello\x18\x04 \x01(\x0b\x32\x11.pathtap.v1.HelloH\x00\x12\"\n\x05\x62\x61tch\x18\x05 \x01(\x0b\x32\x11.pathtap.v1.BatchH\x00\x12$\n\x06\x61nswer\x18\x06 \x01(\x0b\x32\x12.pathtap.v1.AnswerH\x00\x42\x06\n\x04\x62ody\"(\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06kernel\x18\x02 \x01(\t\"\\\n\x05\x42\x61tch\x12\x33\n\x0cobservations\x18\x01 \x03(\x0b\x32\x1d.pathtap.v1.PacketObservation\x12\x1e\n\x04lost\x18\x02 \x03(\x0b\x32\x10.pathtap.v1.Lost\"\xfc\x01\n\x11PacketObservation\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0f\n\x07\x63\x61pture\x18\x02 \x01(\t\x12\x16\n\x0e\x63\x61ptured_at_ns\x18\x03 \x01(\x06\x12\x11\n\tinterface\x18\x04 \x01(\t\x12:\n\tdirection\x18\x05 \x01(\x0e\x32\'.pathtap.v1.PacketObservation.Direction\x12$\n\x07headers\x18\x06 \x01(\x0b\x32\x13.pathtap.v1.Headers\"7\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x06\n\x02IN\x10\x01\x12\x07\n\x03OUT\x10\x02\"\xfa\x01\n\x07Headers\x12)\n\nfive_tuple\x18\x01 \x01(\x0b\x32\x15.pathtap.v1.FiveTuple\x12\x0b\n\x03ttl\x18\x02 \x01(\r\x12\x0e\n\x06length\x18\x03 \x01(\r\x12\x12\n\x05ip_id\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x11\n\x04vlan\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\"\n\x03tcp\x18\x06 \x01(\x0b\x32\x15.pathtap.v1.TcpHeader\x12$\n\x04icmp\x18\x07 \x01(\x0b\x32\x16.pathtap.v1.IcmpHeader\x12\x10\n\x08\x66ragment\x18\x08 \x01(\x08\x12\x11\n\ttruncated\x18\t \x01(\x08\x42\x08\n\x06_ip_idB\x07\n\x05_vlan\"D\n\tTcpHeader\x12\r\n\x05\x66lags\x18\x01 \x01(\r\x12\x10\n\x08sequence\x18\x02 \x01(\r\x12\x16\n\x0e\x61\x63knowledgment\x18\x03 \x01(\r\"n\n\nIcmpHeader\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\x12\x10\n\x08sequence\x18\x03 \x01(\r\x12\x0b\n\x03mtu\x18\x04 \x01(\r\x12%\n\x06quoted\x18\x05 \x01(\x0b\x32\x15.pathtap.v1.FiveTuple\"U\n\x04Lost\x12\r\n\x05where\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\x12\x0f\n\x07\x63\x61pture\x18\x03 \x01(\t\x12\x11\n\tinterface\x18\x04 \x01(\t\x12\x0b\n\x03why\x18\x05 \x01(\t\"\x8e\x02\n\x0f\x43onnectResponse\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\x04\x12\x31\n\rread_snapshot\x18\x02 \x01(\x0b\x32\x18.pathtap.v1.ReadSnapshotH\x00\x12-\n\x0b\x61rm_capture\x18\x03 \x01(\x0b\x32\x16.pathtap.v1.ArmCaptureH\x00\x12-\n\x0b\x65nd_capture\x18\x04 \x01(\x0b\x32\x16.pathtap.v1.EndCaptureH\x00\x12+\n\nsend_probe\x18\x05 \x01(\x0b\x32\x15.pathtap.v1.SendProbeH\x00\x12$\n\x06lookup\x18\x06 \x01(\x0b\x32\x12.pathtap.v1.LookupH\x00\x42\x06\n\x04\x62ody\"\x0e\n\x0cReadSnapshot\"q\n\nArmCapture\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08protocol\x18\x02 \x01(\r\x12\x0c\n\x04near\x18\x03 \x03(\x0c\x12\x0b\n\x03\x66\x61r\x18\x04 \x03(\x0c\x12\r\n\x05ports\x18\x05 \x03(\r\x12\x0c\n\x04pods\x18\x06 \x03(\x0c\x12\r\n\x05limit\x18\x07 \x01(\r\"\x18\n\nEndCapture\x12\n\n\x02id\x18\x01 \x01(\t\"\x83\x01\n\tSendProbe\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x13\n\x06source\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12\x13\n\x0b\x64\x65stination\x18\x03 \x01(\x0c\x12\x0c\n\x04port\x18\x04 \x01(\r\x12\r\n\x05\x63ount\x18\x05 \x01(\r\x12\x12\n\ntimeout_ms\x18\x06 \x01(\rB\t\n\x07_source\"m\n\x06Lookup\x12%\n\x06tuples\x18\x01 \x03(\x0b\x32\x15.pathtap.v1.FiveTuple\x12\x11\n\taddresses\x18\x02 \x03(\x0c\x12)\n\x06routes\x18\x03 \x03(\x0b\x32\x19.pathtap.v1.RouteQuestion\"h\n\rRouteQuestion\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\x0c\x12\x13\n\x06source\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12\x14\n\x0cin_interface\x18\x03 \x01(\t\x12\x0c\n\x04mark\x18\x04 \x01(\rB\t\n\x07_source\"\x90\x02\n\x06\x41nswer\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\x04\x12,\n\x08snapshot\x18\x02 \x01(\x0b\x32\x18.pathtap.v1.NodeSnapshotH\x00\x12)\n\x05\x61rmed\x18\x03 \x01(\x0b\x32\x18.pathtap.v1.CaptureArmedH\x00\x12)\n\x05\x65nded\x18\x04 \x01(\x0b\x32\x18.pathtap.v1.CaptureEndedH\x00\x12*\n\x06probes\x18\x05 \x01(\x0b\x32\x18.pathtap.v1.ProbeReportsH\x00\x12*\n\x06lookup\x18\x06 \x01(\x0b\x32\x18.pathtap.v1.LookupReportH\x00\x12\x11\n\x07\x66\x61ilure\x18\x07 \x01(\tH\x00\x42\x06\n\x04\x62ody\"R\n\x0c\x43\x61ptureArmed\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\ninterfaces\x18\x02 \x03(\t\x12\"\n\x06unread\x18\x03 \x03(\x0b\x32\x12.pathtap.v1.Unread\"\x88\x01\n\x0c\x43\x61ptureEnded\x12\n\n\x02id\x18\x01 \x01(\t\x12-\n\x05stats\x18\x02 \x03(\x0b\x32\x1e.pathtap.v1.CaptureEnded.Stats\x1a=\n\x05Stats\x12\x11\n\tinterface\x18\x01 \x01(\t\x12\x10\n\x08received\x18\x02 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x03 \x01(\x04\"8\n\x0cProbeReports\x12(\n\x07reports\x18\x01 \x03(\x0b\x32\x17.pathtap.v1.ProbeReport\"\xbd\x02\n\x0bProbeReport\x12\x30\n\x07outcome\x18\x01 \x01(\x0e\x32\x1f.pathtap.v1.ProbeReport.Outcome\x12)\n\nfive_tuple\x18\x02 \x01(\x0b\x32\x15.pathtap.v1.FiveTuple\x12+\n\x07sent_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\rround_trip_ns\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"f\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x41NSWERED\x10\x01\x12\x0b\n\x07REFUSED\x10\x02\x12\x0f\n\x0bUNREACHABLE\x10\x03\x12\n\n\x06SILENT\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x42\x10\n\x0e_round_trip_ns\"\x88\x01\n\x0cLookupReport\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.pathtap.v1.ConntrackEntry\x12\'\n\x06routes\x18\x02 \x03(\x0b\x32\x17.pathtap.v1.RouteAnswer\x12\"\n\x06unread\x18\x03 \x03(\x0b\x32\x12.pathtap.v1.Unread2W\n\rIntakeService\x12\x46\n\x07\x43onnect\x12\x1a.pathtap.v1.ConnectRequest\x1a\x1b.pathtap.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16pathtap/v1/agent.proto\x12\npathtap.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15pathtap/v1/node.proto\"\xb7\x01\n\x0e\x43onnectRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\"\n\x05hello\x18\x04 \x01(\x0b\x32\x11.pathtap.v1.HelloH\x00\x12\"\n\x05\x62\x61tch\x18\x05 \x01(\x0b\x32\x11.pathtap.v1.BatchH\x00\x12$\n\x06\x61nswer\x18\x06 \x01(\x0b\x32\x12.pathtap.v1.AnswerH\x00\x42\x06\n\x04\x62ody\"(\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06kernel\x18\x02 \x01(\t\"\\\n\x05\x42\x61tch\x12\x33\n\x0cobservations\x18\x01 \x03(\x0b\x32\x1d.pathtap.v1.PacketObservation\x12\x1e\n\x04lost\x18\x02 \x03(\x0b\x32\x10.pathtap.v1.Lost\"\x91\x02\n\x11PacketObservation\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0f\n\x07\x63\x61pture\x18\x02 \x01(\t\x12\x16\n\x0e\x63\x61ptured_at_ns\x18\x03 \x01(\x06\x12\x11\n\tinterface\x18\x04 \x01(\t\x12:\n\tdirection\x18\x05 \x01(\x0e\x32\'.pathtap.v1.PacketObservation.Direction\x12$\n\x07headers\x18\x06 \x01(\x0b\x32\x13.pathtap.v1.Headers\x12\x13\n\x0b\x66or_another\x18\x07 \x01(\x08\"7\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x06\n\x02IN\x10\x01\x12\x07\n\x03OUT\x10\x02\"\xfa\x01\n\x07Headers\x12)\n\nfive_tuple\x18\x01 \x01(\x0b\x32\x15.pathtap.v1.FiveTuple\x12\x0b\n\x03ttl\x18\x02 \x01(\r\x12\x0e\n\x06length\x18\x03 \x01(\r\x12\x12\n\x05ip_id\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x11\n\x04vlan\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\"\n\x03tcp\x18\x06 \x01(\x0b\x32\x15.pathtap.v1.TcpHeader\x12$\n\x04icmp\x18\x07 \x01(\x0b\x32\x16.pathtap.v1.IcmpHeader\x12\x10\n\x08\x66ragment\x18\x08 \x01(\x08\x12\x11\n\ttruncated\x18\t \x01(\x08\x42\x08\n\x06_ip_idB\x07\n\x05_vlan\"D\n\tTcpHeader\x12\r\n\x05\x66lags\x18\x01 \x01(\r\x12\x10\n\x08sequence\x18\x02 \x01(\r\x12\x16\n\x0e\x61\x63knowledgment\x18\x03 \x01(\r\"n\n\nIcmpHeader\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\x12\x10\n\x08sequence\x18\x03 \x01(\r\x12\x0b\n\x03mtu\x18\x04 \x01(\r\x12%\n\x06quoted\x18\x05 \x01(\x0b\x32\x15.pathtap.v1.FiveTuple\"U\n\x04Lost\x12\r\n\x05where\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\x12\x0f\n\x07\x63\x61pture\x18\x03 \x01(\t\x12\x11\n\tinterface\x18\x04 \x01(\t\x12\x0b\n\x03why\x18\x05 \x01(\t\"\x8e\x02\n\x0f\x43onnectResponse\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\x04\x12\x31\n\rread_snapshot\x18\x02 \x01(\x0b\x32\x18.pathtap.v1.ReadSnapshotH\x00\x12-\n\x0b\x61rm_capture\x18\x03 \x01(\x0b\x32\x16.pathtap.v1.ArmCaptureH\x00\x12-\n\x0b\x65nd_capture\x18\x04 \x01(\x0b\x32\x16.pathtap.v1.EndCaptureH\x00\x12+\n\nsend_probe\x18\x05 \x01(\x0b\x32\x15.pathtap.v1.SendProbeH\x00\x12$\n\x06lookup\x18\x06 \x01(\x0b\x32\x12.pathtap.v1.LookupH\x00\x42\x06\n\x04\x62ody\"!\n\x0cReadSnapshot\x12\x11\n\tinteriors\x18\x01 \x03(\x0c\"q\n\nArmCapture\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08protocol\x18\x02 \x01(\r\x12\x0c\n\x04near\x18\x03 \x03(\x0c\x12\x0b\n\x03\x66\x61r\x18\x04 \x03(\x0c\x12\r\n\x05ports\x18\x05 \x03(\r\x12\x0c\n\x04pods\x18\x06 \x03(\x0c\x12\r\n\x05limit\x18\x07 \x01(\r\"\x18\n\nEndCapture\x12\n\n\x02id\x18\x01 \x01(\t\"\x83\x01\n\tSendProbe\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x13\n\x06source\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12\x13\n\x0b\x64\x65stination\x18\x03 \x01(\x0c\x12\x0c\n\x04port\x18\x04 \x01(\r\x12\r\n\x05\x63ount\x18\x05 \x01(\r\x12\x12\n\ntimeout_ms\x18\x06 \x01(\rB\t\n\x07_source\"m\n\x06Lookup\x12%\n\x06tuples\x18\x01 \x03(\x0b\x32\x15.pathtap.v1.FiveTuple\x12\x11\n\taddresses\x18\x02 \x03(\x0c\x12)\n\x06routes\x18\x03 \x03(\x0b\x32\x19.pathtap.v1.RouteQuestion\"h\n\rRouteQuestion\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\x0c\x12\x13\n\x06source\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12\x14\n\x0cin_interface\x18\x03 \x01(\t\x12\x0c\n\x04mark\x18\x04 \x01(\rB\t\n\x07_source\"\x90\x02\n\x06\x41nswer\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\x04\x12,\n\x08snapshot\x18\x02 \x01(\x0b\x32\x18.pathtap.v1.NodeSnapshotH\x00\x12)\n\x05\x61rmed\x18\x03 \x01(\x0b\x32\x18.pathtap.v1.CaptureArmedH\x00\x12)\n\x05\x65nded\x18\x04 \x01(\x0b\x32\x18.pathtap.v1.CaptureEndedH\x00\x12*\n\x06probes\x18\x05 \x01(\x0b\x32\x18.pathtap.v1.ProbeReportsH\x00\x12*\n\x06lookup\x18\x06 \x01(\x0b\x32\x18.pathtap.v1.LookupReportH\x00\x12\x11\n\x07\x66\x61ilure\x18\x07 \x01(\tH\x00\x42\x06\n\x04\x62ody\"R\n\x0c\x43\x61ptureArmed\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\ninterfaces\x18\x02 \x03(\t\x12\"\n\x06unread\x18\x03 \x03(\x0b\x32\x12.pathtap.v1.Unread\"\x88\x01\n\x0c\x43\x61ptureEnded\x12\n\n\x02id\x18\x01 \x01(\t\x12-\n\x05stats\x18\x02 \x03(\x0b\x32\x1e.pathtap.v1.CaptureEnded.Stats\x1a=\n\x05Stats\x12\x11\n\tinterface\x18\x01 \x01(\t\x12\x10\n\x08received\x18\x02 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x03 \x01(\x04\"8\n\x0cProbeReports\x12(\n\x07reports\x18\x01 \x03(\x0b\x32\x17.pathtap.v1.ProbeReport\"\xbd\x02\n\x0bProbeReport\x12\x30\n\x07outcome\x18\x01 \x01(\x0e\x32\x1f.pathtap.v1.ProbeReport.Outcome\x12)\n\nfive_tuple\x18\x02 \x01(\x0b\x32\x15.pathtap.v1.FiveTuple\x12+\n\x07sent_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\rround_trip_ns\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"f\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x41NSWERED\x10\x01\x12\x0b\n\x07REFUSED\x10\x02\x12\x0f\n\x0bUNREACHABLE\x10\x03\x12\n\n\x06SILENT\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x42\x10\n\x0e_round_trip_ns\"\x88\x01\n\x0cLookupReport\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.pathtap.v1.ConntrackEntry\x12\'\n\x06routes\x18\x02 \x03(\x0b\x32\x17.pathtap.v1.RouteAnswer\x12\"\n\x06unread\x18\x03 \x03(\x0b\x32\x12.pathtap.v1.Unread2W\n\rIntakeService\x12\x46\n\x07\x43onnect\x12\x1a.pathtap.v1.ConnectRequest\x1a\x1b.pathtap.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,47 +40,47 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCH']._serialized_start=322
   _globals['_BATCH']._serialized_end=414
   _globals['_PACKETOBSERVATION']._serialized_start=417
-  _globals['_PACKETOBSERVATION']._serialized_end=669
-  _globals['_PACKETOBSERVATION_DIRECTION']._serialized_start=614
-  _globals['_PACKETOBSERVATION_DIRECTION']._serialized_end=669
-  _globals['_HEADERS']._serialized_start=672
-  _globals['_HEADERS']._serialized_end=922
-  _globals['_TCPHEADER']._serialized_start=924
-  _globals['_TCPHEADER']._serialized_end=992
-  _globals['_ICMPHEADER']._serialized_start=994
-  _globals['_ICMPHEADER']._serialized_end=1104
-  _globals['_LOST']._serialized_start=1106
-  _globals['_LOST']._serialized_end=1191
-  _globals['_CONNECTRESPONSE']._serialized_start=1194
-  _globals['_CONNECTRESPONSE']._serialized_end=1464
-  _globals['_READSNAPSHOT']._serialized_start=1466
-  _globals['_READSNAPSHOT']._serialized_end=1480
-  _globals['_ARMCAPTURE']._serialized_start=1482
-  _globals['_ARMCAPTURE']._serialized_end=1595
-  _globals['_ENDCAPTURE']._serialized_start=1597
-  _globals['_ENDCAPTURE']._serialized_end=1621
-  _globals['_SENDPROBE']._serialized_start=1624
-  _globals['_SENDPROBE']._serialized_end=1755
-  _globals['_LOOKUP']._serialized_start=1757
-  _globals['_LOOKUP']._serialized_end=1866
-  _globals['_ROUTEQUESTION']._serialized_start=1868
-  _globals['_ROUTEQUESTION']._serialized_end=1972
-  _globals['_ANSWER']._serialized_start=1975
-  _globals['_ANSWER']._serialized_end=2247
-  _globals['_CAPTUREARMED']._serialized_start=2249
-  _globals['_CAPTUREARMED']._serialized_end=2331
-  _globals['_CAPTUREENDED']._serialized_start=2334
-  _globals['_CAPTUREENDED']._serialized_end=2470
-  _globals['_CAPTUREENDED_STATS']._serialized_start=2409
-  _globals['_CAPTUREENDED_STATS']._serialized_end=2470
-  _globals['_PROBEREPORTS']._serialized_start=2472
-  _globals['_PROBEREPORTS']._serialized_end=2528
-  _globals['_PROBEREPORT']._serialized_start=2531
-  _globals['_PROBEREPORT']._serialized_end=2848
-  _globals['_PROBEREPORT_OUTCOME']._serialized_start=2728
-  _globals['_PROBEREPORT_OUTCOME']._serialized_end=2830
-  _globals['_LOOKUPREPORT']._serialized_start=2851
-  _globals['_LOOKUPREPORT']._serialized_end=2987
-  _globals['_INTAKESERVICE']._serialized_start=2989
-  _globals['_INTAKESERVICE']._serialized_end=3076
+  _globals['_PACKETOBSERVATION']._serialized_end=690
+  _globals['_PACKETOBSERVATION_DIRECTION']._serialized_start=635
+  _globals['_PACKETOBSERVATION_DIRECTION']._serialized_end=690
+  _globals['_HEADERS']._serialized_start=693
+  _globals['_HEADERS']._serialized_end=943
+  _globals['_TCPHEADER']._serialized_start=945
+  _globals['_TCPHEADER']._serialized_end=1013
+  _globals['_ICMPHEADER']._serialized_start=1015
+  _globals['_ICMPHEADER']._serialized_end=1125
+  _globals['_LOST']._serialized_start=1127
+  _globals['_LOST']._serialized_end=1212
+  _globals['_CONNECTRESPONSE']._serialized_start=1215
+  _globals['_CONNECTRESPONSE']._serialized_end=1485
+  _globals['_READSNAPSHOT']._serialized_start=1487
+  _globals['_READSNAPSHOT']._serialized_end=1520
+  _globals['_ARMCAPTURE']._serialized_start=1522
+  _globals['_ARMCAPTURE']._serialized_end=1635
+  _globals['_ENDCAPTURE']._serialized_start=1637
+  _globals['_ENDCAPTURE']._serialized_end=1661
+  _globals['_SENDPROBE']._serialized_start=1664
+  _globals['_SENDPROBE']._serialized_end=1795
+  _globals['_LOOKUP']._serialized_start=1797
+  _globals['_LOOKUP']._serialized_end=1906
+  _globals['_ROUTEQUESTION']._serialized_start=1908
+  _globals['_ROUTEQUESTION']._serialized_end=2012
+  _globals['_ANSWER']._serialized_start=2015
+  _globals['_ANSWER']._serialized_end=2287
+  _globals['_CAPTUREARMED']._serialized_start=2289
+  _globals['_CAPTUREARMED']._serialized_end=2371
+  _globals['_CAPTUREENDED']._serialized_start=2374
+  _globals['_CAPTUREENDED']._serialized_end=2510
+  _globals['_CAPTUREENDED_STATS']._serialized_start=2449
+  _globals['_CAPTUREENDED_STATS']._serialized_end=2510
+  _globals['_PROBEREPORTS']._serialized_start=2512
+  _globals['_PROBEREPORTS']._serialized_end=2568
+  _globals['_PROBEREPORT']._serialized_start=2571
+  _globals['_PROBEREPORT']._serialized_end=2888
+  _globals['_PROBEREPORT_OUTCOME']._serialized_start=2768
+  _globals['_PROBEREPORT_OUTCOME']._serialized_end=2870
+  _globals['_LOOKUPREPORT']._serialized_start=2891
+  _globals['_LOOKUPREPORT']._serialized_end=3027
+  _globals['_INTAKESERVICE']._serialized_start=3029
+  _globals['_INTAKESERVICE']._serialized_end=3116
 # @@protoc_insertion_point(module_scope)

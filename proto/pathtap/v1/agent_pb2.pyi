@@ -44,7 +44,7 @@ class Batch(_message.Message):
     def __init__(self, observations: _Optional[_Iterable[_Union[PacketObservation, _Mapping]]] = ..., lost: _Optional[_Iterable[_Union[Lost, _Mapping]]] = ...) -> None: ...
 
 class PacketObservation(_message.Message):
-    __slots__ = ("sequence", "capture", "captured_at_ns", "interface", "direction", "headers")
+    __slots__ = ("sequence", "capture", "captured_at_ns", "interface", "direction", "headers", "for_another")
     class Direction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         DIRECTION_UNSPECIFIED: _ClassVar[PacketObservation.Direction]
@@ -59,13 +59,15 @@ class PacketObservation(_message.Message):
     INTERFACE_FIELD_NUMBER: _ClassVar[int]
     DIRECTION_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
+    FOR_ANOTHER_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     capture: str
     captured_at_ns: int
     interface: str
     direction: PacketObservation.Direction
     headers: Headers
-    def __init__(self, sequence: _Optional[int] = ..., capture: _Optional[str] = ..., captured_at_ns: _Optional[int] = ..., interface: _Optional[str] = ..., direction: _Optional[_Union[PacketObservation.Direction, str]] = ..., headers: _Optional[_Union[Headers, _Mapping]] = ...) -> None: ...
+    for_another: bool
+    def __init__(self, sequence: _Optional[int] = ..., capture: _Optional[str] = ..., captured_at_ns: _Optional[int] = ..., interface: _Optional[str] = ..., direction: _Optional[_Union[PacketObservation.Direction, str]] = ..., headers: _Optional[_Union[Headers, _Mapping]] = ..., for_another: _Optional[bool] = ...) -> None: ...
 
 class Headers(_message.Message):
     __slots__ = ("five_tuple", "ttl", "length", "ip_id", "vlan", "tcp", "icmp", "fragment", "truncated")
@@ -144,8 +146,10 @@ class ConnectResponse(_message.Message):
     def __init__(self, command: _Optional[int] = ..., read_snapshot: _Optional[_Union[ReadSnapshot, _Mapping]] = ..., arm_capture: _Optional[_Union[ArmCapture, _Mapping]] = ..., end_capture: _Optional[_Union[EndCapture, _Mapping]] = ..., send_probe: _Optional[_Union[SendProbe, _Mapping]] = ..., lookup: _Optional[_Union[Lookup, _Mapping]] = ...) -> None: ...
 
 class ReadSnapshot(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("interiors",)
+    INTERIORS_FIELD_NUMBER: _ClassVar[int]
+    interiors: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, interiors: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class ArmCapture(_message.Message):
     __slots__ = ("id", "protocol", "near", "far", "ports", "pods", "limit")

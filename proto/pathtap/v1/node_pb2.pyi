@@ -221,23 +221,25 @@ class NetfilterRule(_message.Message):
     def __init__(self, position: _Optional[int] = ..., text: _Optional[str] = ..., expression: _Optional[str] = ..., packets: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class Chain(_message.Message):
-    __slots__ = ("name", "rules", "hook", "kind", "priority", "policy")
+    __slots__ = ("name", "rules", "hook", "kind", "priority", "policy", "device")
     NAME_FIELD_NUMBER: _ClassVar[int]
     RULES_FIELD_NUMBER: _ClassVar[int]
     HOOK_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
     name: str
     rules: _containers.RepeatedCompositeFieldContainer[NetfilterRule]
     hook: str
     kind: str
     priority: int
     policy: str
-    def __init__(self, name: _Optional[str] = ..., rules: _Optional[_Iterable[_Union[NetfilterRule, _Mapping]]] = ..., hook: _Optional[str] = ..., kind: _Optional[str] = ..., priority: _Optional[int] = ..., policy: _Optional[str] = ...) -> None: ...
+    device: str
+    def __init__(self, name: _Optional[str] = ..., rules: _Optional[_Iterable[_Union[NetfilterRule, _Mapping]]] = ..., hook: _Optional[str] = ..., kind: _Optional[str] = ..., priority: _Optional[int] = ..., policy: _Optional[str] = ..., device: _Optional[str] = ...) -> None: ...
 
 class RuleSet(_message.Message):
-    __slots__ = ("backend", "family", "table", "chains", "objects")
+    __slots__ = ("backend", "family", "table", "chains", "objects", "read_by")
     class Backend(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         BACKEND_UNSPECIFIED: _ClassVar[RuleSet.Backend]
@@ -253,12 +255,14 @@ class RuleSet(_message.Message):
     TABLE_FIELD_NUMBER: _ClassVar[int]
     CHAINS_FIELD_NUMBER: _ClassVar[int]
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    READ_BY_FIELD_NUMBER: _ClassVar[int]
     backend: RuleSet.Backend
     family: str
     table: str
     chains: _containers.RepeatedCompositeFieldContainer[Chain]
     objects: str
-    def __init__(self, backend: _Optional[_Union[RuleSet.Backend, str]] = ..., family: _Optional[str] = ..., table: _Optional[str] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., objects: _Optional[str] = ...) -> None: ...
+    read_by: str
+    def __init__(self, backend: _Optional[_Union[RuleSet.Backend, str]] = ..., family: _Optional[str] = ..., table: _Optional[str] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., objects: _Optional[str] = ..., read_by: _Optional[str] = ...) -> None: ...
 
 class Unread(_message.Message):
     __slots__ = ("part", "reason")
@@ -269,7 +273,7 @@ class Unread(_message.Message):
     def __init__(self, part: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class NodeSnapshot(_message.Message):
-    __slots__ = ("node", "boot_id", "taken_at", "kernel", "interfaces", "rules", "routes", "neighbours", "sysctls", "rule_sets", "unread")
+    __slots__ = ("node", "boot_id", "taken_at", "kernel", "interfaces", "rules", "routes", "neighbours", "sysctls", "rule_sets", "unread", "ip_sets", "programs", "counters", "interiors", "settings", "vpc_networks")
     class SysctlsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -277,6 +281,13 @@ class NodeSnapshot(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class CountersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     NODE_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     TAKEN_AT_FIELD_NUMBER: _ClassVar[int]
@@ -288,6 +299,12 @@ class NodeSnapshot(_message.Message):
     SYSCTLS_FIELD_NUMBER: _ClassVar[int]
     RULE_SETS_FIELD_NUMBER: _ClassVar[int]
     UNREAD_FIELD_NUMBER: _ClassVar[int]
+    IP_SETS_FIELD_NUMBER: _ClassVar[int]
+    PROGRAMS_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    INTERIORS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    VPC_NETWORKS_FIELD_NUMBER: _ClassVar[int]
     node: str
     boot_id: str
     taken_at: _timestamp_pb2.Timestamp
@@ -299,7 +316,71 @@ class NodeSnapshot(_message.Message):
     sysctls: _containers.ScalarMap[str, str]
     rule_sets: _containers.RepeatedCompositeFieldContainer[RuleSet]
     unread: _containers.RepeatedCompositeFieldContainer[Unread]
-    def __init__(self, node: _Optional[str] = ..., boot_id: _Optional[str] = ..., taken_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kernel: _Optional[str] = ..., interfaces: _Optional[_Iterable[_Union[Interface, _Mapping]]] = ..., rules: _Optional[_Iterable[_Union[Rule, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ..., sysctls: _Optional[_Mapping[str, str]] = ..., rule_sets: _Optional[_Iterable[_Union[RuleSet, _Mapping]]] = ..., unread: _Optional[_Iterable[_Union[Unread, _Mapping]]] = ...) -> None: ...
+    ip_sets: _containers.RepeatedCompositeFieldContainer[IpSet]
+    programs: _containers.RepeatedCompositeFieldContainer[TcProgram]
+    counters: _containers.ScalarMap[str, int]
+    interiors: _containers.RepeatedCompositeFieldContainer[PodInterior]
+    settings: CniSettings
+    vpc_networks: _containers.RepeatedCompositeFieldContainer[Prefix]
+    def __init__(self, node: _Optional[str] = ..., boot_id: _Optional[str] = ..., taken_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kernel: _Optional[str] = ..., interfaces: _Optional[_Iterable[_Union[Interface, _Mapping]]] = ..., rules: _Optional[_Iterable[_Union[Rule, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ..., sysctls: _Optional[_Mapping[str, str]] = ..., rule_sets: _Optional[_Iterable[_Union[RuleSet, _Mapping]]] = ..., unread: _Optional[_Iterable[_Union[Unread, _Mapping]]] = ..., ip_sets: _Optional[_Iterable[_Union[IpSet, _Mapping]]] = ..., programs: _Optional[_Iterable[_Union[TcProgram, _Mapping]]] = ..., counters: _Optional[_Mapping[str, int]] = ..., interiors: _Optional[_Iterable[_Union[PodInterior, _Mapping]]] = ..., settings: _Optional[_Union[CniSettings, _Mapping]] = ..., vpc_networks: _Optional[_Iterable[_Union[Prefix, _Mapping]]] = ...) -> None: ...
+
+class IpSet(_message.Message):
+    __slots__ = ("name", "kind", "family", "elements", "too_large")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    FAMILY_FIELD_NUMBER: _ClassVar[int]
+    ELEMENTS_FIELD_NUMBER: _ClassVar[int]
+    TOO_LARGE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: str
+    family: int
+    elements: _containers.RepeatedScalarFieldContainer[str]
+    too_large: bool
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., family: _Optional[int] = ..., elements: _Optional[_Iterable[str]] = ..., too_large: _Optional[bool] = ...) -> None: ...
+
+class TcProgram(_message.Message):
+    __slots__ = ("interface", "hook", "kind", "name", "id")
+    INTERFACE_FIELD_NUMBER: _ClassVar[int]
+    HOOK_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    interface: str
+    hook: str
+    kind: str
+    name: str
+    id: int
+    def __init__(self, interface: _Optional[str] = ..., hook: _Optional[str] = ..., kind: _Optional[str] = ..., name: _Optional[str] = ..., id: _Optional[int] = ...) -> None: ...
+
+class PodInterior(_message.Message):
+    __slots__ = ("address", "interfaces", "routes", "neighbours", "unread")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    INTERFACES_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
+    UNREAD_FIELD_NUMBER: _ClassVar[int]
+    address: bytes
+    interfaces: _containers.RepeatedCompositeFieldContainer[Interface]
+    routes: _containers.RepeatedCompositeFieldContainer[Route]
+    neighbours: _containers.RepeatedCompositeFieldContainer[Neighbour]
+    unread: _containers.RepeatedCompositeFieldContainer[Unread]
+    def __init__(self, address: _Optional[bytes] = ..., interfaces: _Optional[_Iterable[_Union[Interface, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ..., unread: _Optional[_Iterable[_Union[Unread, _Mapping]]] = ...) -> None: ...
+
+class CniSettings(_message.Message):
+    __slots__ = ("external_snat", "node_port_support", "connmark", "randomize", "excluded_networks", "veth_prefix")
+    EXTERNAL_SNAT_FIELD_NUMBER: _ClassVar[int]
+    NODE_PORT_SUPPORT_FIELD_NUMBER: _ClassVar[int]
+    CONNMARK_FIELD_NUMBER: _ClassVar[int]
+    RANDOMIZE_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_NETWORKS_FIELD_NUMBER: _ClassVar[int]
+    VETH_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    external_snat: bool
+    node_port_support: bool
+    connmark: int
+    randomize: int
+    excluded_networks: _containers.RepeatedCompositeFieldContainer[Prefix]
+    veth_prefix: str
+    def __init__(self, external_snat: _Optional[bool] = ..., node_port_support: _Optional[bool] = ..., connmark: _Optional[int] = ..., randomize: _Optional[int] = ..., excluded_networks: _Optional[_Iterable[_Union[Prefix, _Mapping]]] = ..., veth_prefix: _Optional[str] = ...) -> None: ...
 
 class ConntrackEntry(_message.Message):
     __slots__ = ("original", "reply", "zone", "mark", "status", "tcp_state", "timeout")

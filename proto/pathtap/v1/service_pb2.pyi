@@ -39,6 +39,20 @@ class TraceResponse(_message.Message):
     trace: _trace_pb2.Trace
     def __init__(self, progress: _Optional[str] = ..., trace: _Optional[_Union[_trace_pb2.Trace, _Mapping]] = ...) -> None: ...
 
+class CheckRequest(_message.Message):
+    __slots__ = ("nodes",)
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, nodes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CheckResponse(_message.Message):
+    __slots__ = ("progress", "check")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    progress: str
+    check: _trace_pb2.Check
+    def __init__(self, progress: _Optional[str] = ..., check: _Optional[_Union[_trace_pb2.Check, _Mapping]] = ...) -> None: ...
+
 class ListFlowsRequest(_message.Message):
     __slots__ = ("source", "namespace", "timeout_ms")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -68,7 +82,7 @@ class ListNodesResponse(_message.Message):
     def __init__(self, nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ...) -> None: ...
 
 class NodeStatus(_message.Message):
-    __slots__ = ("node", "connected", "version", "kernel", "connected_at", "interfaces", "unread", "losses", "in_inventory")
+    __slots__ = ("node", "connected", "version", "kernel", "connected_at", "interfaces", "unread", "losses", "in_inventory", "rules")
     class NodeInterface(_message.Message):
         __slots__ = ("name", "role", "eni_id", "addresses")
         NAME_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +110,7 @@ class NodeStatus(_message.Message):
     UNREAD_FIELD_NUMBER: _ClassVar[int]
     LOSSES_FIELD_NUMBER: _ClassVar[int]
     IN_INVENTORY_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
     node: str
     connected: bool
     version: str
@@ -105,7 +120,18 @@ class NodeStatus(_message.Message):
     unread: _containers.RepeatedCompositeFieldContainer[_node_pb2.Unread]
     losses: _containers.RepeatedCompositeFieldContainer[NodeStatus.Loss]
     in_inventory: bool
-    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., version: _Optional[str] = ..., kernel: _Optional[str] = ..., connected_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., interfaces: _Optional[_Iterable[_Union[NodeStatus.NodeInterface, _Mapping]]] = ..., unread: _Optional[_Iterable[_Union[_node_pb2.Unread, _Mapping]]] = ..., losses: _Optional[_Iterable[_Union[NodeStatus.Loss, _Mapping]]] = ..., in_inventory: _Optional[bool] = ...) -> None: ...
+    rules: _containers.RepeatedCompositeFieldContainer[RulesRead]
+    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., version: _Optional[str] = ..., kernel: _Optional[str] = ..., connected_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., interfaces: _Optional[_Iterable[_Union[NodeStatus.NodeInterface, _Mapping]]] = ..., unread: _Optional[_Iterable[_Union[_node_pb2.Unread, _Mapping]]] = ..., losses: _Optional[_Iterable[_Union[NodeStatus.Loss, _Mapping]]] = ..., in_inventory: _Optional[bool] = ..., rules: _Optional[_Iterable[_Union[RulesRead, _Mapping]]] = ...) -> None: ...
+
+class RulesRead(_message.Message):
+    __slots__ = ("table", "read_by", "rules")
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    READ_BY_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
+    table: str
+    read_by: str
+    rules: int
+    def __init__(self, table: _Optional[str] = ..., read_by: _Optional[str] = ..., rules: _Optional[int] = ...) -> None: ...
 
 class ListNamesRequest(_message.Message):
     __slots__ = ("prefix",)

@@ -39,6 +39,16 @@ class TraceServiceStub:
                 request_serializer=pathtap_dot_v1_dot_service__pb2.TraceRequest.SerializeToString,
                 response_deserializer=pathtap_dot_v1_dot_service__pb2.TraceResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_stream(
+                '/pathtap.v1.TraceService/Explain',
+                request_serializer=pathtap_dot_v1_dot_service__pb2.TraceRequest.SerializeToString,
+                response_deserializer=pathtap_dot_v1_dot_service__pb2.TraceResponse.FromString,
+                _registered_method=True)
+        self.Check = channel.unary_stream(
+                '/pathtap.v1.TraceService/Check',
+                request_serializer=pathtap_dot_v1_dot_service__pb2.CheckRequest.SerializeToString,
+                response_deserializer=pathtap_dot_v1_dot_service__pb2.CheckResponse.FromString,
+                _registered_method=True)
         self.ListFlows = channel.unary_stream(
                 '/pathtap.v1.TraceService/ListFlows',
                 request_serializer=pathtap_dot_v1_dot_service__pb2.ListFlowsRequest.SerializeToString,
@@ -60,6 +70,19 @@ class TraceServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Trace(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """The EXPECTED path alone: reads the nodes, sends and captures nothing. `live`, `count` are without meaning here.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Check(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,6 +114,16 @@ def add_TraceServiceServicer_to_server(servicer, server):
                     servicer.Trace,
                     request_deserializer=pathtap_dot_v1_dot_service__pb2.TraceRequest.FromString,
                     response_serializer=pathtap_dot_v1_dot_service__pb2.TraceResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_stream_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=pathtap_dot_v1_dot_service__pb2.TraceRequest.FromString,
+                    response_serializer=pathtap_dot_v1_dot_service__pb2.TraceResponse.SerializeToString,
+            ),
+            'Check': grpc.unary_stream_rpc_method_handler(
+                    servicer.Check,
+                    request_deserializer=pathtap_dot_v1_dot_service__pb2.CheckRequest.FromString,
+                    response_serializer=pathtap_dot_v1_dot_service__pb2.CheckResponse.SerializeToString,
             ),
             'ListFlows': grpc.unary_stream_rpc_method_handler(
                     servicer.ListFlows,
@@ -135,6 +168,60 @@ class TraceService:
             '/pathtap.v1.TraceService/Trace',
             pathtap_dot_v1_dot_service__pb2.TraceRequest.SerializeToString,
             pathtap_dot_v1_dot_service__pb2.TraceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pathtap.v1.TraceService/Explain',
+            pathtap_dot_v1_dot_service__pb2.TraceRequest.SerializeToString,
+            pathtap_dot_v1_dot_service__pb2.TraceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Check(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pathtap.v1.TraceService/Check',
+            pathtap_dot_v1_dot_service__pb2.CheckRequest.SerializeToString,
+            pathtap_dot_v1_dot_service__pb2.CheckResponse.FromString,
             options,
             channel_credentials,
             insecure,

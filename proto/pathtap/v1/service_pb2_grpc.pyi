@@ -37,6 +37,9 @@ class TraceServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TraceServiceAsyncStub: ...
     Trace: _grpc.UnaryStreamMultiCallable[_service_pb2.TraceRequest, _service_pb2.TraceResponse]
+    Explain: _grpc.UnaryStreamMultiCallable[_service_pb2.TraceRequest, _service_pb2.TraceResponse]
+    """The EXPECTED path alone: reads the nodes, sends and captures nothing. `live`, `count` are without meaning here."""
+    Check: _grpc.UnaryStreamMultiCallable[_service_pb2.CheckRequest, _service_pb2.CheckResponse]
     ListFlows: _grpc.UnaryStreamMultiCallable[_service_pb2.ListFlowsRequest, _service_pb2.ListFlowsResponse]
     ListNodes: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListNodesRequest, _service_pb2.ListNodesResponse]
     ListNames: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListNamesRequest, _service_pb2.ListNamesResponse]
@@ -46,6 +49,9 @@ class TraceServiceStub:
 class TraceServiceAsyncStub(TraceServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Trace: _aio.UnaryStreamMultiCallable[_service_pb2.TraceRequest, _service_pb2.TraceResponse]  # type: ignore[assignment]
+    Explain: _aio.UnaryStreamMultiCallable[_service_pb2.TraceRequest, _service_pb2.TraceResponse]  # type: ignore[assignment]
+    """The EXPECTED path alone: reads the nodes, sends and captures nothing. `live`, `count` are without meaning here."""
+    Check: _aio.UnaryStreamMultiCallable[_service_pb2.CheckRequest, _service_pb2.CheckResponse]  # type: ignore[assignment]
     ListFlows: _aio.UnaryStreamMultiCallable[_service_pb2.ListFlowsRequest, _service_pb2.ListFlowsResponse]  # type: ignore[assignment]
     ListNodes: _aio.UnaryUnaryMultiCallable[_service_pb2.ListNodesRequest, _service_pb2.ListNodesResponse]  # type: ignore[assignment]
     ListNames: _aio.UnaryUnaryMultiCallable[_service_pb2.ListNamesRequest, _service_pb2.ListNamesResponse]  # type: ignore[assignment]
@@ -58,6 +64,21 @@ class TraceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.TraceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_service_pb2.TraceResponse], _abc.AsyncIterator[_service_pb2.TraceResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _service_pb2.TraceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_service_pb2.TraceResponse], _abc.AsyncIterator[_service_pb2.TraceResponse]]:
+        """The EXPECTED path alone: reads the nodes, sends and captures nothing. `live`, `count` are without meaning here."""
+
+    @_abc_1.abstractmethod
+    def Check(
+        self,
+        request: _service_pb2.CheckRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_service_pb2.CheckResponse], _abc.AsyncIterator[_service_pb2.CheckResponse]]: ...
 
     @_abc_1.abstractmethod
     def ListFlows(

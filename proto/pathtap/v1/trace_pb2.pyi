@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Trace(_message.Message):
-    __slots__ = ("id", "started_at", "finished_at", "source", "destination", "protocol", "live", "five_tuple", "verdict", "egress", "snat", "dnat", "forward", "reply", "round_trip_us")
+    __slots__ = ("id", "started_at", "finished_at", "source", "destination", "protocol", "live", "five_tuple", "verdict", "egress", "snat", "dnat", "forward", "reply", "round_trip_us", "expected_forward", "expected_reply")
     ID_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +27,8 @@ class Trace(_message.Message):
     FORWARD_FIELD_NUMBER: _ClassVar[int]
     REPLY_FIELD_NUMBER: _ClassVar[int]
     ROUND_TRIP_US_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FORWARD_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REPLY_FIELD_NUMBER: _ClassVar[int]
     id: str
     started_at: _timestamp_pb2.Timestamp
     finished_at: _timestamp_pb2.Timestamp
@@ -42,7 +44,9 @@ class Trace(_message.Message):
     forward: Path
     reply: Path
     round_trip_us: float
-    def __init__(self, id: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[_Union[Target, _Mapping]] = ..., destination: _Optional[_Union[Target, _Mapping]] = ..., protocol: _Optional[str] = ..., live: _Optional[bool] = ..., five_tuple: _Optional[_Union[Tuple, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ..., egress: _Optional[_Union[Egress, _Mapping]] = ..., snat: _Optional[_Union[SourceNat, _Mapping]] = ..., dnat: _Optional[_Union[DestinationNat, _Mapping]] = ..., forward: _Optional[_Union[Path, _Mapping]] = ..., reply: _Optional[_Union[Path, _Mapping]] = ..., round_trip_us: _Optional[float] = ...) -> None: ...
+    expected_forward: Path
+    expected_reply: Path
+    def __init__(self, id: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[_Union[Target, _Mapping]] = ..., destination: _Optional[_Union[Target, _Mapping]] = ..., protocol: _Optional[str] = ..., live: _Optional[bool] = ..., five_tuple: _Optional[_Union[Tuple, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ..., egress: _Optional[_Union[Egress, _Mapping]] = ..., snat: _Optional[_Union[SourceNat, _Mapping]] = ..., dnat: _Optional[_Union[DestinationNat, _Mapping]] = ..., forward: _Optional[_Union[Path, _Mapping]] = ..., reply: _Optional[_Union[Path, _Mapping]] = ..., round_trip_us: _Optional[float] = ..., expected_forward: _Optional[_Union[Path, _Mapping]] = ..., expected_reply: _Optional[_Union[Path, _Mapping]] = ...) -> None: ...
 
 class Socket(_message.Message):
     __slots__ = ("address", "port")
@@ -391,3 +395,29 @@ class Flows(_message.Message):
     flows: _containers.RepeatedCompositeFieldContainer[Flow]
     gaps: _containers.RepeatedCompositeFieldContainer[Gap]
     def __init__(self, source: _Optional[_Union[Target, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., flows: _Optional[_Iterable[_Union[Flow, _Mapping]]] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ...) -> None: ...
+
+class Check(_message.Message):
+    __slots__ = ("started_at", "finished_at", "nodes", "findings", "gaps")
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    GAPS_FIELD_NUMBER: _ClassVar[int]
+    started_at: _timestamp_pb2.Timestamp
+    finished_at: _timestamp_pb2.Timestamp
+    nodes: _containers.RepeatedCompositeFieldContainer[CheckedNode]
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    gaps: _containers.RepeatedCompositeFieldContainer[Gap]
+    def __init__(self, started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., nodes: _Optional[_Iterable[_Union[CheckedNode, _Mapping]]] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ...) -> None: ...
+
+class CheckedNode(_message.Message):
+    __slots__ = ("node", "read", "pods", "predictions")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    READ_FIELD_NUMBER: _ClassVar[int]
+    PODS_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    read: bool
+    pods: int
+    predictions: int
+    def __init__(self, node: _Optional[str] = ..., read: _Optional[bool] = ..., pods: _Optional[int] = ..., predictions: _Optional[int] = ...) -> None: ...

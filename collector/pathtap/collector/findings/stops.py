@@ -1,0 +1,118 @@
+"""Why a packet stopped: a rule, a route, a filter, the VPC, a neighbour."""
+
+from pathtap.collector import words
+from pathtap.collector.findings.making import Proof, error
+from pathtap.model.netfilter import Backend
+from pathtap.model.node import Route, Rule
+from pathtap.model.trace import Finding, RuleReference
+
+BUILTIN_CHAINS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+
+
+def lost_in_vpc(node: str, interface: str, owner: str, direction: str, proof: Proof) -> Finding:
+    text = f"the {direction} left {node} by {interface} and never came to {owner}, which owns the address; no capture lost any"
+    fix = "check the security groups of both ENIs, the network ACLs of both subnets and the VPC's routes"
+    return error("LOST_IN_VPC", node, text, fix, proof)
+
+
+def source_not_owned(node: str, interface: str, source: str, owner: str, rule: str, proof: Proof) -> Finding:
+    """`rule` is the ip rule that chose this way, or empty."""
+    belongs = f", which belongs to {owner}" if owner else ""
+    chose = f" (by ip rule {rule})" if rule else ""
+    text = f"the packet left by {interface}{chose} as {source}{belongs}: the VPC drops what its ENI does not own"
+    fix = (
+        f"on {node}, compare `ip rule` with what the CNI writes: 1024 from all fwmark 0x80/0x80 lookup main for what is"
+        " translated, 1536 from POD lookup TABLE for a pod of a secondary ENI; restart aws-node to have them written anew"
+    )
+    return error("SOURCE_NOT_OWNED_BY_ENI", node, text, fix, proof)
+
+
+def filter_drop(node: str, rule: RuleReference, proof: Proof) -> Finding:
+    text = f"a filter rule on {node} drops the packet: {words.netfilter_words(rule)}"
+    return error("FILTER_DROP", node, text, _delete(rule), proof)
+
+
+def filter_reject(node: str, rule: RuleReference, proof: Proof) -> Finding:
+    text = f"a filter rule on {node} refuses the packet in its destination's place: {words.netfilter_words(rule)}"
+    return error("FILTER_REJECT", node, text, _delete(rule), proof)
+
+
+def rejected_by_node(node: str, proof: Proof) -> Finding:
+    text = (
+        f"{node} answered with an ICMP error in the destination's place, and nothing that could be read there says why"
+    )
+    return error("REJECTED_BY_NODE", node, text, f"on {node}: iptables-save; nft list ruleset; ip route get", proof)
+
+
+def service_without_endpoints(node: str, service: str, proof: Proof) -> Finding:
+    namespace, _, name = service.partition("/")
+    text = f"service {service} has no ready endpoint: kube-proxy's rules on {node} refuse its connections"
+    return error("SERVICE_WITHOUT_ENDPOINTS", node, text, f"kubectl -n {namespace} get endpoints {name}", proof)
+
+
+def refusing_route(node: str, route: Route, proof: Proof) -> Finding:
+    code = f"{route.kind.value.upper()}_ROUTE"
+    text = f"a route on {node} takes the packet: {words.route_words(route)}"
+    fix = f"ip route del {route.text} table {route.table}"
+    return error(code, node, text, fix, proof)
+
+
+def refusing_rule(node: str, rule: Rule, proof: Proof) -> Finding:
+    """An ip rule that refuses by itself, without a route."""
+    code = f"{rule.action.value.upper()}_ROUTE"
+    text = f"an ip rule on {node} takes the packet: {words.rule_words(rule)}"
+    return error(code, node, text, f"ip rule del priority {words.rule_words(rule)}", proof)
+
+
+def no_route(node: str, destination: str, proof: Proof) -> Finding:
+    text = f"{node} has no route to {destination}"
+    return error("NO_ROUTE_TO_DESTINATION", node, text, f"on {node}: ip rule; ip route show table all", proof)
+
+
+def pod_route_missing(node: str, pod: str, address: str, interface: str, proof: Proof) -> Finding:
+    text = f"{node} has no route to the veth of {pod} ({address}): it would send the packet out of {interface} instead"
+    fix = f"ip route add {address} dev VETH scope link on {node}, or restart the pod so that the CNI wires it anew"
+    return error("POD_ROUTE_MISSING", node, text, fix, proof)
+
+
+def reverse_path(node: str, interface: str, source: str, proof: Proof) -> Finding:
+    text = f"the reverse path filter of {interface} on {node} drops the packet: {source} is not routed back that way"
+    # The greater of `all` and the interface's own holds (net/ipv4/fib_frontend.c), and 2, loose, is the greatest.
+    fix = f"sysctl -w net.ipv4.conf.{interface}.rp_filter=2"
+    return error("RP_FILTER_DROP", node, text, fix, proof)
+
+
+def forwarding_disabled(node: str, interface: str, family: int, proof: Proof) -> Finding:
+    text = f"{node} does not forward what comes in by {interface}: IPv{family} forwarding is switched off there"
+    of_interface = f"net.ipv4.ip_forward=1 net.ipv4.conf.{interface}.forwarding=1"
+    fix = f"sysctl -w {of_interface if family == 4 else 'net.ipv6.conf.all.forwarding=1'}"
+    return error("FORWARDING_DISABLED", node, text, fix, proof)
+
+
+def neighbour_failed(node: str, address: str, interface: str, proof: Proof) -> Finding:
+    text = f"{node} got no answer to its neighbour requests for {address} on {interface}"
+    return error("NEIGHBOUR_FAILED", node, text, f"ip neigh show {address} dev {interface}", proof)
+
+
+def unexplained(node: str, interface: str, direction: str, proof: Proof) -> Finding:
+    text = f"the {direction} came to {node} on {interface} and was not seen leaving; nothing that could be read there explains it"
+    fix = f"on {node}: nstat -az, tc filter show dev {interface} ingress, nft monitor trace"
+    return error("DROPPED_UNEXPLAINED", node, text, fix, proof)
+
+
+def looped(node: str, interface: str, proof: Proof) -> Finding:
+    text = f"the packet came to {node} on {interface} again and again: two routers send it to each other"
+    return error("ROUTING_LOOP", node, text, f"on {node}: ip rule; ip route show table all", proof)
+
+
+def _delete(rule: RuleReference) -> str:
+    """A rule of the node's own chains can be deleted; those of other chains their owners write again."""
+    if rule.backend is Backend.NFTABLES and not rule.position:
+        return f"nft list chain {rule.table} {rule.chain}: accept the packet there, or change its policy"
+    if rule.backend is Backend.NFTABLES:
+        return f"nft -a list chain {rule.table} {rule.chain}, then nft delete rule … handle N"
+    if not rule.position:
+        return f"{rule.backend.value} -t {rule.table} -P {rule.chain} ACCEPT"
+    if rule.chain in BUILTIN_CHAINS:
+        return f"{rule.backend.value} -t {rule.table} -D {rule.chain} {rule.position}"
+    return f"{rule.backend.value} -t {rule.table} -S {rule.chain}, and mend it where that chain is written from"
