@@ -52,8 +52,9 @@ class Asking:
     missing: set[str] = field(default_factory=set)
     attempted: dict[str, None] = field(default_factory=dict)
 
-    async def snapshot(self, node: str, timeout: float) -> NodeSnapshot | None:
-        return await self._ask(node, ReadSnapshot(), NodeSnapshot, timeout)
+    async def snapshot(self, node: str, timeout: float, interiors: Sequence[Address] = ()) -> NodeSnapshot | None:
+        """`interiors` are pods of that node to look into."""
+        return await self._ask(node, ReadSnapshot(interiors=tuple(interiors)), NodeSnapshot, timeout)
 
     async def snapshot_again(self, node: str) -> NodeSnapshot | None:
         """A second look, which a node that is slow to read may leave out: that is no gap."""

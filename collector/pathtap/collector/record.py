@@ -18,6 +18,8 @@ class Record:
     """`captured` names the interfaces that were watched on each node; a node that is absent there was not watched.
 
     `sent` are the flows as the source sent them, the one to follow first; empty where nothing was sent or came.
+    `since` are the nodes read once more after a probe without an answer: what the kernel counted in between tells where
+    it went, and a next hop that is silent is known as such only by then.
     """
 
     id: str
@@ -28,11 +30,19 @@ class Record:
     sent: tuple[FiveTuple, ...] = ()
     reports: tuple[ProbeReport, ...] = ()
     snapshots: Mapping[str, NodeSnapshot] = field(default_factory=dict)
+    since: Mapping[str, NodeSnapshot] = field(default_factory=dict)
     captured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     observations: tuple[PacketObservation, ...] = ()
     lost: tuple[Lost, ...] = ()
     entries: tuple[ConntrackEntry, ...] = ()
     gaps: tuple[Gap, ...] = ()
+
+    def risen(self, node: str, counter: str) -> int:
+        """By how much the node's counter rose while the trace ran; 0 where that is not known."""
+        before, after = self.snapshots.get(node), self.since.get(node)
+        if before is None or after is None or counter not in before.counters:
+            return 0
+        return max(0, after.counters.get(counter, 0) - before.counters[counter])
 
     @property
     def unanswered(self) -> tuple[FiveTuple, ...]:

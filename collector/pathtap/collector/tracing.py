@@ -4,7 +4,7 @@ Knows the order of things and the clock; joins and judges nothing.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +12,7 @@ from pathtap.collector.agents import Agents, CaptureLog
 from pathtap.collector.asking import Asking, Progress
 from pathtap.collector.assemble import assemble, lay_out
 from pathtap.collector.inventory import Inventory
-from pathtap.collector.plan import capture_request, concerned_nodes, live_flow
+from pathtap.collector.plan import capture_request, concerned_nodes, live_flow, pods_concerned
 from pathtap.collector.record import Record
 from pathtap.collector.resolve import Question
 from pathtap.model.address import FiveTuple
@@ -72,8 +72,8 @@ class TraceRun:
             with self.agents.capture(self.id) as log:
                 captured, reports = await self._capture(nodes, source_snapshot, log)
         snapshots = {node: snapshot for node, task in reading.items() if (snapshot := task.result())}
-        if any(report.outcome not in HEARD for report in reports):
-            snapshots = await self._with_neighbours_since(snapshots)
+        silent = any(report.outcome not in HEARD for report in reports)
+        since = await self._since(snapshots) if silent else {}
         sent = self._sent(reports, log)
         entries = await self._conntrack(captured, sent, log)
         return Record(
@@ -84,7 +84,11 @@ class TraceRun:
             finished_at=self.now(),
             sent=sent,
             reports=reports,
-            snapshots=snapshots,
+            snapshots={
+                node: replace(snapshot, neighbours=since[node].neighbours) if node in since else snapshot
+                for node, snapshot in snapshots.items()
+            },
+            since=since,
             captured=captured,
             observations=tuple(log.observations),
             lost=tuple(log.lost),
@@ -93,15 +97,14 @@ class TraceRun:
         )
 
     async def _snapshot(self, node: str) -> NodeSnapshot | None:
-        return await self.asking.snapshot(node, min(SNAPSHOT_TIMEOUT, self.options.timeout + 1))
+        timeout = min(SNAPSHOT_TIMEOUT, self.options.timeout + 1)
+        return await self.asking.snapshot(node, timeout, pods_concerned(self.question, self.inventory, node))
 
-    async def _with_neighbours_since(self, before: Mapping[str, NodeSnapshot]) -> dict[str, NodeSnapshot]:
-        """A next hop that does not answer is known as such only after a packet has asked for it."""
-        fresh = await asyncio.gather(*(self.asking.snapshot_again(node) for node in before))
-        return {
-            node: replace(snapshot, neighbours=since.neighbours) if since else snapshot
-            for (node, snapshot), since in zip(before.items(), fresh, strict=True)
-        }
+    async def _since(self, nodes: Iterable[str]) -> dict[str, NodeSnapshot]:
+        """The nodes as they are after the probe."""
+        names = tuple(nodes)
+        fresh = await asyncio.gather(*(self.asking.snapshot_again(node) for node in names))
+        return {node: snapshot for node, snapshot in zip(names, fresh, strict=True) if snapshot is not None}
 
     async def _capture(
         self, nodes: Iterable[str], source: NodeSnapshot | None, log: CaptureLog
