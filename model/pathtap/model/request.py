@@ -52,11 +52,16 @@ class CaptureEnded:
     stats: tuple[CaptureStats, ...]
 
 
+# What IPv4's total length leaves beside an IP header of 20 bytes and a UDP or echo header of 8 (RFC 791).
+MAX_PROBE_SIZE = 65_507
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRequest:
     """`source` is the pod's address, whose network namespace sends it; None means the node's own namespace.
 
-    `timeout` is in seconds, for each of `count`.
+    `timeout` is in seconds, for each of `count`. `size` is the payload in bytes, sent with IP's don't-fragment set, at most
+    MAX_PROBE_SIZE; 0 means the usual few bytes. Not for TCP, whose SYN carries no payload.
     """
 
     protocol: int
@@ -64,6 +69,7 @@ class ProbeRequest:
     destination: Socket
     count: int = 1
     timeout: float = 2.0
+    size: int = 0
 
 
 class ProbeOutcome(Enum):

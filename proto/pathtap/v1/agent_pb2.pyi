@@ -176,20 +176,22 @@ class EndCapture(_message.Message):
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class SendProbe(_message.Message):
-    __slots__ = ("protocol", "source", "destination", "port", "count", "timeout_ms")
+    __slots__ = ("protocol", "source", "destination", "port", "count", "timeout_ms", "size")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     DESTINATION_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     source: bytes
     destination: bytes
     port: int
     count: int
     timeout_ms: int
-    def __init__(self, protocol: _Optional[int] = ..., source: _Optional[bytes] = ..., destination: _Optional[bytes] = ..., port: _Optional[int] = ..., count: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    size: int
+    def __init__(self, protocol: _Optional[int] = ..., source: _Optional[bytes] = ..., destination: _Optional[bytes] = ..., port: _Optional[int] = ..., count: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
 
 class Lookup(_message.Message):
     __slots__ = ("tuples", "addresses", "routes")

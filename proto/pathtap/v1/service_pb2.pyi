@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TraceRequest(_message.Message):
-    __slots__ = ("source", "destination", "namespace", "protocol", "port", "live", "count", "timeout_ms")
+    __slots__ = ("source", "destination", "namespace", "protocol", "port", "live", "count", "timeout_ms", "size")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     DESTINATION_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +21,7 @@ class TraceRequest(_message.Message):
     LIVE_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
     source: str
     destination: str
     namespace: str
@@ -29,7 +30,8 @@ class TraceRequest(_message.Message):
     live: bool
     count: int
     timeout_ms: int
-    def __init__(self, source: _Optional[str] = ..., destination: _Optional[str] = ..., namespace: _Optional[str] = ..., protocol: _Optional[int] = ..., port: _Optional[int] = ..., live: _Optional[bool] = ..., count: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    size: int
+    def __init__(self, source: _Optional[str] = ..., destination: _Optional[str] = ..., namespace: _Optional[str] = ..., protocol: _Optional[int] = ..., port: _Optional[int] = ..., live: _Optional[bool] = ..., count: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
 
 class TraceResponse(_message.Message):
     __slots__ = ("progress", "trace")

@@ -1,4 +1,7 @@
-"""Rule sets of the three stores, both ways. Knows no rule's meaning: texts and expressions pass as they are."""
+"""Rule sets of the three stores, both ways. Knows no rule's meaning: texts and expressions pass as they are.
+
+A chain's `registration` does not travel: no agent can read it.
+"""
 
 from pathtap.model.netfilter import Backend, Chain, NetfilterRule, RuleSet
 from pathtap.v1 import node_pb2 as pb
@@ -21,6 +24,7 @@ def rule_set_to_wire(rule_set: RuleSet) -> pb.RuleSet:
         table=rule_set.table,
         chains=[_chain_to_wire(chain) for chain in rule_set.chains],
         objects=rule_set.objects,
+        read_by=rule_set.read_by,
     )
 
 
@@ -31,6 +35,7 @@ def rule_set_from_wire(message: pb.RuleSet) -> RuleSet:
         table=message.table,
         chains=tuple(_chain_from_wire(chain) for chain in message.chains),
         objects=message.objects,
+        read_by=message.read_by,
     )
 
 
@@ -42,6 +47,7 @@ def _chain_to_wire(chain: Chain) -> pb.Chain:
         kind=chain.kind,
         priority=chain.priority,
         policy=chain.policy,
+        device=chain.device,
     )
 
 
@@ -53,6 +59,7 @@ def _chain_from_wire(message: pb.Chain) -> Chain:
         kind=message.kind,
         priority=message.priority,
         policy=message.policy,
+        device=message.device,
     )
 
 

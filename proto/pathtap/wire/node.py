@@ -1,15 +1,13 @@
 """A node's snapshot and its parts, both ways. Knows no stream and no command."""
 
 from pathtap.model.conntrack import ConntrackEntry
-from pathtap.model.node import Interface, Neighbour, NodeSnapshot, Role, RouteAnswer, Unread
+from pathtap.model.node import CniSettings, IpSet, NodeSnapshot, PodInterior, RouteAnswer, TcProgram, Unread
 from pathtap.v1 import node_pb2 as pb
 from pathtap.wire.addresses import (
     address_from_wire,
     address_to_wire,
     five_tuple_from_wire,
     five_tuple_to_wire,
-    interface_address_from_wire,
-    interface_address_to_wire,
     network_from_wire,
     network_to_wire,
     optional_address_from_wire,
@@ -17,21 +15,10 @@ from pathtap.wire.addresses import (
     timestamp_from_wire,
     timestamp_to_wire,
 )
-from pathtap.wire.errors import EnumTable, require
+from pathtap.wire.errors import require
+from pathtap.wire.links import interface_from_wire, interface_to_wire, neighbour_from_wire, neighbour_to_wire
 from pathtap.wire.netfilter import rule_set_from_wire, rule_set_to_wire
 from pathtap.wire.routing import route_from_wire, route_to_wire, rule_from_wire, rule_to_wire
-
-ROLES = EnumTable(
-    "interface's role",
-    {
-        Role.PRIMARY_ENI: pb.Interface.PRIMARY_ENI,
-        Role.SECONDARY_ENI: pb.Interface.SECONDARY_ENI,
-        Role.BRANCH_ENI: pb.Interface.BRANCH_ENI,
-        Role.POD_VETH: pb.Interface.POD_VETH,
-        Role.LOOPBACK: pb.Interface.LOOPBACK,
-        Role.OTHER: pb.Interface.OTHER,
-    },
-)
 
 
 def snapshot_to_wire(snapshot: NodeSnapshot) -> pb.NodeSnapshot:
@@ -40,12 +27,18 @@ def snapshot_to_wire(snapshot: NodeSnapshot) -> pb.NodeSnapshot:
         boot_id=snapshot.boot_id,
         taken_at=timestamp_to_wire(snapshot.taken_at),
         kernel=snapshot.kernel,
-        interfaces=[_interface_to_wire(interface) for interface in snapshot.interfaces],
+        interfaces=[interface_to_wire(interface) for interface in snapshot.interfaces],
         rules=[rule_to_wire(rule) for rule in snapshot.rules],
         routes=[route_to_wire(route) for route in snapshot.routes],
-        neighbours=[_neighbour_to_wire(neighbour) for neighbour in snapshot.neighbours],
+        neighbours=[neighbour_to_wire(neighbour) for neighbour in snapshot.neighbours],
         sysctls=snapshot.sysctls,
         rule_sets=[rule_set_to_wire(rule_set) for rule_set in snapshot.rule_sets],
+        ip_sets=[_ip_set_to_wire(ip_set) for ip_set in snapshot.ip_sets],
+        programs=[_program_to_wire(program) for program in snapshot.programs],
+        counters=snapshot.counters,
+        interiors=[_interior_to_wire(interior) for interior in snapshot.interiors],
+        settings=None if snapshot.settings is None else _settings_to_wire(snapshot.settings),
+        vpc_networks=[network_to_wire(network) for network in snapshot.vpc_networks],
         unread=[unread_to_wire(unread) for unread in snapshot.unread],
     )
 
@@ -57,12 +50,18 @@ def snapshot_from_wire(message: pb.NodeSnapshot) -> NodeSnapshot:
         boot_id=message.boot_id,
         taken_at=timestamp_from_wire(message.taken_at),
         kernel=message.kernel,
-        interfaces=tuple(_interface_from_wire(interface) for interface in message.interfaces),
+        interfaces=tuple(interface_from_wire(interface) for interface in message.interfaces),
         rules=tuple(rule_from_wire(rule) for rule in message.rules),
         routes=tuple(route_from_wire(route) for route in message.routes),
-        neighbours=tuple(_neighbour_from_wire(neighbour) for neighbour in message.neighbours),
+        neighbours=tuple(neighbour_from_wire(neighbour) for neighbour in message.neighbours),
         sysctls=dict(message.sysctls),
         rule_sets=tuple(rule_set_from_wire(rule_set) for rule_set in message.rule_sets),
+        ip_sets=tuple(_ip_set_from_wire(ip_set) for ip_set in message.ip_sets),
+        programs=tuple(_program_from_wire(program) for program in message.programs),
+        counters=dict(message.counters),
+        interiors=tuple(_interior_from_wire(interior) for interior in message.interiors),
+        settings=_settings_from_wire(message.settings) if message.HasField("settings") else None,
+        vpc_networks=tuple(network_from_wire(prefix) for prefix in message.vpc_networks),
         unread=tuple(unread_from_wire(unread) for unread in message.unread),
     )
 
@@ -123,49 +122,74 @@ def conntrack_entry_from_wire(message: pb.ConntrackEntry, node: str) -> Conntrac
     )
 
 
-def _interface_to_wire(interface: Interface) -> pb.Interface:
-    return pb.Interface(
-        index=interface.index,
-        name=interface.name,
-        role=ROLES.to_wire(interface.role),
-        mac=interface.mac,
-        mtu=interface.mtu,
-        up=interface.up,
-        addresses=[interface_address_to_wire(address) for address in interface.addresses],
-        pod_addresses=[address_to_wire(address) for address in interface.pod_addresses],
-        eni_id=interface.eni_id,
-        eni_addresses=[network_to_wire(network) for network in interface.eni_addresses],
+def _ip_set_to_wire(ip_set: IpSet) -> pb.IpSet:
+    return pb.IpSet(
+        name=ip_set.name,
+        kind=ip_set.kind,
+        family=ip_set.family,
+        elements=ip_set.elements or (),
+        too_large=ip_set.elements is None,
     )
 
 
-def _interface_from_wire(message: pb.Interface) -> Interface:
-    return Interface(
-        index=message.index,
+def _ip_set_from_wire(message: pb.IpSet) -> IpSet:
+    return IpSet(
         name=message.name,
-        role=ROLES.from_wire(message.role),
-        mac=message.mac,
-        mtu=message.mtu,
-        up=message.up,
-        addresses=tuple(interface_address_from_wire(prefix) for prefix in message.addresses),
-        pod_addresses=tuple(address_from_wire(packed) for packed in message.pod_addresses),
-        eni_id=message.eni_id,
-        eni_addresses=tuple(network_from_wire(prefix) for prefix in message.eni_addresses),
+        kind=message.kind,
+        family=message.family,
+        elements=None if message.too_large else tuple(message.elements),
     )
 
 
-def _neighbour_to_wire(neighbour: Neighbour) -> pb.Neighbour:
-    return pb.Neighbour(
-        interface=neighbour.interface,
-        address=address_to_wire(neighbour.address),
-        mac=neighbour.mac,
-        state=neighbour.state,
+def _program_to_wire(program: TcProgram) -> pb.TcProgram:
+    return pb.TcProgram(
+        interface=program.interface, hook=program.hook, kind=program.kind, name=program.name, id=program.id
     )
 
 
-def _neighbour_from_wire(message: pb.Neighbour) -> Neighbour:
-    return Neighbour(
-        interface=message.interface,
+def _program_from_wire(message: pb.TcProgram) -> TcProgram:
+    return TcProgram(
+        interface=message.interface, hook=message.hook, kind=message.kind, name=message.name, id=message.id
+    )
+
+
+def _interior_to_wire(interior: PodInterior) -> pb.PodInterior:
+    return pb.PodInterior(
+        address=address_to_wire(interior.address),
+        interfaces=[interface_to_wire(interface) for interface in interior.interfaces],
+        routes=[route_to_wire(route) for route in interior.routes],
+        neighbours=[neighbour_to_wire(neighbour) for neighbour in interior.neighbours],
+        unread=[unread_to_wire(unread) for unread in interior.unread],
+    )
+
+
+def _interior_from_wire(message: pb.PodInterior) -> PodInterior:
+    return PodInterior(
         address=address_from_wire(message.address),
-        mac=message.mac if message.HasField("mac") else None,
-        state=message.state,
+        interfaces=tuple(interface_from_wire(interface) for interface in message.interfaces),
+        routes=tuple(route_from_wire(route) for route in message.routes),
+        neighbours=tuple(neighbour_from_wire(neighbour) for neighbour in message.neighbours),
+        unread=tuple(unread_from_wire(unread) for unread in message.unread),
+    )
+
+
+def _settings_to_wire(settings: CniSettings) -> pb.CniSettings:
+    return pb.CniSettings(
+        external_snat=settings.external_snat,
+        node_port_support=settings.node_port_support,
+        connmark=settings.connmark,
+        randomize=settings.randomize,
+        excluded_networks=[network_to_wire(network) for network in settings.excluded_networks],
+        veth_prefix=settings.veth_prefix,
+    )
+
+
+def _settings_from_wire(message: pb.CniSettings) -> CniSettings:
+    return CniSettings(
+        external_snat=message.external_snat,
+        node_port_support=message.node_port_support,
+        connmark=message.connmark,
+        randomize=message.randomize,
+        excluded_networks=tuple(network_from_wire(prefix) for prefix in message.excluded_networks),
+        veth_prefix=message.veth_prefix,
     )

@@ -19,6 +19,7 @@ def observation_to_wire(observation: PacketObservation) -> pb.PacketObservation:
         interface=observation.interface,
         direction=DIRECTIONS.to_wire(observation.direction),
         headers=_headers_to_wire(observation.headers),
+        for_another=observation.for_another,
     )
 
 
@@ -32,6 +33,7 @@ def observation_from_wire(message: pb.PacketObservation, node: str) -> PacketObs
         interface=message.interface,
         direction=DIRECTIONS.from_wire(message.direction),
         headers=_headers_from_wire(message.headers),
+        for_another=message.for_another,
     )
 
 

@@ -2,6 +2,7 @@
 
 from pathtap.model.address import Socket
 from pathtap.model.request import (
+    MAX_PROBE_SIZE,
     CaptureArmed,
     CaptureEnded,
     CaptureRequest,
@@ -11,6 +12,7 @@ from pathtap.model.request import (
     ProbeOutcome,
     ProbeReport,
     ProbeRequest,
+    ReadSnapshot,
     RouteQuestion,
 )
 from pathtap.v1 import agent_pb2 as pb
@@ -45,6 +47,14 @@ OUTCOMES = EnumTable(
     },
 )
 MILLISECONDS = 1000
+
+
+def read_snapshot_to_wire(request: ReadSnapshot) -> pb.ReadSnapshot:
+    return pb.ReadSnapshot(interiors=[address_to_wire(address) for address in request.interiors])
+
+
+def read_snapshot_from_wire(message: pb.ReadSnapshot) -> ReadSnapshot:
+    return ReadSnapshot(interiors=tuple(address_from_wire(packed) for packed in message.interiors))
 
 
 def capture_request_to_wire(request: CaptureRequest) -> pb.ArmCapture:
@@ -114,6 +124,7 @@ def probe_request_to_wire(request: ProbeRequest) -> pb.SendProbe:
         port=request.destination.port,
         count=request.count,
         timeout_ms=max(1, round(request.timeout * MILLISECONDS)),
+        size=request.size,
     )
 
 
@@ -124,6 +135,7 @@ def probe_request_from_wire(message: pb.SendProbe) -> ProbeRequest:
         destination=Socket(address_from_wire(message.destination), bounded(message.port, MAX_PORT, "port")),
         count=message.count,
         timeout=message.timeout_ms / MILLISECONDS,
+        size=bounded(message.size, MAX_PROBE_SIZE, "probe's size"),
     )
 
 

@@ -40,6 +40,8 @@ from pathtap.wire.request import (
     probe_reports_to_wire,
     probe_request_from_wire,
     probe_request_to_wire,
+    read_snapshot_from_wire,
+    read_snapshot_to_wire,
 )
 
 
@@ -47,7 +49,7 @@ def command_to_wire(number: int, command: Command) -> pb.ConnectResponse:
     """`number` is what the answer will carry."""
     match command:
         case ReadSnapshot():
-            return pb.ConnectResponse(command=number, read_snapshot=pb.ReadSnapshot())
+            return pb.ConnectResponse(command=number, read_snapshot=read_snapshot_to_wire(command))
         case CaptureRequest():
             return pb.ConnectResponse(command=number, arm_capture=capture_request_to_wire(command))
         case EndCapture():
@@ -64,7 +66,7 @@ def command_from_wire(message: pb.ConnectResponse) -> Command:
     """The command alone; its number is `message.command`, which is there to be answered where this raises WireError."""
     match message.WhichOneof("body"):
         case "read_snapshot":
-            return ReadSnapshot()
+            return read_snapshot_from_wire(message.read_snapshot)
         case "arm_capture":
             return capture_request_from_wire(message.arm_capture)
         case "end_capture":

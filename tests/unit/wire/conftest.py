@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any
@@ -32,6 +32,9 @@ BY_NAME: dict[str, st.SearchStrategy[Any]] = {
 BY_FIELD: dict[tuple[str, str], st.SearchStrategy[Any]] = {
     ("Rule", "family"): st.sampled_from([4, 6]),
     ("Chain", "priority"): st.integers(-(2**31), 2**31 - 1),
+    # Known to nobody who could send it.
+    ("Chain", "registration"): st.just(0),
+    ("ProbeRequest", "size"): st.integers(0, 65_507),
     ("ProbeRequest", "timeout"): st.integers(1, 100_000).map(lambda milliseconds: milliseconds / 1000),
     ("Step", "at"): st.none() | TIME,
     ("Evidence", "at"): st.none() | TIME,
@@ -75,7 +78,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return st.one_of(*(values(argument) for argument in arguments))
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return st.lists(values(arguments[0]), max_size=2).map(tuple)
     if origin is frozenset:
         return st.frozensets(values(arguments[0]), max_size=3)

@@ -129,7 +129,7 @@ def test_noise_that_parses_is_a_value_or_a_wire_error(noise: bytes) -> None:
 
 TABLES: list[EnumTable[Any, Any]] = [
     table
-    for name in ("netfilter", "node", "packet", "path", "request", "routing", "trace")
+    for name in ("links", "netfilter", "packet", "path", "request", "routing", "trace")
     for table in vars(__import__(f"pathtap.wire.{name}", fromlist=["*"])).values()
     if isinstance(table, EnumTable)
 ]
