@@ -18,7 +18,7 @@ from pathtap.collector import findings
 from pathtap.collector.__main__ import command as collector
 from pathtap.forwarding import routing
 from pathtap.model.netfilter import Backend
-from pathtap.model.node import Route, Rule
+from pathtap.model.node import Route, Rule, TcProgram
 from pathtap.model.trace import Finding, RuleReference
 from pathtap.v1 import service_pb2, trace_pb2
 
@@ -44,6 +44,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "RuleReference": [RULE],
     "Route": [*ROUTES],
     "Rule": [*RULES],
+    "TcProgram": [TcProgram(interface="eni1", hook="ingress", kind="bpf", name="handle_egress")],
 }
 
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

@@ -14,6 +14,7 @@ from pathtap.collector.narrate import tell
 from pathtap.collector.record import Record
 from pathtap.collector.resolve import Question, owner_of
 from pathtap.collector.summary import summarise
+from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.prediction import Outcome
 from pathtap.model.address import FiveTuple, protocol_name
 from pathtap.model.node import RouteAnswer, table_name
@@ -35,6 +36,7 @@ class Expected:
     journey: Journey
     forward: tuple[ExpectedPassage, ...]
     reply: tuple[ExpectedPassage, ...]
+    models: Mapping[str, NodeModel]
 
     @property
     def questions(self) -> tuple[tuple[str, RouteQuestion], ...]:
@@ -57,7 +59,7 @@ def lay_out(record: Record) -> Expected:
         # What could not even be sent tells of a node only where that node's configuration refuses it.
         forward = tuple(each for each in forward if each.prediction and each.prediction.outcome in REFUSED)
     reply = expect(journey.reply or _unseen_answer(forward), models, reply=True)
-    return Expected(record=record, journey=journey, forward=forward, reply=reply)
+    return Expected(record=record, journey=journey, forward=forward, reply=reply, models=models)
 
 
 def _unseen(record: Record, entries: Entries) -> tuple[Passage, ...]:
@@ -101,7 +103,7 @@ def _unsent(question: Question) -> FiveTuple:
 def assemble(expected: Expected, answers: Answers) -> Trace:
     record, journey = expected.record, expected.journey
     forward, reply = with_answers(expected.forward, answers), with_answers(expected.reply, answers)
-    case = case_of(record, journey, forward, reply)
+    case = case_of(record, journey, forward, reply, expected.models)
     question, verdict = record.question, judge(case)
     lost = next((f for f in verdict.findings if f.code in LOST_BEYOND), None)
     trace = Trace(

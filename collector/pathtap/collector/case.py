@@ -1,12 +1,13 @@
 """What there is to judge: the record, the joined journey, and how each direction ended. Holds values; decides nothing."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pathtap.collector.correlate import Journey
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import Fate, fate_of
 from pathtap.collector.record import Record
+from pathtap.forwarding.node import NodeModel
 from pathtap.model.request import ProbeReport
 
 
@@ -18,6 +19,7 @@ class Case:
     reply: Fate
     forward_passages: Sequence[ExpectedPassage] = ()
     reply_passages: Sequence[ExpectedPassage] = ()
+    models: Mapping[str, NodeModel] = field(default_factory=dict)
 
     @property
     def report(self) -> ProbeReport | None:
@@ -30,7 +32,11 @@ class Case:
 
 
 def case_of(
-    record: Record, journey: Journey, forward: Sequence[ExpectedPassage], reply: Sequence[ExpectedPassage]
+    record: Record,
+    journey: Journey,
+    forward: Sequence[ExpectedPassage],
+    reply: Sequence[ExpectedPassage],
+    models: Mapping[str, NodeModel],
 ) -> Case:
     return Case(
         record=record,
@@ -39,4 +45,5 @@ def case_of(
         reply=fate_of(reply, record.inventory),
         forward_passages=forward,
         reply_passages=reply,
+        models=models,
     )

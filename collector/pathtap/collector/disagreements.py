@@ -6,12 +6,20 @@ from pathtap.collector import findings, words
 from pathtap.collector.case import Case
 from pathtap.collector.causes import sighting
 from pathtap.collector.expect import ExpectedPassage
+from pathtap.collector.losses import asymmetries
+from pathtap.collector.staleness import stale_entries
 from pathtap.model.request import ProbeOutcome
 from pathtap.model.trace import Evidence, Finding, Witness
 
 
 def disagreements(case: Case) -> tuple[Finding, ...]:
-    return (*(found for expected in case.passages for found in _of_passage(expected)), *_probe_losses(case))
+    stale = stale_entries(case.forward_passages, case.models) if case.record.question.live else ()
+    return (
+        *(found for expected in case.passages for found in _of_passage(expected)),
+        *asymmetries(case),
+        *stale,
+        *_probe_losses(case),
+    )
 
 
 def _of_passage(expected: ExpectedPassage) -> Iterator[Finding]:

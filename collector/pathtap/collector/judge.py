@@ -20,6 +20,7 @@ from pathtap.collector.disagreements import disagreements
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import End, Fate
 from pathtap.collector.gaps import gaps_of
+from pathtap.collector.losses import explained, too_big
 from pathtap.collector.refusals import REJECTIONS, cause_of, probe_evidence, refusal_of, refusing_errors, rejection_of
 from pathtap.collector.resolve import owner_of
 from pathtap.model.address import Protocol
@@ -123,7 +124,7 @@ def _loss_of(fate: Fate, case: Case) -> Finding | None:
     if fate.last is None:
         return None
     if fate.end is End.STOPPED:
-        return cause_of_stop(fate.last, case.record.inventory)
+        return explained(case, fate.last, cause_of_stop(fate.last, case.record.inventory))
     if fate.end is End.LOOPED:
         return _loop(fate.last)
     if (astray := cause_of_leaving(fate.last, case.record.inventory)) is not None:
@@ -154,7 +155,7 @@ def _left_cluster(case: Case) -> Judgement:
                 seen.node, str(error.headers.five_tuple.source), packet_label(error.headers), sighting(error)
             ),
         )
-    return Judgement(disposition=Disposition.LEFT_CLUSTER, reply=Reply.UNANSWERED, findings=tuple(found))
+    return Judgement(disposition=Disposition.LEFT_CLUSTER, reply=Reply.UNANSWERED, findings=(*too_big(case), *found))
 
 
 def _not_arrived(case: Case) -> Judgement:

@@ -8,6 +8,7 @@ from pathtap.collector.causes import cause_of_local_drop, cause_of_stop, sightin
 from pathtap.collector.correlate import packet_label
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import End
+from pathtap.collector.losses import explained
 from pathtap.collector.plan import opens
 from pathtap.model.address import Protocol
 from pathtap.model.packet import PacketObservation, TcpFlag
@@ -96,7 +97,7 @@ def _is_reset(seen: PacketObservation) -> bool:
 
 def cause_of(case: Case, last: ExpectedPassage) -> Finding:
     """Why the packet stopped there; kube-proxy's refusal of a service without endpoints goes by its own name."""
-    cause = cause_of_stop(last, case.record.inventory)
+    cause = explained(case, last, cause_of_stop(last, case.record.inventory))
     destination = case.record.question.destination
     if cause.code != "FILTER_REJECT" or destination.kind != "service" or case.record.question.backends:
         return cause

@@ -725,7 +725,7 @@ def test_a_packet_that_leaves_by_another_interface_than_expected() -> None:
     there = travel(syn(of), "1 enisearch in", "1 eth0 out", "2 eth0 in", "2 eniredis out")
     back = travel(syn_ack(of), "2 eniredis in", "2 eth0 out", "1 eth1 in", "1 enisearch out", start=1)
     trace = trace_of(record(question("shop/search", "shop/redis", 6379), [answered(of)], [*there, *back]))
-    assert verdict(trace) == ("DELIVERED", "ANSWERED", ["UNEXPECTED_EGRESS"])
+    assert verdict(trace) == ("DELIVERED", "ANSWERED", ["UNEXPECTED_EGRESS", "ASYMMETRIC_REPLY"])
     assert trace.verdict.findings[0].severity is Severity.WARNING
 
 

@@ -16,6 +16,14 @@ from pathtap.collector.findings.answers import (
     refused_outside,
     unexpected_egress,
 )
+from pathtap.collector.findings.packets import (
+    asymmetric_reply,
+    entry_stale,
+    insert_failed,
+    misaddressed,
+    tc_program_drop,
+    too_big,
+)
 from pathtap.collector.findings.stops import (
     filter_drop,
     filter_reject,
@@ -36,13 +44,17 @@ from pathtap.collector.findings.stops import (
 
 __all__ = [
     "answer_not_received",
+    "asymmetric_reply",
     "connection_refused",
+    "entry_stale",
     "filter_drop",
     "filter_reject",
     "forwarding_disabled",
+    "insert_failed",
     "kernel_disagrees",
     "looped",
     "lost_in_vpc",
+    "misaddressed",
     "neighbour_failed",
     "never_left_node",
     "never_left_pod",
@@ -59,6 +71,8 @@ __all__ = [
     "reverse_path",
     "service_without_endpoints",
     "source_not_owned",
+    "tc_program_drop",
+    "too_big",
     "unexpected_egress",
     "unexplained",
 ]
