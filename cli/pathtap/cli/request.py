@@ -70,6 +70,13 @@ def protocol_number(protocol: str, port: int, destination: str, *, live: bool) -
     return PROTOCOLS.get(protocol, 0)
 
 
+def checked_size(size: int, protocol: int, port: int) -> int:
+    """The payload's bytes; click.UsageError for a TCP probe, which ends with the handshake."""
+    if size and (protocol == PROTOCOLS["tcp"] or (not protocol and port)):
+        raise click.UsageError("--size is for ICMP and UDP: a TCP probe is a handshake and carries nothing.")
+    return size
+
+
 def is_bare(name: str) -> bool:
     """Whether a name leaves its namespace open: `cart`, `pod/cart`, `svc/web`; not `shop/cart`, `node/x`, an address."""
     kind, slash, rest = name.rpartition("/")

@@ -16,6 +16,8 @@ from pathtap.collector.inventory import Inventory
 from pathtap.collector.resolve import NotTraceable, Request, UnknownName, UnusableRequest, resolve, resolve_source
 from pathtap.collector.status import names, node_statuses
 from pathtap.collector.tracing import Options, TraceRun
+from pathtap.model.address import Protocol
+from pathtap.model.request import MAX_PROBE_SIZE
 from pathtap.v1 import service_pb2, service_pb2_grpc
 
 log = logging.getLogger(__name__)
@@ -63,11 +65,14 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         )
         try:
             question = resolve(asked, inventory)
+            if request.size and question.protocol == Protocol.TCP:
+                raise UnusableRequest("a size is for ICMP and UDP: a TCP probe is a handshake and carries nothing")
         except REFUSALS as error:
             await context.abort(STATUS[type(error)], str(error))
         options = Options(
             timeout=_seconds(request.timeout_ms, DEFAULT_TRACE_TIMEOUT),
             count=min(max(request.count, 1), MAX_COUNT),
+            size=min(request.size, MAX_PROBE_SIZE),
         )
         identity = self._new_id()
         log.info("trace %s: %s to %s", identity, request.source, request.destination)

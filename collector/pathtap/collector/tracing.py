@@ -35,10 +35,14 @@ LIVE_SETTLE = 0.06
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`timeout` is in seconds, for the answers to all `count` probes together, or for live traffic to come."""
+    """`timeout` is in seconds, for the answers to all `count` probes together, or for live traffic to come.
+
+    `size` is the payload of a probe in bytes, 0 for the usual few.
+    """
 
     timeout: float
     count: int = 1
+    size: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,6 +134,7 @@ class TraceRun:
             destination=destination.socket,
             count=self.options.count,
             timeout=self.options.timeout / self.options.count,
+            size=self.options.size,
         )
         return await self.asking.probe(source.node, request)
 

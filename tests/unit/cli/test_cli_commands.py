@@ -432,3 +432,16 @@ def test_a_defect_is_a_sentence_and_a_traceback_only_on_request(served: Any) -> 
         assert done.stderr.count("Traceback") == tracebacks
         assert "RuntimeError: odd" in done.stderr
         assert tracebacks or "\x1b" not in done.stderr
+
+
+def test_a_probe_of_a_size_is_asked_for_as_it_was_given(ask: Run, served: Any, a_trace: ATrace) -> None:
+    served.collector.trace = a_trace("trace-outside")
+    ask("trace", "shop/cart", "to", "198.51.100.8", "--size", "4000")
+    assert served.collector.asked[-1].size == 4000
+
+
+@pytest.mark.parametrize("words", [["--port", "443"], ["--protocol", "tcp", "--port", "443"]])
+def test_a_tcp_probe_has_no_size(words: list[str], ask: Run) -> None:
+    result = ask("trace", "shop/cart", "to", "198.51.100.8", "--size", "4000", *words)
+    assert result.exit_code == 2
+    assert "ICMP and UDP" in result.stderr

@@ -15,9 +15,11 @@ from pathtap.cli.request import (
     PROTOCOLS,
     check_destination,
     check_source,
+    checked_size,
     protocol_number,
     source_and_destination,
 )
+from pathtap.model.request import MAX_PROBE_SIZE
 from pathtap.v1 import service_pb2
 
 ANSWER_SECONDS = 3.0
@@ -55,6 +57,7 @@ def _trace(words: tuple[str, ...], **given: Any) -> int:
         live=given["live"],
         count=given["count"],
         timeout_ms=round(seconds * 1000),
+        size=checked_size(given["size"], protocol, port),
     )
     with asking(chosen, "asking the collector") as (collector, progress):
         trace = collector.trace(request, progress)
@@ -78,6 +81,13 @@ trace = Command(
         click.Option(["--live"], is_flag=True, help="Send nothing; wait for traffic that matches."),
         click.Option(
             ["--count"], type=click.IntRange(1, 100), default=1, metavar="N", show_default=True, help="Probes to send."
+        ),
+        click.Option(
+            ["--size"],
+            type=click.IntRange(0, MAX_PROBE_SIZE),
+            default=0,
+            metavar="BYTES",
+            help="Payload of an ICMP or UDP probe, sent with don't-fragment set: shows where an MTU is too small.",
         ),
         timeout_option(
             None,
