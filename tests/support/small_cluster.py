@@ -92,6 +92,12 @@ def cluster() -> Inventory:
 
 # What an agent reads.
 
+# As on a node of EKS: loose on the primary ENI (aws-vpc-cni-init), off elsewhere.
+RP_FILTER = {
+    f"net.ipv4.conf.{name}.rp_filter": "2" if name == "eth0" else "0"
+    for name in ("all", "eth0", "eth1", "enicart", "eniweb", "enisearch", "eniredis", "eniorders")
+}
+
 
 def rule(line: str, **fields: Any) -> Rule:
     """`rule("512 from all to 192.168.1.41 lookup main", destination=…, table=254)`: the text, and what it means."""
@@ -218,7 +224,7 @@ def node_snapshot(number: int, primary: Mapping[str, str], secondary: Mapping[st
             *(route(address, "eth0", table=255, kind="local") for address in (host, second)),
             route("127.0.0.0/8", "lo", table=255, kind="local"),
         ),
-        sysctls={"net.ipv4.ip_forward": "1"},
+        sysctls={"net.ipv4.ip_forward": "1", **RP_FILTER},
         rule_sets=(nat_table(host),),
     )
 

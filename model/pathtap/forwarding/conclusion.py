@@ -26,6 +26,7 @@ def conclude(worlds: Sequence[World], notes: tuple[str, ...] = ()) -> Prediction
         snat=_snat([world for world in worlds if world.source_bound]),
         packet=worlds[0].packet,
         routed=_same(world.routed for world in worlds if world.routed is not None),
+        reverse_path=_same(world.reverse_path for world in worlds if world.outcome is Outcome.DROPPED),
         reason="; ".join(reasons),
         unknown=_unknown(worlds, notes),
     )

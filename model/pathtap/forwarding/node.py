@@ -3,7 +3,7 @@
 from pathtap.forwarding.chains import Stage, stages
 from pathtap.forwarding.routing import RoutingTables
 from pathtap.model.address import Address
-from pathtap.model.node import Interface, NodeSnapshot, Role
+from pathtap.model.node import Interface, NodeSnapshot, Role, RouteKind
 
 
 class NodeModel:
@@ -14,6 +14,8 @@ class NodeModel:
         self.tables = RoutingTables(snapshot)
         self._stages = stages(snapshot)
         self._interfaces = {interface.name: interface for interface in snapshot.interfaces}
+        self.addresses = snapshot.addresses()
+        self.validates_fully = _has_custom_routing(snapshot, self.addresses)
 
     def stages(self, family: int, hook: str) -> tuple[Stage, ...]:
         return self._stages[family, hook]
@@ -28,6 +30,25 @@ class NodeModel:
             name, self.snapshot.sysctls.get("net.ipv4.ip_forward") if family == 4 else None
         )
         return None if value is None else value != "0"
+
+    def either_switch(self, interface: str, name: str) -> bool:
+        """IN_DEV_ORCONF of linux/inetdevice.h: on for `all` or for that interface. What was not read counts as off, as it is
+        in a kernel that nobody changed.
+        """
+        return any(self.snapshot.sysctls.get(f"net.ipv4.conf.{each}.{name}", "0") != "0" for each in ("all", interface))
+
+    def reverse_path_modes(self, interface: str) -> tuple[int, ...]:
+        """The modes of rp_filter that are possible there: the greater of `all` and the interface's own (IN_DEV_RPFILTER).
+
+        More than one where a sysctl was not read.
+        """
+        found = [self.snapshot.sysctls.get(f"net.ipv4.conf.{each}.rp_filter") for each in ("all", interface)]
+        first, second = ((0, 1, 2) if value is None else (int(value),) for value in found)
+        return tuple(sorted({max(one, other) for one in first for other in second}))
+
+    def has_address(self, interface: str, family: int) -> bool:
+        device = self._interfaces.get(interface)
+        return device is not None and any(each.version == family for each in device.addresses)
 
     def masquerade_address(self, interface: str, towards: Address) -> Address | None:
         """The source that MASQUERADE takes, None where it cannot be told.
@@ -58,3 +79,16 @@ class NodeModel:
         if interface is None or interface.role is Role.LOOPBACK or interface.name == "lo":
             return []
         return [each.ip for each in interface.addresses if each.version == family and not each.ip.is_link_local]
+
+
+def _has_custom_routing(snapshot: NodeSnapshot, addresses: frozenset[Address]) -> bool:
+    """Whether the kernel validates sources by a lookup even where rp_filter is 0: fib4_has_custom_rules,
+    fib_has_custom_local_routes (net/ipv4/fib_frontend.c). Both stay set for good; that they once were is not in a snapshot.
+    """
+    rules = {(each.priority, each.text) for each in snapshot.rules if each.family == 4}
+    kernels = {(0, "from all lookup local"), (32766, "from all lookup main"), (32767, "from all lookup default")}
+    return bool(rules - kernels) or any(
+        each.kind is RouteKind.LOCAL and each.destination.network_address not in addresses
+        for each in snapshot.routes
+        if each.family == 4 and not each.destination.is_loopback
+    )

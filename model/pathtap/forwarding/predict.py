@@ -1,6 +1,6 @@
 """Composes hooks and routing into one packet's way through one node.
 
-Knows no fabric, no neighbours, no reverse path filter: what the VPC makes of the packet, and whether the next hop answers, is
+Knows no fabric and no neighbours: what the VPC makes of the packet, and whether the next hop answers, is
 for others. Follows ip_rcv, ip_forward, ip_local_deliver, __ip_local_out and ip_mc_output (net/ipv4).
 """
 
@@ -14,6 +14,7 @@ from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.prediction import DnatPrediction, MarkChange, Outcome, Prediction, SnatPrediction
 from pathtap.forwarding.routing import RoutingDecision
+from pathtap.forwarding.sources import martian, validate
 from pathtap.forwarding.world import TooManyPossibilitiesError, World, merge
 from pathtap.model.address import Socket
 
@@ -115,13 +116,26 @@ class _Passage:
         return [_decided(world, decision, choice) for choice, decision in zip(choices, found, strict=True)]
 
     def _received(self, world: World) -> list[World]:
-        """The input lookup, and whether this interface's packets are forwarded at all."""
+        """The input lookup, whether this interface's packets are forwarded at all, and whether their source is believed."""
+        why = martian(self._model, world.packet)
+        if why:
+            return [world.ended(Outcome.DROPPED, why)]
         after = self._route(world)
         interface = world.packet.in_interface
-        if self._model.forwards(world.packet.family, interface) is not False:
-            return after
-        why = f"forwarding is switched off for packets that came in by {interface}"
-        return [each if each.outcome or _is_local(each) else each.ended(Outcome.DROPPED, why) for each in after]
+        if self._model.forwards(world.packet.family, interface) is False:
+            why = f"forwarding is switched off for packets that came in by {interface}"
+            after = [each if each.outcome or _is_local(each) else each.ended(Outcome.DROPPED, why) for each in after]
+        return [left for each in after for left in ([each] if each.outcome else self._validated(each))]
+
+    def _validated(self, world: World) -> list[World]:
+        """What source validation leaves of it: the world, the world dropped, or both where nobody can tell."""
+        assert world.routing is not None
+        found = validate(self._model, world.packet, world.routing)
+        choices = [world.assuming(found.unknown, 0) if found.unknown else world] if found.passes else []
+        for number, refusal in enumerate(found.refusals, 1):
+            dropped = replace(world, reverse_path=refusal.reverse_path).ended(Outcome.DROPPED, refusal.reason)
+            choices.append(dropped.assuming(found.unknown, number) if found.unknown else dropped)
+        return choices
 
 
 def _decided(world: World, decision: RoutingDecision, choice: int) -> World:

@@ -16,6 +16,9 @@ DELIVERED = frozenset({RouteKind.LOCAL, RouteKind.BROADCAST, RouteKind.ANYCAST, 
 REFUSING = frozenset({RouteKind.BLACKHOLE, RouteKind.UNREACHABLE, RouteKind.PROHIBIT})
 REFUSING_ACTIONS = frozenset({RuleAction.BLACKHOLE, RuleAction.UNREACHABLE, RuleAction.PROHIBIT})
 LOOPBACK = "lo"
+# IPTOS_RT_MASK (net/route.h): what a route's or rule's `tos` is compared with in IPv4, whatever the packet's other bits are
+# (fib_dscp_masked_match; measured on 6.18: 0xb8 takes the route with tos 0x18).
+ROUTING_TOS = 0x1C
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,7 @@ class Table:
         number, bits = int(address), address.max_prefixlen
         for length, prefixes in self._lengths:
             for route in prefixes.get(number >> (bits - length), ()):
-                if route.tos and route.tos != tos:
+                if route.tos and route.tos != tos & ROUTING_TOS:
                     continue
                 if out_interface and route.next_hops and all(hop.interface != out_interface for hop in route.next_hops):
                     continue
@@ -209,7 +212,7 @@ def _selectors_match(rule: Rule, packet: Packet, out_interface: str) -> bool:
     return (
         (rule.in_interface is None or rule.in_interface == (packet.in_interface or LOOPBACK))
         and (rule.out_interface is None or rule.out_interface == out_interface)
-        and (not rule.tos or rule.tos == packet.tos)
+        and (not rule.tos or rule.tos == packet.tos & (ROUTING_TOS if packet.family == 4 else 0xFC))
         and (rule.ip_protocol is None or rule.ip_protocol == flow.protocol)
         and (rule.source_ports is None or flow.source_port in rule.source_ports)
         and (rule.destination_ports is None or flow.destination_port in rule.destination_ports)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from pathtap.forwarding.packet import Packet
-from pathtap.forwarding.prediction import MarkChange, Outcome
+from pathtap.forwarding.prediction import MarkChange, Outcome, ReversePath
 from pathtap.forwarding.routing import RoutingDecision
 from pathtap.model.address import Socket
 from pathtap.model.netfilter import Random
@@ -60,6 +60,7 @@ class World:
     outcome: Outcome | None = None
     cause: RuleReference | None = None
     reason: str = ""
+    reverse_path: ReversePath | None = None
     assumed: frozenset[Assumption] = field(default=frozenset(), compare=False)
 
     def assuming(self, text: str, choice: int, *, chance: bool = False) -> "World":

@@ -25,6 +25,12 @@ PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0}
 HOOKS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 FLAGS = {"nop": RuleAction.NOP, **{word: RuleAction(word) for word in ("blackhole", "unreachable", "prohibit")}}
 
+# No reverse path filter anywhere: of most nodes here it is other things that are asked.
+UNFILTERED = {
+    f"net.ipv4.conf.{name}.rp_filter": "0"
+    for name in ("all", "eth0", "eth1", "eth2", "eniaaa", "enibbb", "eniccc", "eniddd")
+}
+
 
 def rule(line: str, family: int = 4, **changes: object) -> Rule:
     """`1024: from all fwmark 0x80/0x80 lookup main`."""
@@ -177,7 +183,7 @@ def snapshot(
         rule_sets=tuple(rule_sets),
         interfaces=tuple(interfaces),
         unread=tuple(unread),
-        sysctls=sysctls or {},
+        sysctls=UNFILTERED if sysctls is None else sysctls,
     )
 
 
