@@ -5,10 +5,12 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from socket import create_server
 from socketserver import TCPServer
 from threading import Event, Thread
 from typing import Any
@@ -21,7 +23,7 @@ from pathtap.agent.readers import ipamd, links, neighbours, netlink, nftables, r
 from pathtap.agent.readers.stores import Stored
 from pathtap.agent.snapshot import SnapshotReader, read_snapshot
 from pathtap.agent.worker import begin
-from pathtap.model.node import NodeSnapshot, Role, table_name
+from pathtap.model.node import CniSettings, NodeSnapshot, Role, table_name
 
 pytestmark = pytest.mark.netns
 
@@ -153,6 +155,8 @@ IMDS = {
     f"{PRIMARY}/interface-id": "eni-0a1f",
     f"{PRIMARY}/device-number": "0",
     f"{PRIMARY}/local-ipv4s": "192.168.1.29\n192.168.1.116",
+    f"{PRIMARY}/vpc-ipv4-cidr-blocks": "192.168.0.0/16\n100.64.0.0/16",
+    f"{PRIMARY}/vpc-ipv6-cidr-blocks": "2001:db8::/56",
     f"{SECONDARY}/interface-id": "eni-0b77",
     f"{SECONDARY}/device-number": "1",
     f"{SECONDARY}/network-card": "0",
@@ -186,6 +190,8 @@ class Metadata(BaseHTTPRequestHandler):
                 }
             }
             self.answer(json.dumps({"0": infos}))
+        elif self.path == "/v1/networkutils-env-settings":
+            self.answer(json.dumps({"AWS_VPC_K8S_CNI_EXTERNALSNAT": True, "AWS_VPC_K8S_CNI_CONNMARK": 128}))
         elif self.headers["X-aws-ec2-metadata-token"] != "token":
             self.send_error(401)
         elif self.path == macs:
@@ -235,11 +241,14 @@ def test_enis_are_known_by_what_imds_and_ipamd_say(node: Node, monkeypatch: pyte
         "192.168.2.64/28",
         "192.168.2.9/32",
     ]
+    assert snapshot.settings == CniSettings(external_snat=True)
+    assert [str(network) for network in snapshot.vpc_networks] == ["192.168.0.0/16", "100.64.0.0/16", "2001:db8::/56"]
     assert ip_network("192.168.1.116/32") in snapshot.interface("ens5").eni_addresses
     # The services have gone; IMDS is remembered, ipamd is not.
     later = node.inside(lambda: reader.read(29 * 10**9))
     assert later.interface("ens6").eni_id == "eni-0b77"
     assert [unread.part for unread in later.unread] == ["ipamd"]
+    assert (later.settings, later.vpc_networks) == (None, snapshot.vpc_networks)
     assert {unread.part for unread in node.inside(lambda: reader.read(31 * 10**9)).unread} == {"imds", "ipamd"}
 
 
@@ -255,6 +264,21 @@ def test_a_silent_metadata_service_costs_a_second_once(node: Node) -> None:
     assert node.inside(lambda: reader.read(2)).could_not_read("imds") == snapshot.could_not_read("imds")
     assert 1.0 <= first < 1.5
     assert time.monotonic() - started - first < 0.7
+
+
+def test_a_silent_ipamd_is_waited_for_once(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It listens and never answers: half a deadline for each of two questions would be told twice, and each time."""
+    node.ip("route", "add", "unreachable", "169.254.169.254")
+    silent = node.inside(lambda: create_server(("127.0.0.1", ipamd.PORT)))
+    reader = SnapshotReader("n", "b")
+    with closing(silent):
+        first = node.inside(lambda: reader.read(1))
+        assert first.could_not_read("ipamd") == "127.0.0.1:61679 did not answer within 1 s"
+        assert first.could_not_read("settings") is None
+        asked: list[str] = []
+        monkeypatch.setattr(ipamd, "fetch", lambda: asked.append("again"))
+        assert node.inside(lambda: reader.read(29 * 10**9)).could_not_read("ipamd") == first.could_not_read("ipamd")
+        assert asked == []
 
 
 def test_arming_waits_for_no_rule_set(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pathtap.agent.captures import Capture
 from pathtap.agent.performer import Deliver
 from pathtap.model.node import NodeSnapshot
-from pathtap.model.request import CaptureRequest, LookupReport, LookupRequest, ProbeReport, ProbeRequest
+from pathtap.model.request import CaptureRequest, LookupReport, LookupRequest, ProbeReport, ProbeRequest, ReadSnapshot
 
 if TYPE_CHECKING:
     from pathtap.agent.snapshot import SnapshotReader
@@ -28,8 +28,8 @@ class KernelNode:
         """As `uname -r` prints it."""
         return os.uname().release
 
-    def read_snapshot(self) -> NodeSnapshot:
-        return self._reader.read(time.time_ns())
+    def read_snapshot(self, request: ReadSnapshot) -> NodeSnapshot:
+        return self._reader.read(time.time_ns(), request.interiors)
 
     def look_up(self, request: LookupRequest) -> LookupReport:
         from pathtap.agent.lookup import look_up

@@ -8,7 +8,8 @@ broken.
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,29 +33,64 @@ class NamespaceError(Exception):
     """Why a pod's network namespace cannot be found or entered, as a sentence."""
 
 
-def find_pod_namespace(address: Address, directories: Sequence[Path] = DIRECTORIES) -> Path:
-    """The namespace of this node's pod with `address`; call it in the node's own namespace. Raises NamespaceError."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """The namespaces that this node's links lead to, by path, each with the kernel's id for it.
+
+    `likely` has the id of the one that the node's own routes lead to, by address; `unreadable` says what could not be
+    looked at.
+    """
+
+    paths: tuple[tuple[Path, int], ...]
+    likely: Mapping[Address, int | None]
+    unreadable: tuple[str, ...]
+    directories: tuple[Path, ...]
+
+    def ordered(self, address: Address) -> tuple[Path, ...]:
+        """The likely one first: entering one takes 2 ms, and a node can have hundreds of pods."""
+        likely = self.likely.get(address)
+        return tuple(path for path, _ in sorted(self.paths, key=lambda item: item[1] != likely))
+
+    def without(self, address: Address, unreadable: Sequence[str] = ()) -> NamespaceError:
+        """That none of them holds `address`; `unreadable` are those that could not be entered."""
+        looked = " and ".join(str(directory) for directory in dict.fromkeys(map(Path.resolve, self.directories)))
+        unread = (*self.unreadable, *unreadable)
+        return NamespaceError(
+            f"None of the {len(self.paths)} network namespaces under {looked} that this node's links lead to holds {address}"
+            + (f"; not readable: {', '.join(unread)}." if unread else ".")
+        )
+
+
+def candidates(addresses: Sequence[Address], directories: Sequence[Path] = DIRECTORIES) -> Candidates:
+    """Where to look for the node's pods; call it in the node's own namespace. Raises NamespaceError."""
     unreadable: list[str] = []
     try:
         with netlink.rtnetlink() as socket:
             peers = {link["index"]: link["attrs"].get("IFLA_LINK_NETNSID") for link in netlink.links(socket)}
             identified = [(path, _nsid(socket, path, unreadable)) for path in _namespace_files(directories)]
-            likely = peers.get(_routed_by(socket, address))
+            likely = {address: peers.get(_routed_by(socket, address)) for address in addresses}
     except OSError as error:
         raise NamespaceError(f"The node's links cannot be read: {error}.") from error
-    led_to = [(path, nsid) for path, nsid in identified if nsid is not None and nsid in peers.values()]
-    # Entering one takes 2 ms, and a node can have hundreds of pods.
-    for path, _ in sorted(led_to, key=lambda item: item[1] != likely):
+    led_to = frozenset(peers.values())
+    return Candidates(
+        paths=tuple((path, nsid) for path, nsid in identified if nsid is not None and nsid in led_to),
+        likely=likely,
+        unreadable=tuple(unreadable),
+        directories=tuple(directories),
+    )
+
+
+def find_pod_namespace(address: Address, directories: Sequence[Path] = DIRECTORIES) -> Path:
+    """The namespace of this node's pod with `address`; call it in the node's own namespace. Raises NamespaceError."""
+    found = candidates((address,), directories)
+    unreadable: list[str] = []
+    for path in found.ordered(address):
         try:
             if address in run_in_namespace(path, _addresses):
                 return path
         except (NamespaceError, OSError) as error:
             unreadable.append(f"{path}: {error}")
-    looked = " and ".join(str(directory) for directory in dict.fromkeys(map(Path.resolve, directories)))
-    raise NamespaceError(
-        f"None of the {len(led_to)} network namespaces under {looked} that this node's links lead to holds {address}"
-        + (f"; not readable: {', '.join(unreadable)}." if unreadable else ".")
-    )
+    raise found.without(address, unreadable)
 
 
 def run_in_namespace(path: Path, function: Callable[[], Result]) -> Result:

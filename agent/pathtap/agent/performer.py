@@ -39,7 +39,7 @@ class Node(Protocol):
 
     def kernel_release(self) -> str: ...
 
-    def read_snapshot(self) -> NodeSnapshot: ...
+    def read_snapshot(self, request: ReadSnapshot) -> NodeSnapshot: ...
 
     def open_capture(self, request: CaptureRequest, deliver: Deliver) -> Capture: ...
 
@@ -68,7 +68,7 @@ def perform(node: Node, captures: Captures, number: int, command: Command) -> pb
 def _carry_out(node: Node, captures: Captures, command: Command) -> Answer:
     match command:
         case ReadSnapshot():
-            return node.read_snapshot()
+            return node.read_snapshot(command)
         case CaptureRequest():
             return captures.arm(command)
         case EndCapture(id=identity):

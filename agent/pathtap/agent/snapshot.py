@@ -6,21 +6,30 @@ run beside each other.
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-from pathtap.agent.readers import imds, ipamd, legacy, links, neighbours, netlink, nftables, routes, rules, sysctls
-from pathtap.agent.readers.enis import Eni, UnexpectedAnswerError, merge
+from pathtap.agent.interiors import read_interiors
+from pathtap.agent.metadata import Metadata, MetadataReader
+from pathtap.agent.readers import (
+    counters,
+    ipsets,
+    legacy,
+    links,
+    neighbours,
+    netlink,
+    nftables,
+    programs,
+    routes,
+    rules,
+    sysctls,
+)
 from pathtap.agent.readers.stores import Stored
-from pathtap.agent.readers.xtables import UnexpectedTextError
+from pathtap.agent.reading import attempt, kept
 from pathtap.agent.worker import begin
-from pathtap.model.node import Interface, Neighbour, NodeSnapshot, Route, Rule, Unread
+from pathtap.model.address import Address
+from pathtap.model.node import Interface, IpSet, Neighbour, NodeSnapshot, Route, Rule, TcProgram, Unread
 
-Value = TypeVar("Value")
-
-# Attaching an ENI takes AWS longer than this.
-_METADATA_AGE = 30 * 10**9
 # A trace reads the snapshot and then arms: the interfaces need not be read twice.
 _INTERFACES_AGE = 2 * 10**9
 
@@ -33,21 +42,23 @@ class SnapshotReader:
         self._boot_id = boot_id
         self._reading = threading.Lock()
         self._forwarding_lock = threading.Lock()
-        self._imds: _Remembered | None = None
+        self._metadata = MetadataReader()
         self._latest: _Forwarding | None = None
 
-    def read(self, now: int) -> NodeSnapshot:
-        """`now` is the time in nanoseconds since the epoch, which the snapshot carries."""
+    def read(self, now: int, interiors: Sequence[Address] = ()) -> NodeSnapshot:
+        """`now` is the time in nanoseconds since the epoch, which the snapshot carries; `interiors` are pods to look into."""
         with self._reading:
             stores = (
-                begin(lambda: _attempt("iptables-legacy", lambda: legacy.read("ip"))),
-                begin(lambda: _attempt("ip6tables-legacy", lambda: legacy.read("ip6"))),
-                begin(lambda: _attempt("nftables", nftables.read)),
+                begin(lambda: attempt("iptables-legacy", lambda: legacy.read("ip"))),
+                begin(lambda: attempt("ip6tables-legacy", lambda: legacy.read("ip6"))),
+                begin(lambda: attempt("nftables", nftables.read)),
             )
             with self._forwarding_lock:
                 forwarding = self._read_forwarding(now)
-            unread = list(forwarding.unread)
-            stored = [_kept(store.result(), unread, Stored()) for store in stores]
+            extras = _read_extras(forwarding.state.links)
+            inside = read_interiors(interiors)
+            unread = [*forwarding.unread, *extras.unread]
+            stored = [kept(store.result(), unread, Stored()) for store in stores]
         unread.extend(missing for store in stored for missing in store.unread)
         state = forwarding.state
         return NodeSnapshot(
@@ -61,6 +72,12 @@ class SnapshotReader:
             neighbours=state.neighbours,
             sysctls=state.sysctls,
             rule_sets=tuple(rule_set for store in stored for rule_set in store.rule_sets),
+            ip_sets=extras.ip_sets,
+            programs=extras.programs,
+            counters=extras.counters,
+            interiors=inside,
+            settings=forwarding.metadata.settings,
+            vpc_networks=forwarding.metadata.vpc_networks,
             unread=tuple(unread),
         )
 
@@ -73,41 +90,26 @@ class SnapshotReader:
             return latest.interfaces
 
     def _read_forwarding(self, now: int) -> "_Forwarding":
-        unread: list[Unread] = []
-        from_imds = begin(lambda: self._read_imds(now))
-        from_ipamd = begin(lambda: _attempt("ipamd", lambda: ipamd.decode(ipamd.fetch())))
+        asked = begin(lambda: self._metadata.read(now))
         state = _read_state()
-        enis = merge(_kept(from_imds.result(), unread, ()), _kept(from_ipamd.result(), unread, ()))
+        metadata = asked.result()
         self._latest = _Forwarding(
             read_at=now,
             state=state,
-            interfaces=links.interfaces(state.links, state.routes, state.rules, enis),
-            unread=(*unread, *state.unread),
+            metadata=metadata,
+            interfaces=links.interfaces(state.links, state.routes, state.rules, metadata.enis),
+            unread=(*metadata.unread, *state.unread),
         )
         return self._latest
-
-    def _read_imds(self, now: int) -> tuple[Eni, ...] | Unread:
-        """A silent service costs a second each time, so silence is remembered as an answer is; a refusal is not."""
-        if self._imds is not None and now - self._imds.at < _METADATA_AGE:
-            return self._imds.answer
-        answer = _attempt("imds", lambda: imds.decode(imds.fetch()))
-        silent = isinstance(answer, Unread) and "did not answer within" in answer.reason
-        self._imds = _Remembered(at=now, answer=answer) if silent or not isinstance(answer, Unread) else None
-        return answer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Remembered:
-    at: int
-    answer: tuple[Eni, ...] | Unread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Forwarding:
-    """Everything but the rule sets. `read_at` is in nanoseconds since the epoch."""
+    """What interfaces and their roles follow from. `read_at` is in nanoseconds since the epoch."""
 
     read_at: int
     state: "_State"
+    metadata: Metadata
     interfaces: tuple[Interface, ...]
     unread: tuple[Unread, ...]
 
@@ -124,37 +126,44 @@ class _State:
     unread: tuple[Unread, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Extras:
+    """What no interface's role depends on: arming a capture does without it."""
+
+    ip_sets: tuple[IpSet, ...]
+    programs: tuple[TcProgram, ...]
+    counters: dict[str, int]
+    unread: tuple[Unread, ...]
+
+
 def _read_state() -> _State:
     unread: list[Unread] = []
     with netlink.rtnetlink() as socket:
-        found = _kept(_attempt("links", lambda: links.decode(*links.fetch(socket))), unread, ())
+        found = kept(attempt("links", lambda: links.decode(*links.fetch(socket))), unread, ())
         names = {link.index: link.name for link in found}
         return _State(
             links=found,
-            rules=_kept(_attempt("rules", lambda: rules.decode(rules.fetch(socket))), unread, ()),
-            routes=_kept(_attempt("routes", lambda: routes.decode(routes.fetch(socket), names)), unread, ()),
-            neighbours=_kept(
-                _attempt("neighbours", lambda: neighbours.decode(neighbours.fetch(socket), names)), unread, ()
+            rules=kept(attempt("rules", lambda: rules.decode(rules.fetch(socket))), unread, ()),
+            routes=kept(attempt("routes", lambda: routes.decode(routes.fetch(socket), names)), unread, ()),
+            neighbours=kept(
+                attempt("neighbours", lambda: neighbours.decode(neighbours.fetch(socket), names)), unread, ()
             ),
-            sysctls=_kept(_attempt("sysctls", lambda: sysctls.decode(sysctls.fetch())), unread, {}),
+            sysctls=kept(attempt("sysctls", lambda: sysctls.decode(sysctls.fetch())), unread, {}),
             # Arguments are evaluated in order, so this one sees what the others could not read.
             unread=tuple(unread),
         )
 
 
-def _attempt(part: str, read: Callable[[], Value]) -> Value | Unread:
-    try:
-        return read()
-    except (OSError, UnexpectedAnswerError, UnexpectedTextError) as error:
-        return Unread(part=part, reason=str(error) or type(error).__name__)
-
-
-def _kept(answer: Value | Unread, unread: list[Unread], nothing: Value) -> Value:
-    """The answer, or `nothing` with its reason put among the unread."""
-    if isinstance(answer, Unread):
-        unread.append(answer)
-        return nothing
-    return answer
+def _read_extras(found: tuple[links.Link, ...]) -> _Extras:
+    unread: list[Unread] = []
+    with netlink.rtnetlink() as socket:
+        attached = attempt("programs", lambda: programs.decode(programs.fetch(socket, found), found))
+    return _Extras(
+        programs=kept(attached, unread, ()),
+        ip_sets=kept(attempt("ipsets", lambda: ipsets.decode(ipsets.fetch())), unread, ()),
+        counters=kept(attempt("counters", lambda: counters.decode(counters.fetch())), unread, {}),
+        unread=tuple(unread),
+    )
 
 
 def read_snapshot(node: str, boot_id: str, now: int) -> NodeSnapshot:

@@ -174,8 +174,9 @@ class CniSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcProgram:
-    """A classifier on an interface's clsact hook. `hook` is ingress or egress, as tc sees it: what leaves a pod is
-    ingress on the host's end of its veth. `kind` is bpf or another classifier's; `name` and `id` are a BPF program's.
+    """What may take an interface's packets beside netfilter. `hook` is ingress or egress, as tc sees it (what leaves a pod
+    is ingress on the host's end of its veth), or xdp. `kind` is a classifier's on the clsact qdisc (bpf, flower, u32 …), tcx,
+    or xdp; `name` and `id` are a BPF program's, empty and 0 where it is none or the kernel did not tell.
     """
 
     interface: str
@@ -187,8 +188,10 @@ class TcProgram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IpSet:
-    """A set of the ipset module, which `-m set` asks. `kind` is its type (`hash:net`, `hash:ip,port` …), `elements` as
-    `ipset save` prints them without options; None where the set is too large to be read.
+    """A set of the ipset module, which `-m set` asks. `kind` is its type (`hash:net`, `hash:ip,port` …), `family` 4, 6 or,
+    for a type of neither, 0; `elements` as `ipset save` prints them without options, but with ` nomatch` and ` wildcard`
+    behind those that have it, ICMP as numbers (`icmp:8/0`) and a set's netmask as the prefix of each address; None where
+    the set is too large to be read.
     """
 
     name: str

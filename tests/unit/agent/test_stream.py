@@ -97,7 +97,7 @@ class SmallNode:
     def kernel_release(self) -> str:
         return "6.18"
 
-    def read_snapshot(self) -> NodeSnapshot:
+    def read_snapshot(self, request: ReadSnapshot) -> NodeSnapshot:
         return NodeSnapshot(node=NODE, boot_id=BOOT, taken_at=1, sysctls={"net.ipv4.ip_forward": "1"})
 
     def open_capture(self, request: CaptureRequest, deliver: Deliver) -> SmallCapture:
@@ -233,7 +233,7 @@ def test_the_first_message_is_a_hello(path: Path) -> None:
 def test_every_command_has_its_answer(path: Path) -> None:
     async def scene(collector: Collector, node: SmallNode) -> None:
         node.let_probes_go.set()
-        assert await collector.ask(ReadSnapshot()) == node.read_snapshot()
+        assert await collector.ask(ReadSnapshot()) == node.read_snapshot(ReadSnapshot())
         armed = await collector.ask(CaptureRequest(id="a", protocol=0, near=(HERE,), limit=1))
         assert armed == CaptureArmed(id="a", interfaces=("eth0",))
         assert isinstance(await collector.ask(EndCapture(id="a")), CaptureEnded)
@@ -276,7 +276,7 @@ def test_a_few_packets_do_not_wait_for_company(path: Path) -> None:
 def test_a_failure_is_an_answer(path: Path, command: Command, sentence: str) -> None:
     async def scene(collector: Collector, node: SmallNode) -> None:
         assert await collector.ask(command) == Failure(reason=sentence)
-        assert await collector.ask(ReadSnapshot()) == node.read_snapshot()
+        assert await collector.ask(ReadSnapshot()) == node.read_snapshot(ReadSnapshot())
         assert collector.streams == 1
 
     play(path, scene)
@@ -284,7 +284,7 @@ def test_a_failure_is_an_answer(path: Path, command: Command, sentence: str) -> 
 
 def test_an_answer_that_no_collector_takes_is_a_sentence_and_the_stream_goes_on(path: Path) -> None:
     class LargeNode(SmallNode):
-        def read_snapshot(self) -> NodeSnapshot:
+        def read_snapshot(self, request: ReadSnapshot) -> NodeSnapshot:
             return NodeSnapshot(node=NODE, boot_id=BOOT, taken_at=1, sysctls={"x": "x" * (61 << 20)})
 
     async def scene(collector: Collector, node: SmallNode) -> None:
@@ -351,7 +351,7 @@ def test_a_collector_that_comes_back_is_found_and_told(path: Path) -> None:
             async with serving(path, latter):
                 await latter.until(lambda: len(latter.messages) >= 2, timeout=5)
                 node.let_probes_go.set()
-                assert await latter.ask(ReadSnapshot()) == node.read_snapshot()
+                assert await latter.ask(ReadSnapshot()) == node.read_snapshot(ReadSnapshot())
                 assert [lost.where for lost in latter.lost] == ["kernel", "stream"]
                 assert latter.lost[1].capture == "a"
                 assert latter.lost[1].why.startswith("the capture was ended before its time: the co")
@@ -439,7 +439,7 @@ def test_tls_with_a_name_of_its_own_and_without(tmp_path: Path) -> None:
                 health_port=0,
             )
             async with running(named, node):
-                assert await collector.ask(ReadSnapshot()) == node.read_snapshot()
+                assert await collector.ask(ReadSnapshot()) == node.read_snapshot(ReadSnapshot())
             unnamed = Settings(collector=address, node=NODE, tls_ca=certificate, health_port=0)
             with suppress(TimeoutError):
                 async with asyncio.timeout(1), running(unnamed, node):

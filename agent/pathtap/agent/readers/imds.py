@@ -1,4 +1,4 @@
-"""Asks the instance metadata service (IMDSv2) which ENIs the node has. Takes no credentials from it.
+"""Asks the instance metadata service (IMDSv2) which ENIs the node has, and of which VPC. Takes no credentials from it.
 
 Keys by the EC2 user guide, "Instance metadata categories": network/interfaces/macs/MAC/…; a key that does not apply
 is 404. https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html
@@ -10,6 +10,7 @@ from ipaddress import ip_network
 
 from pathtap.agent.readers.enis import Eni, UnexpectedAnswerError
 from pathtap.agent.readers.http import Client
+from pathtap.model.address import Network
 
 HOST = "169.254.169.254"
 PORT = 80
@@ -18,6 +19,8 @@ SECONDS = 1.0
 _TOKEN = "/latest/api/token"  # noqa: S105 - a path
 _MACS = "/latest/meta-data/network/interfaces/macs/"
 _KEYS = ("interface-id", "device-number", "network-card", "local-ipv4s", "ipv4-prefix", "ipv6s", "ipv6-prefix")
+# An instance's ENIs are of one VPC, as far as the VPC CNI attaches them: the primary's answer stands for all.
+_VPC_KEYS = ("vpc-ipv4-cidr-blocks", "vpc-ipv6-cidr-blocks")
 _ADDRESS_KEYS = ("local-ipv4s", "ipv4-prefix", "ipv6s", "ipv6-prefix")
 
 Metadata = Mapping[str, Mapping[str, str]]
@@ -42,8 +45,19 @@ def decode(metadata: Metadata) -> tuple[Eni, ...]:
     return tuple(_decode(mac, keys) for mac, keys in metadata.items())
 
 
+def vpc_networks(metadata: Metadata) -> tuple[Network, ...]:
+    """The VPC's CIDR blocks of both families; empty where IMDS did not tell. Raises UnexpectedAnswerError."""
+    texts = [line for keys in metadata.values() for key in _VPC_KEYS for line in keys.get(key, "").split()]
+    try:
+        return tuple(dict.fromkeys(ip_network(text) for text in texts))
+    except ValueError as error:
+        raise UnexpectedAnswerError(f"IMDS does not tell the VPC's networks as it should: {error}") from error
+
+
 def _keys(client: Client, mac: str, headers: dict[str, str]) -> dict[str, str]:
     texts = {key: _get(client, f"{_MACS}{mac}/{key}", headers) for key in _KEYS}
+    if (texts["device-number"] or "").strip() == "0":
+        texts |= {key: _get(client, f"{_MACS}{mac}/{key}", headers) for key in _VPC_KEYS}
     return {key: text for key, text in texts.items() if text is not None}
 
 

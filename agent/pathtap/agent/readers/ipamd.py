@@ -1,4 +1,5 @@
-"""Asks ipamd, the VPC CNI's daemon on this node, which ENIs it manages. Reads nothing else of its introspection.
+"""Asks ipamd, the VPC CNI's daemon on this node, which ENIs it manages and what it was told to do. `settings` decodes the
+latter; nothing else of its introspection is read.
 
 `GET /v1/enis` at 127.0.0.1:61679 (INTROSPECTION_BIND_ADDRESS). From v1.20 the answer is keyed by network card, before
 it is the object of the one card; pkg/ipamd/introspect.go and pkg/ipamd/datastore/data_store.go of amazon-vpc-cni-k8s.
@@ -6,6 +7,7 @@ it is the object of the one card; pkg/ipamd/introspect.go and pkg/ipamd/datastor
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import ip_network
 from typing import Any
@@ -17,15 +19,31 @@ from pathtap.model.address import Network
 HOST = "127.0.0.1"
 PORT = 61679
 SECONDS = 1.0
+SETTINGS = "/v1/networkutils-env-settings"
 
 
-def fetch(host: str = HOST, port: int = PORT, seconds: float = SECONDS) -> str:
-    """The answer's text. Raises OSError, UnexpectedAnswerError."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introspection:
+    """The texts of both answers. `settings` is empty where ipamd refused that one; `refusal` then says how."""
+
+    enis: str
+    settings: str = ""
+    refusal: str = ""
+
+
+def fetch(host: str = HOST, port: int = PORT, seconds: float = SECONDS) -> Introspection:
+    """Both answers over one connection, within `seconds`. Raises OSError, UnexpectedAnswerError where it told no ENIs."""
     with Client(host, port, seconds) as client:
-        status, text = client.request("GET", "/v1/enis")
+        status, enis = client.request("GET", "/v1/enis")
+        if status != HTTPStatus.OK:
+            raise UnexpectedAnswerError(f"ipamd answered /v1/enis with HTTP {status}")
+        try:
+            status, settings = client.request("GET", SETTINGS)
+        except OSError as error:
+            return Introspection(enis=enis, refusal=str(error))
     if status != HTTPStatus.OK:
-        raise UnexpectedAnswerError(f"ipamd answered /v1/enis with HTTP {status}")
-    return text
+        return Introspection(enis=enis, refusal=f"ipamd answered {SETTINGS} with HTTP {status}")
+    return Introspection(enis=enis, settings=settings)
 
 
 def decode(text: str) -> tuple[Eni, ...]:

@@ -22,12 +22,25 @@ _IFF_LOOPBACK = 0x8
 # Kinds that take over the MAC of the link beneath them.
 _STACKED = frozenset({"vlan", "macvlan", "ipvlan", "bridge", "bond"})
 # The rest of a link message is statistics and tuning.
-_KEPT = ("IFLA_IFNAME", "IFLA_ADDRESS", "IFLA_MTU", "IFLA_OPERSTATE", "IFLA_LINKINFO", "IFLA_LINK", "IFLA_LINK_NETNSID")
+_KEPT = frozenset(
+    {
+        "IFLA_IFNAME",
+        "IFLA_ADDRESS",
+        "IFLA_MTU",
+        "IFLA_OPERSTATE",
+        "IFLA_LINKINFO",
+        "IFLA_LINK",
+        "IFLA_LINK_NETNSID",
+        "IFLA_XDP",
+    }
+)
+# One program is told as such; where several modes have one each, each by its mode (rtnl_xdp_fill of net/core/rtnetlink.c).
+_XDP_PROGRAMS = ("IFLA_XDP_PROG_ID", "IFLA_XDP_SKB_PROG_ID", "IFLA_XDP_DRV_PROG_ID", "IFLA_XDP_HW_PROG_ID")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A link as rtnetlink describes it. `kind` is IFLA_INFO_KIND, empty for hardware."""
+    """A link as rtnetlink describes it. `kind` is IFLA_INFO_KIND, empty for hardware; `xdp` the ids of its XDP programs."""
 
     index: int
     name: str
@@ -38,6 +51,7 @@ class Link:
     loopback: bool
     peer_elsewhere: bool
     addresses: tuple[InterfaceAddress, ...] = ()
+    xdp: tuple[int, ...] = ()
 
 
 def fetch(socket: Any) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
@@ -161,6 +175,7 @@ def _trimmed(message: Message) -> Message:
 def _link(message: Message, addresses: tuple[InterfaceAddress, ...]) -> Link:
     attributes = message["attrs"]
     information = attributes.get("IFLA_LINKINFO", {}).get("attrs", {})
+    xdp = attributes.get("IFLA_XDP", {}).get("attrs", {})
     flags = message["flags"]
     return Link(
         index=message["index"],
@@ -172,4 +187,5 @@ def _link(message: Message, addresses: tuple[InterfaceAddress, ...]) -> Link:
         loopback=bool(flags & _IFF_LOOPBACK),
         peer_elsewhere="IFLA_LINK_NETNSID" in attributes,
         addresses=addresses,
+        xdp=tuple(dict.fromkeys(xdp[name] for name in _XDP_PROGRAMS if name in xdp)),
     )

@@ -13,6 +13,7 @@ from socket import AF_INET, AF_INET6, AF_UNSPEC, if_nameindex
 from typing import Any, TypeAlias
 
 from pyroute2 import IPRoute
+from pyroute2.ipset import IPSet
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
 from pyroute2.nftables.main import NFTables
@@ -26,6 +27,8 @@ NLM_F_DUMP_INTR = 0x10
 # linux/rtnetlink.h: answer with the FIB entry that matched, and with its table.
 RTM_F_FIB_MATCH = 0x2000
 RTM_F_LOOKUP_TABLE = 0x1000
+# linux/netfilter/ipset/ip_set.h: a list of sets without what is in them.
+IPSET_FLAG_LIST_HEADER = 1 << 2
 
 _DUMP_ATTEMPTS = 3
 # Text in the kernel; pyroute2 hands over the bytes where they are not UTF-8.
@@ -97,6 +100,42 @@ def nft_tables() -> tuple[Message, ...]:
     """
     with NFTables(nfgen_family=AF_UNSPEC) as socket:
         return _dump(socket.get_tables)
+
+
+def qdiscs(socket: Any) -> tuple[Message, ...]:
+    return _dump(socket.get_qdiscs)
+
+
+def filters(socket: Any, index: int, parent: int) -> tuple[Message, ...]:
+    """The classifiers of one interface at `parent` (a qdisc's handle, or a clsact hook's)."""
+    return _dump(lambda: socket.get_filters(index=index, parent=parent))
+
+
+@contextmanager
+def ipset() -> Iterator[Any]:
+    """An open NFNL_SUBSYS_IPSET socket. Raises OSError; a kernel that has ip_set as a module may load it for this."""
+    try:
+        with IPSet() as socket:
+            yield socket
+    except NetlinkError as error:
+        raise RefusedError(error.code, str(error)) from error
+
+
+def ip_sets(socket: Any) -> tuple[Message, ...]:
+    """Every set's header; its number of elements is in IPSET_ATTR_DATA."""
+    return _dump(lambda: socket.list(flags=IPSET_FLAG_LIST_HEADER))
+
+
+def ip_set_elements(socket: Any, name: str) -> tuple[Message, ...]:
+    """IPSET_ATTR_DATA of each element; none for a set that is gone. `_plain` would keep the last of them alone."""
+    answers = tuple(socket.list(name))
+    parts = (answer.get_attr("IPSET_ATTR_ADT") for answer in answers)
+    return tuple(
+        _plain(attribute[1])
+        for part in parts
+        for attribute in (part["attrs"] if part else ())
+        if attribute[0] == "IPSET_ATTR_DATA"
+    )
 
 
 @contextmanager
