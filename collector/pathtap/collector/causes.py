@@ -1,19 +1,19 @@
 """Why a packet that came to a node did not leave it, or left it and did not arrive: the cause, with its proof. Pure."""
 
-from ipaddress import ip_network
-
 from pathtap.collector import findings, words
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import Fate, interface_of
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.resolve import owner_of
-from pathtap.forwarding.prediction import Outcome
-from pathtap.model.address import Address
-from pathtap.model.node import Interface, NodeSnapshot, Role
+from pathtap.forwarding.fabric import eni_of, refuses
+from pathtap.forwarding.prediction import Outcome, Prediction
+from pathtap.model.node import Interface, Role, Rule
 from pathtap.model.packet import PacketObservation
 from pathtap.model.trace import Evidence, Finding, Witness
 
 STRICT_REFUSALS = ("EXDEV", "EINVAL")
+# The ip rules that the kernel makes itself, and nobody chose: lookup main, lookup default (net/ipv4/fib_rules.c).
+KERNELS_OWN = (32766, 32767)
 
 
 def direction_words(expected: ExpectedPassage) -> str:
@@ -33,12 +33,20 @@ def cause_of_stop(expected: ExpectedPassage, inventory: Inventory) -> Finding:
     """The packet came in, or conntrack knows of it, and it was not seen going out."""
     proof = sighting(expected.passage.arrival) or _recorded(expected)
     return (
-        _filtered(expected, proof)
-        or _refused_by_filter_path(expected, proof)
-        or _not_forwarded(expected, proof)
-        or _misrouted(expected, inventory, proof)
+        configured_cause(expected, proof)
+        or misrouted(expected, inventory, proof)
         or _neighbour(expected, proof)
         or _unexplained(expected, proof)
+    )
+
+
+def configured_cause(expected: ExpectedPassage, proof: tuple[Evidence, ...] = ()) -> Finding | None:
+    """What the node's own configuration has that stops the packet there: a filter, a route, a sysctl."""
+    return (
+        _filtered(expected, proof)
+        or _refused_by_route(expected, proof)
+        or _refused_by_reverse_path(expected, proof)
+        or _not_forwarded(expected, proof)
     )
 
 
@@ -49,7 +57,7 @@ def cause_of_local_drop(expected: ExpectedPassage) -> Finding | None:
 
 def cause_of_leaving(expected: ExpectedPassage, inventory: Inventory) -> Finding | None:
     """The packet left the very node whose pod it was going to."""
-    return _misrouted(expected, inventory, sighting(expected.passage.departure))
+    return misrouted(expected, inventory, sighting(expected.passage.departure))
 
 
 def _recorded(expected: ExpectedPassage) -> tuple[Evidence, ...]:
@@ -78,37 +86,56 @@ def _filtered(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding
     return make(node, rule, (*proof, says))
 
 
-def _refused_by_filter_path(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding | None:
-    """The FIB itself refuses: a blackhole and its like, no route, or the reverse path filter."""
-    expectation, passage = expected.expectation, expected.passage
-    if expectation is None or expectation.prediction.routing is None:
+def _refused_by_route(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding | None:
+    """A blackhole and its like, or no route."""
+    prediction, passage = expected.prediction, expected.passage
+    if prediction is None or prediction.routing is None:
         return None
-    decision, answer = expectation.prediction.routing, expectation.answer
-    if answer is not None:
-        claim = words.kernel_answer_words(answer)
-        proof = (*proof, Evidence(witness=Witness.EXPECTED, claim=claim, source=f"{passage.node} RTM_GETROUTE"))
+    decision, proof = prediction.routing, (*proof, *_kernel(expected))
     if decision.refused and decision.route is not None:
         return findings.refusing_route(passage.node, decision.route, proof)
     if decision.refused and decision.rule is not None:
         return findings.refusing_rule(passage.node, decision.rule, proof)
-    if decision.refused:
-        return findings.no_route(passage.node, str(passage.after.destination), proof)
-    if answer is not None and answer.error in STRICT_REFUSALS and passage.arrival is not None:
-        return findings.reverse_path(passage.node, passage.arrival.interface, str(passage.before.source), proof)
-    return None
+    return findings.no_route(passage.node, str(passage.after.destination), proof) if decision.refused else None
+
+
+def _refused_by_reverse_path(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding | None:
+    """Source validation, by our own lookup of the way back or by the kernel's refusal of the packet's source."""
+    passage, prediction = expected.passage, expected.prediction
+    if prediction is None or not expected.came_by:
+        return None
+    answer = expected.expectation.answer if expected.expectation else None
+    by_kernel = answer is not None and answer.error in STRICT_REFUSALS and prediction.routing is not None
+    if prediction.reverse_path is None and not by_kernel:
+        return None
+    if (path := prediction.reverse_path) is not None:
+        claim = f"rp_filter is {path.mode}, and the way back to {passage.before.source} is {path.decision.text}"
+        proof = (*proof, Evidence(witness=Witness.EXPECTED, claim=claim, source=f"{passage.node} sysctl"))
+    proof = (*proof, *_kernel(expected))
+    return findings.reverse_path(passage.node, expected.came_by, str(passage.before.source), proof)
+
+
+def _kernel(expected: ExpectedPassage) -> tuple[Evidence, ...]:
+    """What the kernel's own lookup said, where it was asked."""
+    answer = expected.expectation.answer if expected.expectation else None
+    if answer is None:
+        return ()
+    claim = words.kernel_answer_words(answer)
+    return (Evidence(witness=Witness.EXPECTED, claim=claim, source=f"{expected.passage.node} RTM_GETROUTE"),)
 
 
 def _not_forwarded(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding | None:
     """No rule and no route: the node does not forward what comes in there, and drops it silently (ip_error, net/ipv4/route.c)."""
-    prediction, arrival, node = expected.prediction, expected.passage.arrival, expected.passage.node
-    if prediction is None or arrival is None or prediction.outcome is not Outcome.DROPPED:
+    prediction, node = expected.prediction, expected.passage.node
+    if prediction is None or prediction.outcome is not Outcome.DROPPED or not expected.came_by:
+        return None
+    if prediction.routing is None or prediction.routing.refused:
         return None
     says = Evidence(witness=Witness.EXPECTED, claim=prediction.reason, source=f"{node} sysctl")
-    family = expected.passage.before.family
-    return findings.forwarding_disabled(node, arrival.interface, family, (*proof, says))
+    return findings.forwarding_disabled(node, expected.came_by, expected.passage.before.family, (*proof, says))
 
 
-def _misrouted(expected: ExpectedPassage, inventory: Inventory, proof: tuple[Evidence, ...]) -> Finding | None:
+def misrouted(expected: ExpectedPassage, inventory: Inventory, proof: tuple[Evidence, ...] = ()) -> Finding | None:
     """A pod of this node that the routes do not lead to."""
     prediction, passage = expected.prediction, expected.passage
     if prediction is None or prediction.routing is None or not prediction.routing.interface:
@@ -144,40 +171,52 @@ def source_check(fate: Fate) -> Finding | None:
     """Whether the VPC must have dropped the packet because the ENI it left by does not own its source."""
     if fate.last is None or fate.last.passage.departure is None or fate.last.snapshot is None:
         return None
-    passage, snapshot = fate.last.passage, fate.last.snapshot
-    seen = passage.departure
-    assert seen is not None  # noqa: S101 - tested above
+    seen, snapshot = fate.last.passage.departure, fate.last.snapshot
     interface = snapshot.interface(seen.interface)
     owner = eni_of(seen.headers.five_tuple.source, snapshot)
-    if interface is None or interface == owner or not (owner or interface.eni_addresses):
+    if interface is None or not refuses(interface, owner):
         return None
-    named = f"{owner.name} {owner.eni_id}".rstrip() if owner else "no ENI of the node"
-    claim = f"{passage.after.source} belongs to {named}"
-    assumed = Evidence(witness=Witness.ASSUMED, claim=f"the VPC's source check: {claim}", source="the VPC")
+    inside = fate.owner is not None and fate.owner.kind in ("pod", "node")
+    return refused_source(fate.last, interface, owner, inside=inside, proof=sighting(seen))
+
+
+def refused_source(
+    expected: ExpectedPassage,
+    interface: Interface,
+    owner: Interface | None,
+    *,
+    inside: bool,
+    proof: tuple[Evidence, ...] = (),
+) -> Finding:
+    """Why the source check takes it: what somebody chose leads a pod's own packet out of another ENI than its own, or the
+    source is not what that ENI's packets must have. `inside` says that it was going to an address of the VPC.
+    """
+    passage, prediction = expected.passage, expected.prediction
     source = str(passage.after.source)
-    name = owner.name if owner else ""
-    decision = fate.last.prediction.routing if fate.last.prediction else None
-    rule = words.rule_words(decision.rule) if decision and decision.rule and not decision.unknown else ""
-    return findings.source_not_owned(snapshot.node, seen.interface, source, name, rule, (*sighting(seen), assumed))
+    named = f"{owner.name} {owner.eni_id}".rstrip() if owner else "no ENI of the node"
+    claim = f"the VPC's source check: {source} belongs to {named}"
+    assumed = Evidence(witness=Witness.ASSUMED, claim=claim, source="the VPC")
+    decision = prediction.routing if prediction else None
+    led_here = decision is not None and not decision.unknown and decision.interface == interface.name
+    rule = decision.rule if decision and led_here else None
+    chosen = rule is not None and rule.priority not in KERNELS_OWN
+    if owner and rule and prediction and chosen and inside and passage.before.source == passage.after.source:
+        text = words.rule_words(rule)
+        says = Evidence(witness=Witness.EXPECTED, claim=text, source=f"{passage.node} ip rule")
+        whose, marked_by = f"{source} of {owner.name}", _marking(rule, prediction)
+        return findings.wrong_eni(passage.node, interface.name, whose, text, marked_by, (*proof, says, assumed))
+    name, rule_text = owner.name if owner else "", words.rule_words(rule) if rule else ""
+    return findings.source_not_owned(passage.node, interface.name, source, name, rule_text, (*proof, assumed))
 
 
-def eni_of(address: Address, snapshot: NodeSnapshot) -> Interface | None:
-    """The ENI that owns an address, by what IMDS or ipamd say, by its own addresses, else by the pod's from-rule."""
-    for interface in snapshot.interfaces:
-        own = any(address == own.ip for own in interface.addresses)
-        if interface.role.is_eni and (own or any(address in network for network in interface.eni_addresses)):
-            return interface
-    return _eni_of_rule(address, snapshot)
-
-
-def _eni_of_rule(address: Address, snapshot: NodeSnapshot) -> Interface | None:
-    """`1536 from 192.168.1.116 lookup 2` gives the pod's address to the ENI that table 2 leads to."""
-    tables = {rule.table for rule in snapshot.rules if rule.source is not None and rule.source == ip_network(address)}
-    names = {
-        hop.interface
-        for route in snapshot.routes
-        if route.table in tables and not route.destination.prefixlen
-        for hop in route.next_hops
-    }
-    enis = [interface for interface in snapshot.interfaces if interface.name in names and interface.role.is_eni]
-    return enis[0] if len(enis) == 1 else None
+def _marking(rule: Rule, prediction: Prediction) -> str:
+    """The netfilter rule that gave the packet the mark by which the ip rule took it; empty where that goes by no mark."""
+    if rule.mark is None:
+        return ""
+    wanted = rule.mark & rule.mask
+    made = [
+        change
+        for change in prediction.marks
+        if change.kind == "fwmark" and change.after & rule.mask == wanted != change.before & rule.mask
+    ]
+    return words.netfilter_words(made[-1].rule) if made else ""

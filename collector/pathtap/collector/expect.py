@@ -17,9 +17,13 @@ from pathtap.model.request import RouteQuestion
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """`question` is the kernel's own lookup that should agree with the prediction; `answer` what it said, once asked."""
+    """`packet` is what was predicted for, as it entered the node.
+
+    `question` is the kernel's own lookup that should agree with the prediction; `answer` what it said, once asked.
+    """
 
     prediction: Prediction
+    packet: Packet
     question: RouteQuestion | None = None
     answer: RouteAnswer | None = None
 
@@ -36,6 +40,11 @@ class ExpectedPassage:
     @property
     def prediction(self) -> Prediction | None:
         return self.expectation.prediction if self.expectation else None
+
+    @property
+    def came_by(self) -> str:
+        """The interface by which the packet came in, empty where it did not or nobody knows."""
+        return self.expectation.packet.in_interface if self.expectation else ""
 
     @property
     def is_unseen(self) -> bool:
@@ -79,7 +88,7 @@ def _expectation(passage: Passage, model: NodeModel, reply: bool) -> Expectation
     # What both conntrack and the packets leave open stays open: only a sighting or an entry settles where DNAT led.
     known = passage.departure is not None or passage.entry is not None
     prediction = predict(model, packet, passage.after.destination_socket if known and not reply else None)
-    return Expectation(prediction=prediction, question=_question(passage, packet, prediction))
+    return Expectation(prediction=prediction, packet=packet, question=question_of(passage, packet, prediction))
 
 
 def _packet(passage: Passage, reply: bool) -> Packet:
@@ -90,7 +99,7 @@ def _packet(passage: Passage, reply: bool) -> Packet:
     return Packet.replying(passage.before, passage.after, came_by, connmark)
 
 
-def _question(passage: Passage, packet: Packet, prediction: Prediction) -> RouteQuestion | None:
+def question_of(passage: Passage, packet: Packet, prediction: Prediction) -> RouteQuestion | None:
     """The FIB is asked with what it is asked by a packet: the destination after DNAT, the source before SNAT, the mark."""
     if prediction.routing is None or prediction.routed is None:
         return None

@@ -28,9 +28,9 @@ def _hop(expected: ExpectedPassage, fate: Fate, lost_beyond: Finding | None) -> 
     steps = [
         *_arrival(expected),
         *_tracked(expected),
-        *_marks(expected),
+        *mark_steps(expected),
         *before_routing,
-        *_routing(expected),
+        *routing_steps(expected),
         *after_routing,
         *(_stop(expected) if ended and fate.end is End.STOPPED else ()),
         *_departure(expected, fate),
@@ -115,7 +115,8 @@ def _beyond(expected: ExpectedPassage, fate: Fate, lost: Finding | None) -> list
     return [Step(action=Action.FORWARDED, after=expected.passage.after, cause=cause, evidence=(evidence,))]
 
 
-def _marks(expected: ExpectedPassage) -> list[Step]:
+def mark_steps(expected: ExpectedPassage) -> list[Step]:
+    """One for each change of a mark that the configuration makes."""
     prediction = expected.prediction
     return [_mark(change, expected) for change in prediction.marks] if prediction else []
 
@@ -131,7 +132,8 @@ def _mark(change: MarkChange, expected: ExpectedPassage) -> Step:
     return Step(action=Action.MARKED, cause=cause, evidence=tuple(evidence))
 
 
-def _routing(expected: ExpectedPassage) -> list[Step]:
+def routing_steps(expected: ExpectedPassage) -> list[Step]:
+    """The ip rule and the route that decide, each where there is one."""
     expectation, node = expected.expectation, expected.passage.node
     if expectation is None or expectation.prediction.routing is None:
         return []
@@ -206,7 +208,7 @@ def _stop(expected: ExpectedPassage) -> list[Step]:
         evidence.append(
             Evidence(witness=Witness.OBSERVED, claim=claim, source=f"{passage.node} packets", at=seen.captured_at)
         )
-    cause = _cause_of_stop(prediction) if prediction else None
+    cause = stopping_cause(prediction) if prediction else None
     if cause is not None:
         evidence.append(Evidence(witness=Witness.EXPECTED, claim=cause.text, source=f"{passage.node} configuration"))
     rejected = prediction is not None and prediction.outcome is Outcome.REJECTED
@@ -214,7 +216,7 @@ def _stop(expected: ExpectedPassage) -> list[Step]:
     return [Step(action=action, before=passage.before, cause=cause, evidence=tuple(evidence))] if evidence else []
 
 
-def _cause_of_stop(prediction: Prediction) -> Cause | None:
+def stopping_cause(prediction: Prediction) -> Cause | None:
     """The filter rule or the refusing route that must have stopped it."""
     routing = prediction.routing
     if prediction.dropped_by is not None:

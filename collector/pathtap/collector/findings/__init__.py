@@ -41,6 +41,7 @@ from pathtap.collector.findings.stops import (
     source_not_owned,
     unexplained,
 )
+from pathtap.collector.findings.ways import service_backend_gone, wrong_eni
 
 __all__ = [
     "answer_not_received",
@@ -69,10 +70,12 @@ __all__ = [
     "refusing_rule",
     "rejected_by_node",
     "reverse_path",
+    "service_backend_gone",
     "service_without_endpoints",
     "source_not_owned",
     "tc_program_drop",
     "too_big",
     "unexpected_egress",
     "unexplained",
+    "wrong_eni",
 ]
