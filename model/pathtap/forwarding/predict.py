@@ -125,11 +125,12 @@ class _Passage:
         if self._model.forwards(world.packet.family, interface) is False:
             why = f"forwarding is switched off for packets that came in by {interface}"
             after = [each if each.outcome or _is_local(each) else each.ended(Outcome.DROPPED, why) for each in after]
-        return [left for each in after for left in ([each] if each.outcome else self._validated(each))]
+        return [left for each in after for left in self._validated(each)]
 
     def _validated(self, world: World) -> list[World]:
         """What source validation leaves of it: the world, the world dropped, or both where nobody can tell."""
-        assert world.routing is not None
+        if world.outcome or world.routing is None:
+            return [world]
         found = validate(self._model, world.packet, world.routing)
         choices = [world.assuming(found.unknown, 0) if found.unknown else world] if found.passes else []
         for number, refusal in enumerate(found.refusals, 1):

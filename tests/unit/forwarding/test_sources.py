@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 
 import pytest
 
@@ -79,7 +79,7 @@ def arriving(
         ("192.0.2.1", (FOREIGN,), Outcome.FORWARDED),
         ("127.0.0.5", (), Outcome.DROPPED),
         ("0.1.2.3", (), Outcome.FORWARDED),
-        ("0.0.0.0", (), Outcome.DROPPED),
+        (str(IPv4Address(0)), (), Outcome.DROPPED),
         ("255.255.255.255", (), Outcome.DROPPED),
         ("224.1.1.1", (), Outcome.DROPPED),
         ("240.0.0.1", (), Outcome.FORWARDED),
