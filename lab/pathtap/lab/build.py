@@ -75,7 +75,7 @@ def _tear_down(directory: StateDirectory) -> None:
 
 def lab_namespaces(prefix: str) -> tuple[str, ...]:
     """The network namespaces of the lab `prefix` that exist now, by their names."""
-    own = re.compile(rf"{re.escape(prefix)}-(vpc|internet|ip(-\d{{1,3}}){{4}}|cni-[0-9a-f-]{{36}})")
+    own = re.compile(rf"{re.escape(prefix)}-(vpc|internet|peer|ip(-\d{{1,3}}){{4}}|cni-[0-9a-f-]{{36}})")
     return tuple(sorted(name for name in network_namespaces() if own.fullmatch(name)))
 
 

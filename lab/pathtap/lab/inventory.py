@@ -90,14 +90,18 @@ def _node_exporter(node: Node) -> dict[str, Any]:
 
 
 def _service(service: Service) -> dict[str, Any]:
-    port = {"protocol": "TCP", "port": service.port, "targetPort": service.target_port}
+    port: dict[str, Any] = {"protocol": "TCP", "port": service.port, "targetPort": service.target_port}
+    exposed: dict[str, Any] = {"type": "ClusterIP"}
+    if service.node_port:
+        port["nodePort"] = service.node_port
+        exposed = {"type": "NodePort", "externalTrafficPolicy": "Cluster"}
     address = str(service.address)
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": _metadata("Service", service.name, service.namespace),
         "spec": {
-            "type": "ClusterIP",
+            **exposed,
             "clusterIP": address,
             "clusterIPs": [address],
             "ipFamilies": ["IPv4"],

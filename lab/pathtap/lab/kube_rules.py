@@ -20,7 +20,10 @@ _FORWARDING = '-m comment --comment "kubernetes forwarding rules"'
 
 
 def chain_name(prefix: str, service: str, endpoint: str = "") -> str:
-    """KUBE-SVC-… of `namespace/name` (or `namespace/name:port`), KUBE-SEP-… with its `address:port` too. TCP alone."""
+    """KUBE-SVC-… or KUBE-EXT-… of `namespace/name` (or `namespace/name:port`), KUBE-SEP-… with its `address:port` too.
+
+    TCP alone.
+    """
     digest = hashlib.sha256(f"{service}tcp{endpoint}".encode()).digest()
     return prefix + base64.b32encode(digest).decode()[:16]
 
@@ -30,6 +33,8 @@ def kube_nat(services: tuple[Service, ...]) -> TableRules:
     served = [service for service in services if service.backends]
     svc = [chain_name("KUBE-SVC-", service.key) for service in served]
     sep = [chain for service in served for _, chain in _endpoints(service)]
+    exposed = [service for service in served if service.node_port]
+    ext = [chain_name("KUBE-EXT-", service.key) for service in exposed]
     last = "kubernetes service nodeports; NOTE: this must be the last rule in this chain"
     return TableRules(
         chains=(
@@ -38,6 +43,7 @@ def kube_nat(services: tuple[Service, ...]) -> TableRules:
             "KUBE-POSTROUTING",
             "KUBE-SERVICES",
             *_CANARIES,
+            *sorted(ext),
             *sorted(svc),
             *sorted(sep),
         ),
@@ -51,6 +57,8 @@ def kube_nat(services: tuple[Service, ...]) -> TableRules:
             '-A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully',
             *(_portal(service) for service in served),
             f'-A KUBE-SERVICES -m comment --comment "{last}" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS',
+            *(_node_port(service) for service in exposed),
+            *(rule for service in exposed for rule in _expose(service)),
             *(rule for service in served for rule in _balance(service)),
             *(rule for service in served for rule in _translate(service)),
         ),
@@ -108,6 +116,20 @@ def _to(address: IPv4Address, comment: str, port: int) -> str:
 def _portal(service: Service) -> str:
     match = _to(service.address, f"{service.key} cluster IP", service.port)
     return f"{match} -j {chain_name('KUBE-SVC-', service.key)}"
+
+
+def _node_port(service: Service) -> str:
+    comment = f'-m comment --comment "{service.key}"'
+    target = chain_name("KUBE-EXT-", service.key)
+    return f"-A KUBE-NODEPORTS -p tcp {comment} -m tcp --dport {service.node_port} -j {target}"
+
+
+def _expose(service: Service) -> Iterator[str]:
+    """externalTrafficPolicy Cluster: any backend may answer, so the node puts its own address in place of the client's."""
+    chain = chain_name("KUBE-EXT-", service.key)
+    comment = f"masquerade traffic for {service.key} external destinations"
+    yield f'-A {chain} -m comment --comment "{comment}" -j KUBE-MARK-MASQ'
+    yield f"-A {chain} -j {chain_name('KUBE-SVC-', service.key)}"
 
 
 def _refusal(service: Service) -> str:

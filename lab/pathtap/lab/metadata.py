@@ -3,12 +3,13 @@
 Shapes: the instance metadata categories of EC2, and amazon-vpc-cni-k8s pkg/ipamd/introspect.go of v1.20 and later.
 """
 
+import base64
 from collections.abc import Mapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from pathtap.lab.options import LabOptions
-from pathtap.lab.topology import VPC, Cluster, Eni, Node
+from pathtap.lab.topology import MTU, Cluster, Eni, Node, Pod, vpc_networks
 
 IMDS_ADDRESS = IPv4Address("169.254.169.254")
 IMDS_PORT = 80
@@ -27,11 +28,13 @@ def instance_id(node: Node) -> str:
     return f"i-0{node.primary.id.removeprefix('eni-0')}"
 
 
-def subnet_id(node: Node) -> str:
-    return f"subnet-0{node.primary.id.removeprefix('eni-0')[::-1]}"
+def subnet_id(node: Node, eni: Eni) -> str:
+    """The ENIs of a node share its subnet, unless custom networking gives the secondary one another."""
+    first = node.primary if eni.subnet == node.primary.subnet else eni
+    return f"subnet-0{first.id.removeprefix('eni-0')[::-1]}"
 
 
-def instance_metadata(node: Node) -> dict[str, str]:
+def instance_metadata(options: LabOptions, node: Node) -> dict[str, str]:
     """Path below `latest/meta-data/` → text. A directory's listing follows from the paths below it."""
     paths = {
         "hostname": node.name,
@@ -44,24 +47,30 @@ def instance_metadata(node: Node) -> dict[str, str]:
         "placement/region": REGION,
     }
     for eni in node.enis:
-        paths |= {f"network/interfaces/macs/{eni.mac}/{key}": value for key, value in _interface(node, eni).items()}
+        paths |= {
+            f"network/interfaces/macs/{eni.mac}/{key}": value for key, value in _interface(options, node, eni).items()
+        }
     return paths
 
 
-def _interface(node: Node, eni: Eni) -> dict[str, str]:
-    return {
+def _interface(options: LabOptions, node: Node, eni: Eni) -> dict[str, str]:
+    # With prefixes no pod's address is the ENI's own; without, the key ipv4-prefix does not exist.
+    own = (eni.address,) if eni.prefixes else eni.addresses
+    prefixes = {"ipv4-prefix": "\n".join(map(str, eni.prefixes))} if eni.prefixes else {}
+    networks = vpc_networks(options)
+    return prefixes | {
         "device-number": str(eni.device),
         "interface-id": eni.id,
         "local-hostname": f"ip-{str(eni.address).replace('.', '-')}",
-        "local-ipv4s": "\n".join(map(str, eni.addresses)),
+        "local-ipv4s": "\n".join(map(str, own)),
         "mac": eni.mac,
         "owner-id": _OWNER,
         "security-group-ids": _SECURITY_GROUP,
-        "subnet-id": subnet_id(node),
+        "subnet-id": subnet_id(node, eni),
         "subnet-ipv4-cidr-block": str(eni.subnet),
         "vpc-id": _VPC_ID,
-        "vpc-ipv4-cidr-block": str(VPC),
-        "vpc-ipv4-cidr-blocks": str(VPC),
+        "vpc-ipv4-cidr-block": str(networks[0]),
+        "vpc-ipv4-cidr-blocks": "\n".join(map(str, networks)),
     }
 
 
@@ -76,19 +85,20 @@ def look_up(paths: Mapping[str, str], path: str) -> str | None:
     return "\n".join(sorted(names)) if names else None
 
 
-def introspection(cluster: Cluster, node: Node) -> dict[str, Any]:
-    """Path → JSON, of what ipamd answers on its introspection port."""
-    return {
-        "/": {"AvailableCommands": ["/v1/enis", "/v1/networkutils-env-settings"]},
+def introspection(cluster: Cluster, node: Node, overrides: Mapping[str, object] | None = None) -> dict[str, Any]:
+    """Path → JSON, of what ipamd answers on its introspection port. `overrides` stand in place of the CNI's settings."""
+    documents = {
         "/v1/enis": {"0": _data_store(node)},
-        "/v1/networkutils-env-settings": _settings(cluster.options),
+        "/v1/ipamd-env-settings": _ipamd_settings(cluster.options),
+        "/v1/networkutils-env-settings": _network_settings(cluster.options) | dict(overrides or {}),
     }
+    return {"/": {"AvailableCommands": sorted(documents)}} | documents
 
 
 def _data_store(node: Node) -> dict[str, Any]:
     """The addresses for pods; an ENI's own is not among them."""
     return {
-        "TotalIPs": sum(len(eni.addresses) - 1 for eni in node.enis),
+        "TotalIPs": sum(network.num_addresses for eni in node.enis for network in eni.delegated),
         "AssignedIPs": len(node.pods),
         "ENIs": {eni.id: _eni(node, eni) for eni in node.enis},
     }
@@ -101,41 +111,57 @@ def _eni(node: Node, eni: Eni) -> dict[str, Any]:
         "IsTrunk": False,
         "IsEFA": False,
         "DeviceNumber": eni.device,
-        "AvailableIPv4Cidrs": {f"{ip}/32": _cidr(node, ip) for ip in (*eni.pod_addresses, *eni.warm)},
+        "AvailableIPv4Cidrs": {str(network): _cidr(node, network) for network in eni.delegated},
         "IPv6Cidrs": {},
         "IsExcludedForPodIPs": False,
         "RouteTableID": 254 if eni.device == 0 else eni.table,
-        "SubnetID": subnet_id(node),
+        "SubnetID": subnet_id(node, eni),
     }
 
 
-def _cidr(node: Node, address: IPv4Address) -> dict[str, Any]:
-    pod = next((pod for pod in node.pods if pod.address == address), None)
-    key = {"networkName": "aws-cni" if pod else "", "containerID": "", "ifName": ""}
-    about = {"k8sPodNamespace": pod.namespace, "k8sPodName": pod.name, "interfacesCount": 1} if pod else {}
-    allocation = {
-        "Address": str(address),
-        "IPAMKey": key,
-        "IPAMMetadata": about,
-        "AssignedTime": _ASSIGNED_AT if pod else _NEVER,
-        "UnassignedTime": _NEVER,
-    }
+def _cidr(node: Node, network: IPv4Network) -> dict[str, Any]:
+    """One address, or a prefix with those of its addresses that pods have."""
+    used = {str(pod.address): _allocation(pod) for pod in node.pods if pod.address in network}
     return {
-        # Go's net.IPMask in JSON: base64 of ff ff ff ff.
-        "Cidr": {"IP": str(address), "Mask": "/////w=="},
-        "IPAddresses": {str(address): allocation} if pod else {},
-        "IsPrefix": False,
+        # Go's net.IPMask in JSON.
+        "Cidr": {"IP": str(network.network_address), "Mask": base64.b64encode(network.netmask.packed).decode()},
+        "IPAddresses": used,
+        "IsPrefix": network.prefixlen < network.max_prefixlen,
         "AddressFamily": "",
     }
 
 
-def _settings(options: LabOptions) -> dict[str, Any]:
+def _allocation(pod: Pod) -> dict[str, Any]:
     return {
-        "AWS_VPC_CNI_NODE_PORT_SUPPORT": True,
-        "AWS_VPC_ENI_MTU": 9001,
+        "Address": str(pod.address),
+        # ipamd blanks the other two since v1.23.
+        "IPAMKey": {"networkName": "aws-cni", "containerID": "", "ifName": ""},
+        "IPAMMetadata": {"k8sPodNamespace": pod.namespace, "k8sPodName": pod.name, "interfacesCount": 1},
+        "AssignedTime": _ASSIGNED_AT,
+        "UnassignedTime": _NEVER,
+    }
+
+
+def _network_settings(options: LabOptions) -> dict[str, Any]:
+    """pkg/networkutils/network.go, GetConfigForDebug: a list that is not set is null."""
+    return {
+        "AWS_EXTERNAL_SERVICE_CIDRS": None,
+        "AWS_VPC_CNI_NODE_PORT_SUPPORT": options.node_port,
+        "AWS_VPC_ENI_MTU": MTU,
         "AWS_VPC_K8S_CNI_CONNMARK": 128,
-        "AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS": None,
+        "AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS": list(options.exclude_cidrs) or None,
         "AWS_VPC_K8S_CNI_EXTERNALSNAT": options.external_snat,
         "AWS_VPC_K8S_CNI_RANDOMIZESNAT": _RANDOMIZE[options.randomize],
         "AWS_VPC_K8S_CNI_VETHPREFIX": "eni",
+    }
+
+
+def _ipamd_settings(options: LabOptions) -> dict[str, Any]:
+    """pkg/ipamd/ipamd.go, GetConfigForDebug; numbers that are not set are 0."""
+    return {
+        "AWS_MANAGE_ENIS_NON_SCHEDULABLE": False,
+        "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG": options.custom_networking,
+        "ENABLE_SUBNET_DISCOVERY": True,
+        "WARM_ENI_TARGET": 1,
+        "WARM_IP_TARGET": 0,
     }

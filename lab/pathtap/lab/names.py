@@ -3,7 +3,7 @@
 import difflib
 
 from pathtap.lab.errors import LabError
-from pathtap.lab.topology import Cluster
+from pathtap.lab.topology import OUTSIDE, Cluster
 
 
 class AmbiguousNameError(LabError):
@@ -11,16 +11,17 @@ class AmbiguousNameError(LabError):
 
 
 def places(cluster: Cluster) -> dict[str, str]:
-    """Every place of the lab → its network namespace: pods by `namespace/name`, nodes, `vpc` and `internet`."""
+    """Every place of the lab → its network namespace: pods by `namespace/name`, nodes, `vpc`, `internet`, `peer`."""
     found = {pod.key: pod.network_namespace for pod in cluster.pods}
     for node in cluster.nodes:
         found[node.name] = node.network_namespace
         found[f"kube-system/node-exporter-{node.index}"] = node.network_namespace
-    return found | {"vpc": cluster.vpc_namespace, "internet": cluster.internet_namespace}
+    outside = {host.name: cluster.outside_namespace(host) for host in OUTSIDE}
+    return found | {"vpc": cluster.vpc_namespace} | outside
 
 
 def resolve(cluster: Cluster, name: str, namespace: str = "") -> str:
-    """The network namespace of `name`: NAME, NAMESPACE/NAME, pod/…, node/NAME, vpc or internet.
+    """The network namespace of `name`: NAME, NAMESPACE/NAME, pod/…, node/NAME, vpc, internet or peer.
 
     A bare name is looked for in `namespace` where one is given, else it must be unique. LabError with the nearest
     names, AmbiguousNameError with all of them.

@@ -2,13 +2,14 @@
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import Literal, get_args
 
 from pathtap.lab.errors import LabError
 
 Backend = Literal["nft", "legacy"]
 InterfaceNames = Literal["eth", "ens"]
-ChainForm = Literal["return", "jump"]
+ChainForm = Literal["return", "jump", "native"]
 Randomize = Literal["prng", "hashrandom", "none"]
 
 # No hyphen: every namespace is PREFIX-something, so that one lab's prefix is never the beginning of another's.
@@ -24,8 +25,12 @@ def check_prefix(prefix: str) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabOptions:
     """`names` eth means eth0 and eth1, ens means ens5 and ens6. `chains` is the form of the AWS chains: `return` as of
-    CNI v1.16.2, `jump` as of v1.8. `randomize` and `external_snat` are the CNI's AWS_VPC_K8S_CNI_RANDOMIZESNAT and
-    _EXTERNALSNAT. Raises LabError where a value is none of these.
+    CNI v1.16.2, `jump` as of v1.8, `native` as of v1.23 on a node of iptables-nft (connmark in a table of its own).
+
+    `randomize`, `external_snat`, `node_port`, `exclude_cidrs` are the CNI's AWS_VPC_K8S_CNI_RANDOMIZESNAT,
+    _EXTERNALSNAT, AWS_VPC_CNI_NODE_PORT_SUPPORT and AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS; `prefix_mode` is
+    ENABLE_PREFIX_DELEGATION; `custom_networking` is AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, and needs a second VPC CIDR,
+    which it brings. Raises LabError where a value is none of these, or two of them cannot be had together.
     """
 
     prefix: str = "lab"
@@ -36,13 +41,40 @@ class LabOptions:
     metadata: bool = True
     external_snat: bool = False
     randomize: Randomize = "prng"
+    node_port: bool = True
+    exclude_cidrs: tuple[str, ...] = ()
+    vpc_cidrs: int = 1
+    custom_networking: bool = False
+    prefix_mode: bool = False
 
     def __post_init__(self) -> None:
         check_prefix(self.prefix)
         if not 2 <= self.nodes <= MOST_NODES:
             raise LabError(f"A lab has 2 to {MOST_NODES} nodes, not {self.nodes}.")
+        if self.vpc_cidrs not in (1, 2):
+            raise LabError(f"A lab's VPC has 1 or 2 CIDRs, not {self.vpc_cidrs}.")
         choices = {"backend": Backend, "names": InterfaceNames, "chains": ChainForm, "randomize": Randomize}
         for name, literal in choices.items():
             value, allowed = getattr(self, name), get_args(literal)
             if value not in allowed:
                 raise LabError(f"{name} is one of {', '.join(allowed)}, not {value!r}.")
+        if self.chains == "native" and self.backend != "nft":
+            raise LabError(
+                "Native chains are what the CNI writes on a node of iptables-nft: they need the backend nft."
+            )
+        # Read again from JSON it is a list; written by a person it may have host bits, which ipamd takes away.
+        object.__setattr__(self, "exclude_cidrs", tuple(str(_network(text)) for text in self.exclude_cidrs))
+
+    @property
+    def excluded_networks(self) -> tuple[IPv4Network, ...]:
+        return tuple(map(IPv4Network, self.exclude_cidrs))
+
+
+def _network(text: str) -> IPv4Network:
+    try:
+        network = IPv4Network(text, strict=False)
+    except ValueError:
+        raise LabError(f"{text!r} is no IPv4 CIDR to exclude from SNAT.") from None
+    if not network.prefixlen:
+        raise LabError("Excluding 0.0.0.0/0 from SNAT would exclude everything: ask for external SNAT instead.")
+    return network

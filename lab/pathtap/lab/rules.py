@@ -17,7 +17,7 @@ def node_rules(cluster: Cluster, node: Node) -> str:
     # kube-proxy first: it prepends its jumps, so they stand before the CNI's in each chain.
     return "".join(
         (
-            *_table("mangle", kube_mangle(), aws_mangle(node)),
+            *_table("mangle", kube_mangle(), aws_mangle(cluster.options, node)),
             *_table("nat", kube_nat(cluster.services), aws_nat(cluster.options, node)),
             *_table("filter", kube_filter(cluster.services)),
         )
@@ -27,7 +27,7 @@ def node_rules(cluster: Cluster, node: Node) -> str:
 def vpc_rules(cluster: Cluster) -> str:
     """The source check of every ENI, and a router that costs no TTL: the VPC is no hop that a packet can notice."""
     enis = [eni for node in cluster.nodes for eni in node.enis]
-    owned = [f"-A SOURCE-CHECK -i {eni.port} -s {address}/32 -j RETURN" for eni in enis for address in eni.addresses]
+    owned = [f"-A SOURCE-CHECK -i {eni.port} -s {network} -j RETURN" for eni in enis for network in eni.owned]
     rules = TableRules(
         chains=("SOURCE-CHECK",),
         rules=(

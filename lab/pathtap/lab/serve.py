@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from pathtap.lab.build import find
-from pathtap.lab.http1 import Answer, serve_http
+from pathtap.lab.http1 import Answer, Request, Response, serve_http
 from pathtap.lab.kernel import inside
 from pathtap.lab.metadata import IMDS_ADDRESS, IMDS_PORT, INTROSPECTION_PORT, instance_metadata, introspection
 from pathtap.lab.services import introspection_service, metadata_service
-from pathtap.lab.topology import INTERNET_HOST, NODE_EXPORTER_PORT, UDP_ECHO_PORT, Cluster, Node
+from pathtap.lab.state import StateDirectory
+from pathtap.lab.topology import NODE_EXPORTER_PORT, OUTSIDE, UDP_ECHO_PORT, Cluster, Node
 
-_INTERNET_PORTS = (80, 443)
+_OUTSIDE_PORTS = (80, 443)
 _BACKLOG = 128
 _MOST_BYTES = 65_535
 _LINGER_SECONDS = 1.0
@@ -45,7 +46,8 @@ def listeners(cluster: Cluster) -> Iterator[Listener]:
     """Everything that listens in the lab, each at the address that its answers come from."""
     for pod in cluster.pods:
         yield from _reachable(pod.network_namespace, str(pod.address), pod.tcp_ports, pod.key)
-    yield from _reachable(cluster.internet_namespace, str(INTERNET_HOST), _INTERNET_PORTS, "internet")
+    for host in OUTSIDE:
+        yield from _reachable(cluster.outside_namespace(host), str(host.address), _OUTSIDE_PORTS, host.name)
     for node in cluster.nodes:
         yield from _reachable(node.network_namespace, str(node.address), (NODE_EXPORTER_PORT,), node.name)
         if cluster.options.metadata:
@@ -59,9 +61,16 @@ def _reachable(namespace: str, address: str, ports: tuple[int, ...], line: str) 
 
 
 def _metadata(cluster: Cluster, node: Node) -> Iterator[Listener]:
-    imds = metadata_service(instance_metadata(node), time.monotonic, partial(secrets.token_urlsafe, 40))
+    imds = metadata_service(
+        instance_metadata(cluster.options, node), time.monotonic, partial(secrets.token_urlsafe, 40)
+    )
     yield Listener(namespace=node.network_namespace, address=str(IMDS_ADDRESS), port=IMDS_PORT, http=imds)
-    ipamd = introspection_service(introspection(cluster, node))
+    settings = StateDirectory(cluster.options.prefix).overridden_settings
+
+    def ipamd(request: Request) -> Response:
+        # Made anew for each question: what a fault overrides is told from then on.
+        return introspection_service(introspection(cluster, node, settings()))(request)
+
     yield Listener(namespace=node.network_namespace, address="127.0.0.1", port=INTROSPECTION_PORT, http=ipamd)
 
 

@@ -52,6 +52,19 @@ class StateDirectory:
     def inventory(self) -> Path:
         return self.path / "inventory.json"
 
+    @property
+    def settings(self) -> Path:
+        """Where settings of the CNI stand that ipamd is to tell in place of its own; normally there is no such file."""
+        return self.path / "settings.json"
+
+    def overridden_settings(self) -> dict[str, object]:
+        """Environment variable → value as ipamd prints it, for every node of the lab."""
+        try:
+            found: dict[str, object] = json.loads(self.settings.read_text())
+        except FileNotFoundError:
+            return {}
+        return found
+
     def log(self, process: str) -> Path:
         return self.path / f"{process}.log"
 

@@ -6,7 +6,7 @@ from pathtap.lab.build import lab_namespaces
 from pathtap.lab.processes import AGENT, COLLECTOR, LISTENERS
 from pathtap.lab.procfs import roles
 from pathtap.lab.state import LabState, StateDirectory
-from pathtap.lab.topology import INTERNET_HOST, Cluster, Node, make_cluster
+from pathtap.lab.topology import OUTSIDE, Cluster, Node, make_cluster
 
 
 def status(prefix: str) -> str:
@@ -27,7 +27,8 @@ def _lines(
     yield f"  {'inventory':<12} {directory.inventory}"
     yield f"  {LISTENERS:<12} {_process(running, LISTENERS)}"
     yield f"  {'vpc':<12} {_namespace(cluster.vpc_namespace, there)}"
-    yield f"  {'internet':<12} {INTERNET_HOST}  {_namespace(cluster.internet_namespace, there)}"
+    for host in OUTSIDE:
+        yield f"  {host.name:<12} {host.address}  {_namespace(cluster.outside_namespace(host), there)}"
     for node in cluster.nodes:
         yield from _node(node, running, there)
     for service in cluster.services:

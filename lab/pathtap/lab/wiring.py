@@ -3,24 +3,13 @@
 Nodes are wired as the VPC CNI wires them (amazon-vpc-cni-k8s cmd/routed-eni-cni-plugin/driver and pkg/networkutils).
 """
 
+from pathtap.lab.aws_nft_rules import aws_table
+from pathtap.lab.aws_rules import has_mark_rule
 from pathtap.lab.kernel import MAIN_TABLE, Netlink, VethPeer, command_inside, write_sysctls
 from pathtap.lab.metadata import IMDS_ADDRESS
 from pathtap.lab.rules import node_rules, vpc_rules
-from pathtap.lab.topology import (
-    INTERNET,
-    INTERNET_HOST,
-    INTERNET_ROUTER,
-    MTU,
-    POD_GATEWAY,
-    VPC,
-    Cluster,
-    Eni,
-    Node,
-    Pod,
-)
+from pathtap.lab.topology import MTU, OUTSIDE, POD_GATEWAY, Cluster, Eni, Node, OutsideHost, Pod
 
-_INTERNET_PORT = "internet"
-_INTERNET_MAC, _INTERNET_HOST_MAC = "06:00:00:00:00:01", "06:00:00:00:00:08"
 _TO_POD, _FROM_MARK, _FROM_POD, _FROM_ENI = 512, 1024, 1536, 32765
 _CONNMARK = 0x80
 
@@ -56,6 +45,8 @@ def wire(cluster: Cluster) -> None:
             _wire_pod(pod)
         write_sysctls(node.network_namespace, _link_sysctls(node))
         _restore(cluster, node.network_namespace, node_rules(cluster, node))
+        if table := aws_table(cluster.options):
+            command_inside(node.network_namespace, ["nft", "-f", "-"], stdin=table, mark=cluster.options.prefix)
     for node in cluster.nodes:
         _deliver(cluster, node)
 
@@ -69,19 +60,26 @@ def _restore(cluster: Cluster, namespace: str, text: str) -> None:
 
 def _begin_vpc(cluster: Cluster) -> None:
     write_sysctls(cluster.vpc_namespace, _VPC_SYSCTLS)
-    write_sysctls(cluster.internet_namespace, _QUIET)
-    host = VethPeer(namespace=cluster.internet_namespace, name="eth0", mac=_INTERNET_HOST_MAC)
     with Netlink(cluster.vpc_namespace) as vpc:
         vpc.up("lo")
-        vpc.add_veth(_INTERNET_PORT, _INTERNET_MAC, MTU, host)
-        vpc.up(_INTERNET_PORT)
-        vpc.add_address(_INTERNET_PORT, INTERNET_ROUTER, INTERNET.prefixlen)
-    with Netlink(cluster.internet_namespace) as internet:
-        internet.up("lo")
-        internet.up("eth0")
-        internet.add_address("eth0", INTERNET_HOST, INTERNET.prefixlen)
-        internet.add_route(VPC, "eth0", via=INTERNET_ROUTER)
+        for host in OUTSIDE:
+            _attach_outside(cluster, vpc, host)
     _restore(cluster, cluster.vpc_namespace, vpc_rules(cluster))
+
+
+def _attach_outside(cluster: Cluster, vpc: Netlink, host: OutsideHost) -> None:
+    """A host that routes the VPC's addresses, pods' included: with external SNAT nothing translates on its way."""
+    namespace = cluster.outside_namespace(host)
+    write_sysctls(namespace, _QUIET)
+    vpc.add_veth(host.name, host.port_mac, MTU, VethPeer(namespace=namespace, name="eth0", mac=host.mac))
+    vpc.up(host.name)
+    vpc.add_address(host.name, host.router, host.network.prefixlen)
+    with Netlink(namespace) as outside:
+        outside.up("lo")
+        outside.up("eth0")
+        outside.add_address("eth0", host.address, host.network.prefixlen)
+        for network in cluster.vpc_networks:
+            outside.add_route(network, "eth0", via=host.router)
 
 
 def _begin_node(node: Node) -> None:
@@ -98,11 +96,12 @@ def _attach(vpc: Netlink, node: Node, eni: Eni) -> None:
 def _deliver(cluster: Cluster, node: Node) -> None:
     """By address to the owning ENI. The pods' routes go *via* the ENI's address: nothing answers ARP for a pod."""
     with Netlink(cluster.vpc_namespace) as vpc:
-        vpc.add_address("lo", node.primary.gateway, 32)
+        for gateway in dict.fromkeys(eni.gateway for eni in node.enis):
+            vpc.add_address("lo", gateway, 32)
         for eni in node.enis:
             vpc.add_route(eni.address, eni.port)
-            for address in (*eni.pod_addresses, *eni.warm):
-                vpc.add_route(address, eni.port, via=eni.address)
+            for network in eni.delegated:
+                vpc.add_route(network, eni.port, via=eni.address)
     answers = {}
     for eni in node.enis:
         answers[f"net/ipv4/conf/{eni.port}/proxy_arp"] = "1"
@@ -125,7 +124,8 @@ def _wire_node(cluster: Cluster, node: Node) -> None:
         link.delete_subnet_route(secondary.subnet, secondary.interface)
         link.add_route(secondary.gateway, secondary.interface, table=secondary.table)
         link.add_route(None, secondary.interface, via=secondary.gateway, table=secondary.table)
-        link.add_rule(_FROM_MARK, MAIN_TABLE, mark=_CONNMARK)
+        if has_mark_rule(cluster.options):
+            link.add_rule(_FROM_MARK, MAIN_TABLE, mark=_CONNMARK)
         link.add_rule(_FROM_ENI, secondary.table, source=secondary.address)
         for pod in node.pods:
             _add_pod(link, node, pod)

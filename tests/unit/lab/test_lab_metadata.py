@@ -28,7 +28,7 @@ def ask(answer: Any, method: str, path: str, **headers: str) -> Response:
 
 
 def granted(clock: Clock) -> tuple[Any, dict[str, str]]:
-    answer = metadata_service(instance_metadata(NODE), clock, lambda: "secret")
+    answer = metadata_service(instance_metadata(CLUSTER.options, NODE), clock, lambda: "secret")
     token = answer(Request(method="PUT", path="/latest/api/token", headers={TTL: "60"}))
     assert token == Response(status=HTTPStatus.OK, body="secret")
     return answer, {"x_aws_ec2_metadata_token": "secret"}

@@ -66,10 +66,10 @@ def lab() -> None:
 )
 @click.option(
     "--chains",
-    type=click.Choice(["return", "jump"]),
+    type=click.Choice(["return", "jump", "native"]),
     default="return",
     show_default=True,
-    help="The AWS chains as of CNI v1.16.2 (return) or v1.8 (jump).",
+    help="The AWS chains as of CNI v1.16.2 (return), v1.8 (jump) or v1.23 with nft (native).",
 )
 @click.option("--metadata/--no-metadata", default=True, help="Serve IMDSv2 and ipamd's introspection on each node.")
 @click.option(
@@ -79,7 +79,24 @@ def lab() -> None:
     show_default=True,
     help="AWS_VPC_K8S_CNI_RANDOMIZESNAT.",
 )
-@click.option("--external-snat", is_flag=True, help="AWS_VPC_K8S_CNI_EXTERNALSNAT.")
+@click.option("--external-snat/--no-external-snat", default=False, help="AWS_VPC_K8S_CNI_EXTERNALSNAT.")
+@click.option("--node-port/--no-node-port", default=True, help="AWS_VPC_CNI_NODE_PORT_SUPPORT.")
+@click.option(
+    "--exclude-cidr",
+    "exclude_cidrs",
+    metavar="CIDR",
+    multiple=True,
+    help="Of AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS. Repeatable; the lab's peer is in 203.0.113.0/24.",
+)
+@click.option(
+    "--vpc-cidrs", type=click.IntRange(1, 2), default=1, show_default=True, help="2: the VPC has 100.64.0.0/16 too."
+)
+@click.option(
+    "--custom-networking",
+    is_flag=True,
+    help="AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG: all pods on secondary ENIs in the second VPC CIDR.",
+)
+@click.option("--prefix-mode", is_flag=True, help="ENABLE_PREFIX_DELEGATION: ENIs own /28 prefixes.")
 @click.option("--processes/--no-processes", default=True, help="Run a collector, and an agent on each node.")
 def up(processes: bool, **options: Any) -> None:
     """Build a lab, and start its collector and agents."""
@@ -111,7 +128,7 @@ def _collector(prefix: str) -> str:
 
 
 def _complete_place(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Pods, nodes, vpc and internet of the lab that is up; nothing, silently, where it cannot be read."""
+    """All places of the lab that is up; nothing, silently, where it cannot be read."""
     try:
         with _sentences():
             from pathtap.lab.build import find
@@ -159,7 +176,7 @@ def status(prefix: str) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def execute(context: click.Context, prefix: str, place: str, command: tuple[str, ...]) -> None:
-    """Run a command in the network namespace of a pod, of a node, of the vpc or of the internet host.
+    """Run a command in the network namespace of a pod, of a node, of the vpc, or of a host outside: internet, peer.
 
     For instance: pathtap lab exec shop/cart -- ping -c 1 192.168.2.41
     """

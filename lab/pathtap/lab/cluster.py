@@ -1,0 +1,212 @@
+"""The lab's nouns: pods, ENIs, nodes, services, and the cluster that they make. Builds nothing, chooses no address.
+
+`pathtap.lab.topology` makes them of options.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from pathtap.lab.options import LabOptions
+
+VPC = IPv4Network("192.168.0.0/16")
+# From RFC 6598's shared space, as is usual for a second CIDR that holds nothing but pods.
+SECOND_VPC_CIDR = IPv4Network("100.64.0.0/16")
+
+
+def vpc_networks(options: LabOptions) -> tuple[IPv4Network, ...]:
+    """The CIDRs of the VPC, its first one first. Custom networking takes its subnets from the second one."""
+    return (VPC, SECOND_VPC_CIDR) if options.vpc_cidrs == 2 or options.custom_networking else (VPC,)
+
+
+def digest(*parts: object) -> str:
+    """40 hex digits that the same parts always give."""
+    return hashlib.sha1("/".join(map(str, parts)).encode(), usedforsecurity=False).hexdigest()
+
+
+def mac_of(first: str, *parts: object) -> str:
+    """A locally administered unicast MAC; `first` is its first octet."""
+    octets = digest("mac", *parts)
+    return ":".join([first, *(octets[i : i + 2] for i in range(0, 10, 2))])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """A pod with a network namespace of its own. `device` is the device number of the ENI that owns its address."""
+
+    namespace: str
+    name: str
+    address: IPv4Address
+    device: int
+    tcp_ports: tuple[int, ...]
+    network_namespace: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def veth(self) -> str:
+        """The host side's name, as the CNI makes it: `eni` and 11 hex digits of sha1("namespace.name")."""
+        name = f"{self.namespace}.{self.name}".encode()
+        return "eni" + hashlib.sha1(name, usedforsecurity=False).hexdigest()[:11]
+
+    @property
+    def host_mac(self) -> str:
+        return mac_of("0a", self.key, "host")
+
+    @property
+    def mac(self) -> str:
+        return mac_of("0e", self.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eni:
+    """An elastic network interface. `warm` addresses belong to it and to no pod; `port` is its other end in the VPC.
+
+    With `prefixes` (/28) the pods' addresses are taken from those, and nothing but them is delegated.
+    """
+
+    id: str
+    device: int
+    interface: str
+    mac: str
+    port: str
+    port_mac: str
+    address: IPv4Address
+    subnet: IPv4Network
+    pod_addresses: tuple[IPv4Address, ...]
+    warm: tuple[IPv4Address, ...]
+    prefixes: tuple[IPv4Network, ...] = ()
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """The subnet's router: its first address."""
+        return self.subnet[1]
+
+    @property
+    def table(self) -> int:
+        """The CNI's route table of a secondary ENI on network card 0: the device number + 1."""
+        return self.device + 1
+
+    @property
+    def addresses(self) -> tuple[IPv4Address, ...]:
+        """Its own first, then those that are or may be given to pods one by one; of prefixes only the used ones."""
+        return (self.address, *self.pod_addresses, *self.warm)
+
+    @property
+    def delegated(self) -> tuple[IPv4Network, ...]:
+        """What the VPC delivers here for pods: the prefixes, or single addresses."""
+        return self.prefixes or tuple(IPv4Network(address) for address in (*self.pod_addresses, *self.warm))
+
+    @property
+    def owned(self) -> tuple[IPv4Network, ...]:
+        """All that the VPC delivers here and accepts from here, its own address first."""
+        return (IPv4Network(self.address), *self.delegated)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    index: int
+    name: str
+    network_namespace: str
+    primary: Eni
+    secondary: Eni
+    pods: tuple[Pod, ...]
+
+    @property
+    def address(self) -> IPv4Address:
+        return self.primary.address
+
+    @property
+    def enis(self) -> tuple[Eni, Eni]:
+        return self.primary, self.secondary
+
+    def eni_of(self, pod: Pod) -> Eni:
+        return self.enis[pod.device]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One TCP port, unnamed. `backends` are pods and the port they serve; `node_port` 0 where there is none."""
+
+    namespace: str
+    name: str
+    address: IPv4Address
+    port: int
+    target_port: int
+    backends: tuple[tuple[Pod, int], ...] = ()
+    node_port: int = 0
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideHost:
+    """The one host of a network outside of the VPC, whose router is the VPC. `name` is also its port there."""
+
+    name: str
+    network: IPv4Network
+    address: IPv4Address
+
+    @property
+    def router(self) -> IPv4Address:
+        return self.network[1]
+
+    @property
+    def mac(self) -> str:
+        return mac_of("06", self.name, "host")
+
+    @property
+    def port_mac(self) -> str:
+        return mac_of("06", self.name)
+
+
+INTERNET = OutsideHost(name="internet", network=IPv4Network("198.51.100.0/24"), address=IPv4Address("198.51.100.8"))
+# Another VPC, behind a peering connection: what AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS is for.
+PEER = OutsideHost(name="peer", network=IPv4Network("203.0.113.0/24"), address=IPv4Address("203.0.113.8"))
+OUTSIDE = (INTERNET, PEER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    options: LabOptions
+    nodes: tuple[Node, ...]
+    services: tuple[Service, ...]
+
+    @property
+    def vpc_networks(self) -> tuple[IPv4Network, ...]:
+        return vpc_networks(self.options)
+
+    @property
+    def vpc_namespace(self) -> str:
+        return f"{self.options.prefix}-vpc"
+
+    @property
+    def internet_namespace(self) -> str:
+        return self.outside_namespace(INTERNET)
+
+    def outside_namespace(self, host: OutsideHost) -> str:
+        return f"{self.options.prefix}-{host.name}"
+
+    @property
+    def pods(self) -> tuple[Pod, ...]:
+        return tuple(pod for node in self.nodes for pod in node.pods)
+
+    @property
+    def network_namespaces(self) -> tuple[str, ...]:
+        inside = [name for node in self.nodes for name in (node.network_namespace, *_of(node.pods))]
+        return (self.vpc_namespace, *map(self.outside_namespace, OUTSIDE), *inside)
+
+    def pod(self, key: str) -> Pod:
+        """The pod `namespace/name`; KeyError where there is none."""
+        return {pod.key: pod for pod in self.pods}[key]
+
+    def node_of(self, pod: Pod) -> Node:
+        return next(node for node in self.nodes if pod in node.pods)
+
+
+def _of(pods: tuple[Pod, ...]) -> tuple[str, ...]:
+    return tuple(pod.network_namespace for pod in pods)
