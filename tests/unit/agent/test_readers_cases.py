@@ -13,7 +13,22 @@ from typing import Any
 
 import pytest
 
-from pathtap.agent.readers import conntrack, imds, ipamd, legacy, links, neighbours, nftables, routes, rules, xtables
+from pathtap.agent.readers import (
+    conntrack,
+    counters,
+    imds,
+    ipamd,
+    ipsets,
+    legacy,
+    links,
+    neighbours,
+    nftables,
+    programs,
+    routes,
+    rules,
+    settings,
+    xtables,
+)
 from pathtap.model.netfilter import Backend
 
 CASES = Path(__file__).parent / "fixtures" / "cases"
@@ -43,16 +58,30 @@ def read_saved(case: Path) -> Any:
     return xtables.parse((case / "saved.txt").read_text(), backend, "ip")
 
 
+def read_programs(case: Path) -> Any:
+    filters, tcx = messages(case / "filters.json"), messages(case / "tcx.json")
+    found = links.decode(messages(case / "links.json"), ())
+    return programs.decode(programs.Fetched(filters=filters, tcx=tcx, names=names(case)), found)
+
+
+def read_counters(case: Path) -> Any:
+    return counters.decode({path.stem.replace("-", "/"): path.read_text() for path in case.glob("*.txt")})
+
+
 READERS: Mapping[str, Callable[[Path], Any]] = {
     "conntrack": lambda case: conntrack.decode(messages(case / "messages.json"), "node"),
+    "counters": read_counters,
     "imds": lambda case: imds.decode(json.loads((case / "metadata.json").read_text())),
     "ipamd": lambda case: ipamd.decode((case / "enis.json").read_text()),
+    "ipsets": lambda case: ipsets.decode(messages(case / "messages.json")),
     "legacy": lambda case: legacy.decode((case / "child.json").read_text(), "ip"),
     "links": read_links,
     "neighbours": lambda case: neighbours.decode(messages(case / "messages.json"), names(case)),
     "nftables": lambda case: nftables.decode((case / "table.json").read_text(), (case / "table.txt").read_text()),
+    "programs": read_programs,
     "routes": lambda case: routes.decode(messages(case / "messages.json"), names(case)),
     "rules": lambda case: rules.decode(messages(case / "messages.json")),
+    "settings": lambda case: settings.decode((case / "settings.json").read_text()),
     "xtables": read_saved,
 }
 FOUND = sorted(path for path in CASES.glob("*/*") if path.is_dir())

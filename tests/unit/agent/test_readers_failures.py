@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pathtap.agent.readers import command, imds, ipamd, legacy, nftables, sysctls, xtables
+from pathtap.agent.readers import command, counters, imds, ipamd, ipsets, legacy, nftables, settings, sysctls, xtables
 from pathtap.agent.readers.enis import Eni, UnexpectedAnswerError, merge
 from pathtap.agent.readers.xtables import UnexpectedTextError
 from pathtap.model.netfilter import Backend
@@ -157,3 +157,42 @@ def test_sysctls_of_absent_features_are_left_out(tmp_path: Path) -> None:
         "net.ipv4.conf.vlan.eth.1.rp_filter": "2",
         "net.ipv4.ip_local_port_range": "32768 60999",
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"AvailableCommands": []}',
+        '{"AWS_VPC_K8S_CNI_EXTERNALSNAT": "perhaps"}',
+        '{"AWS_VPC_K8S_CNI_CONNMARK": -1}',
+        '{"AWS_VPC_K8S_CNI_CONNMARK": 4294967296}',
+        '{"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS": ["everything"]}',
+        '{"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS": 8}',
+        '{"AWS_VPC_K8S_CNI_VETHPREFIX": "\\ud800"}',
+        '{"AWS_VPC_K8S_CNI_RANDOMIZESNAT": []}',
+    ],
+)
+def test_settings_that_are_not_the_cnis_are_refused(text: str) -> None:
+    with pytest.raises(UnexpectedAnswerError):
+        settings.decode(text)
+
+
+def test_a_vpc_without_networks_is_not_told_and_nonsense_is_refused() -> None:
+    assert imds.vpc_networks({"0e:00:00:00:00:01": {"interface-id": "eni-1"}}) == ()
+    with pytest.raises(UnexpectedAnswerError, match="the VPC's networks"):
+        imds.vpc_networks({"0e:00:00:00:00:01": {"vpc-ipv4-cidr-blocks": "<html>"}})
+
+
+def test_a_kernel_without_the_ipset_module_has_no_sets_and_is_not_asked(tmp_path: Path) -> None:
+    (tmp_path / "nf_tables").mkdir()
+    assert ipsets.fetch(modules=tmp_path) == ()
+
+
+def test_counters_of_a_kernel_that_lacks_them_are_left_out(tmp_path: Path) -> None:
+    assert counters.decode(counters.fetch(tmp_path)) == {}
+    (tmp_path / "snmp").write_text("Ip: Forwarding ForwDatagrams FragFails\nIp: 1 12 -3\n")
+    (tmp_path / "netstat").write_text("TcpExt: IPReversePathFilter\n")
+    assert counters.decode(counters.fetch(tmp_path)) == {"IpForwDatagrams": 12}
