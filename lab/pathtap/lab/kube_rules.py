@@ -16,6 +16,10 @@ _PORTALS = '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES'
 _NEW = "-m conntrack --ctstate NEW"
 _FIREWALL = f'{_NEW} -m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL'
 _EXTERNAL = f'{_NEW} -m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES'
+_LOCALNET = (
+    '-A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections" '
+    "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
+)
 _FORWARDING = '-m comment --comment "kubernetes forwarding rules"'
 
 
@@ -72,9 +76,6 @@ def kube_filter(services: tuple[Service, ...]) -> TableRules:
     established = (
         '-m comment --comment "kubernetes forwarding conntrack rule" -m conntrack --ctstate RELATED,ESTABLISHED'
     )
-    localnet = (
-        '-m comment --comment "block incoming localnet connections" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT'
-    )
     return TableRules(
         chains=(*(f"KUBE-{name}" for name in own), *_CANARIES),
         rules=(
@@ -89,7 +90,7 @@ def kube_filter(services: tuple[Service, ...]) -> TableRules:
             f"-A OUTPUT {_FIREWALL}",
             f"-A OUTPUT {_NEW} {_PORTALS}",
             "-A OUTPUT -j KUBE-FIREWALL",
-            f"-A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 {localnet} -j DROP",
+            _LOCALNET,
             "-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP",
             f"-A KUBE-FORWARD {_FORWARDING} -m mark --mark 0x4000/0x4000 -j ACCEPT",
             f"-A KUBE-FORWARD {established} -j ACCEPT",
@@ -100,6 +101,19 @@ def kube_filter(services: tuple[Service, ...]) -> TableRules:
 
 def kube_mangle() -> TableRules:
     return TableRules(chains=("KUBE-IPTABLES-HINT", *_CANARIES))
+
+
+def kubelet_rules() -> dict[str, TableRules]:
+    """By table, what the kubelet writes alone, where kube-proxy keeps to a table of its own in nftables."""
+    canary = _CANARIES[:1]
+    return {
+        "mangle": TableRules(chains=("KUBE-IPTABLES-HINT", *canary)),
+        "nat": TableRules(chains=canary),
+        "filter": TableRules(
+            chains=("KUBE-FIREWALL", *canary),
+            rules=("-A INPUT -j KUBE-FIREWALL", "-A OUTPUT -j KUBE-FIREWALL", _LOCALNET),
+        ),
+    }
 
 
 def _endpoints(service: Service) -> Iterator[tuple[str, str]]:

@@ -10,8 +10,16 @@ from pathtap.lab.errors import LabError
 Backend = Literal["nft", "legacy"]
 InterfaceNames = Literal["eth", "ens"]
 ChainForm = Literal["return", "jump", "native"]
+KubeProxy = Literal["iptables", "nftables"]
 Randomize = Literal["prng", "hashrandom", "none"]
 
+_CHOICES = {
+    "backend": Backend,
+    "names": InterfaceNames,
+    "chains": ChainForm,
+    "randomize": Randomize,
+    "kube_proxy": KubeProxy,
+}
 # No hyphen: every namespace is PREFIX-something, so that one lab's prefix is never the beginning of another's.
 _PREFIX = re.compile(r"[a-z][a-z0-9]{0,15}")
 MOST_NODES = 200
@@ -30,7 +38,8 @@ class LabOptions:
     `randomize`, `external_snat`, `node_port`, `exclude_cidrs` are the CNI's AWS_VPC_K8S_CNI_RANDOMIZESNAT,
     _EXTERNALSNAT, AWS_VPC_CNI_NODE_PORT_SUPPORT and AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS; `prefix_mode` is
     ENABLE_PREFIX_DELEGATION; `custom_networking` is AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, and needs a second VPC CIDR,
-    which it brings. Raises LabError where a value is none of these, or two of them cannot be had together.
+    which it brings. `kube_proxy` is its mode. Raises LabError where a value is none of these, or two of them cannot be
+    had together.
     """
 
     prefix: str = "lab"
@@ -46,6 +55,7 @@ class LabOptions:
     vpc_cidrs: int = 1
     custom_networking: bool = False
     prefix_mode: bool = False
+    kube_proxy: KubeProxy = "iptables"
 
     def __post_init__(self) -> None:
         check_prefix(self.prefix)
@@ -53,14 +63,17 @@ class LabOptions:
             raise LabError(f"A lab has 2 to {MOST_NODES} nodes, not {self.nodes}.")
         if self.vpc_cidrs not in (1, 2):
             raise LabError(f"A lab's VPC has 1 or 2 CIDRs, not {self.vpc_cidrs}.")
-        choices = {"backend": Backend, "names": InterfaceNames, "chains": ChainForm, "randomize": Randomize}
-        for name, literal in choices.items():
+        for name, literal in _CHOICES.items():
             value, allowed = getattr(self, name), get_args(literal)
             if value not in allowed:
                 raise LabError(f"{name} is one of {', '.join(allowed)}, not {value!r}.")
         if self.chains == "native" and self.backend != "nft":
             raise LabError(
                 "Native chains are what the CNI writes on a node of iptables-nft: they need the backend nft."
+            )
+        if self.kube_proxy == "nftables" and self.backend != "nft":
+            raise LabError(
+                "kube-proxy's nftables mode needs a node newer than those of legacy iptables: the backend nft."
             )
         # Read again from JSON it is a list; written by a person it may have host bits, which ipamd takes away.
         object.__setattr__(self, "exclude_cidrs", tuple(str(_network(text)) for text in self.exclude_cidrs))

@@ -1,9 +1,11 @@
-"""Whole rule sets in iptables-restore's format: a node's, and the VPC's. Pure; runs nothing."""
+"""Whole rule sets: a node's and the VPC's in iptables-restore's format, a node's in nft's. Pure; runs nothing."""
 
 from collections.abc import Iterator
 
+from pathtap.lab.aws_nft_rules import aws_table
 from pathtap.lab.aws_rules import TableRules, aws_mangle, aws_nat
-from pathtap.lab.kube_rules import kube_filter, kube_mangle, kube_nat
+from pathtap.lab.kube_nft_rules import kube_table
+from pathtap.lab.kube_rules import kube_filter, kube_mangle, kube_nat, kubelet_rules
 from pathtap.lab.topology import Cluster, Node
 
 _HOOKS = {
@@ -14,14 +16,25 @@ _HOOKS = {
 
 
 def node_rules(cluster: Cluster, node: Node) -> str:
+    aws = {"mangle": aws_mangle(cluster.options, node), "nat": aws_nat(cluster.options, node), "filter": TableRules()}
     # kube-proxy first: it prepends its jumps, so they stand before the CNI's in each chain.
-    return "".join(
-        (
-            *_table("mangle", kube_mangle(), aws_mangle(cluster.options, node)),
-            *_table("nat", kube_nat(cluster.services), aws_nat(cluster.options, node)),
-            *_table("filter", kube_filter(cluster.services)),
-        )
-    )
+    return "".join(part for name, kube in _kube(cluster).items() for part in _table(name, kube, aws[name]))
+
+
+def native_rules(cluster: Cluster, node: Node) -> str:
+    """The node's tables in nftables' own language, for `nft -f`; empty where there are none.
+
+    kube-proxy's nat chain has the priority of iptables-nft's. Of two the one registered last runs first, so this
+    belongs after the iptables rules: a service's address is translated before the CNI looks at it.
+    """
+    kube = kube_table(cluster.services, node) if cluster.options.kube_proxy == "nftables" else ""
+    return aws_table(cluster.options) + kube
+
+
+def _kube(cluster: Cluster) -> dict[str, TableRules]:
+    if cluster.options.kube_proxy == "nftables":
+        return kubelet_rules()
+    return {"mangle": kube_mangle(), "nat": kube_nat(cluster.services), "filter": kube_filter(cluster.services)}
 
 
 def vpc_rules(cluster: Cluster) -> str:

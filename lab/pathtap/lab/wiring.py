@@ -3,11 +3,10 @@
 Nodes are wired as the VPC CNI wires them (amazon-vpc-cni-k8s cmd/routed-eni-cni-plugin/driver and pkg/networkutils).
 """
 
-from pathtap.lab.aws_nft_rules import aws_table
 from pathtap.lab.aws_rules import has_mark_rule
 from pathtap.lab.kernel import MAIN_TABLE, Netlink, VethPeer, command_inside, write_sysctls
 from pathtap.lab.metadata import IMDS_ADDRESS
-from pathtap.lab.rules import node_rules, vpc_rules
+from pathtap.lab.rules import native_rules, node_rules, vpc_rules
 from pathtap.lab.topology import MTU, OUTSIDE, POD_GATEWAY, Cluster, Eni, Node, OutsideHost, Pod
 
 _TO_POD, _FROM_MARK, _FROM_POD, _FROM_ENI = 512, 1024, 1536, 32765
@@ -45,8 +44,8 @@ def wire(cluster: Cluster) -> None:
             _wire_pod(pod)
         write_sysctls(node.network_namespace, _link_sysctls(node))
         _restore(cluster, node.network_namespace, node_rules(cluster, node))
-        if table := aws_table(cluster.options):
-            command_inside(node.network_namespace, ["nft", "-f", "-"], stdin=table, mark=cluster.options.prefix)
+        if native := native_rules(cluster, node):
+            command_inside(node.network_namespace, ["nft", "-f", "-"], stdin=native, mark=cluster.options.prefix)
     for node in cluster.nodes:
         _deliver(cluster, node)
 

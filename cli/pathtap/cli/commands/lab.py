@@ -71,6 +71,13 @@ def lab() -> None:
     show_default=True,
     help="The AWS chains as of CNI v1.16.2 (return), v1.8 (jump) or v1.23 with nft (native).",
 )
+@click.option(
+    "--kube-proxy",
+    type=click.Choice(["iptables", "nftables"]),
+    default="iptables",
+    show_default=True,
+    help="kube-proxy's mode; nftables needs --backend nft.",
+)
 @click.option("--metadata/--no-metadata", default=True, help="Serve IMDSv2 and ipamd's introspection on each node.")
 @click.option(
     "--randomize",
