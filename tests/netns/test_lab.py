@@ -6,14 +6,11 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from pathtap.lab.breaking import break_lab, heal_lab
 from pathtap.lab.build import LabOptions, build, find, lab_namespaces, tear_down
 from pathtap.lab.errors import LabError
-from pathtap.lab.faults import FAULTS, Fault
 from pathtap.lab.inventory import inventory
 from pathtap.lab.kernel import command, command_inside, inside
 from pathtap.lab.processes import start
@@ -303,53 +300,3 @@ def test_a_collector_that_is_not_ready_is_named_with_its_log(lab: Cluster) -> No
     with pytest.raises(LabError, match=r"The lab's collector .*/collector\.log"):
         start(lab, timeout=0)
     assert set(roles(lab.options.prefix)) == {"listeners"}
-
-
-# What the source's own socket is told. Where nobody answers in place of the destination: nothing.
-_TOLD: dict[str, type[OSError]] = {"forward-reject": ConnectionRefusedError, "no-default-route": OSError}
-# Whether a new flow's first packet still comes to the node of redis.
-_ARRIVES = {"no-pod-route", "forward-drop", "forward-reject", "security-group-reply"}
-
-
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_breaks_its_trace_and_heals(lab: Cluster, fault: Fault) -> None:
-    host = fault.destination if "/" not in fault.destination else str(lab.pod(fault.destination).address)
-    assert connect(lab, fault.source, host, fault.port)
-    break_lab(lab.options.prefix, fault.name)
-    try:
-        with counting_openings(lab, fault.source, fault.port) as arrived:
-            with pytest.raises(_TOLD.get(fault.name, TimeoutError)):
-                connect(lab, fault.source, host, fault.port)
-            assert (arrived() > 0) == (fault.name in _ARRIVES)
-        assert f"faults in force: {fault.name}" in status(lab.options.prefix)
-        with pytest.raises(LabError, match="in force already"):
-            break_lab(lab.options.prefix, fault.name)
-    finally:
-        heal_lab(lab.options.prefix, fault.name)
-    assert connect(lab, fault.source, host, fault.port)
-    with pytest.raises(LabError, match="not in force"):
-        heal_lab(lab.options.prefix, fault.name)
-
-
-@contextmanager
-def counting_openings(lab: Cluster, source: str, port: int) -> Iterator[Callable[[], int]]:
-    """Gives how many SYNs of that flow have come to node 2 so far; a table of the test's own counts them."""
-    node = lab.nodes[1].network_namespace
-    address = lab.pod(source).address
-    ruleset = f"""table ip openings {{
-        counter seen {{ }}
-        chain arriving {{
-            type filter hook prerouting priority -400;
-            ip saddr {address} tcp dport {port} tcp flags & (syn | ack) == syn counter name seen
-        }}
-    }}"""
-
-    def seen() -> int:
-        listed = json.loads(command_inside(node, ["nft", "-j", "list", "counter", "ip", "openings", "seen"]))
-        return sum(item["counter"]["packets"] for item in listed["nftables"] if "counter" in item)
-
-    command_inside(node, ["nft", "-f", "-"], stdin=ruleset)
-    try:
-        yield seen
-    finally:
-        command_inside(node, ["nft", "delete", "table", "ip", "openings"])

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 
 from pathtap.lab.build import require_root
+from pathtap.lab.changing import Changing, settle_listeners, write_documents
 from pathtap.lab.errors import LabError
-from pathtap.lab.faults import FAULTS, Change, Fault, SysctlChange
-from pathtap.lab.kernel import command_inside, write_sysctls
+from pathtap.lab.faults import FAULTS, Change, Fault
+from pathtap.lab.faults.changes import InventoryChange, ListenerChange, SettingsChange
 from pathtap.lab.state import StateDirectory, command_line
-from pathtap.lab.topology import make_cluster
+from pathtap.lab.topology import Cluster, make_cluster
 
 
 def fault_named(name: str) -> Fault:
@@ -19,7 +20,9 @@ def fault_named(name: str) -> Fault:
 
 
 def break_lab(prefix: str, name: str) -> Fault:
-    """Puts the fault in force. LabError where it is already; a change that fails takes back those before it."""
+    """Puts the fault in force. LabError where it is already, or where this lab cannot have it; a change that fails takes
+    back those before it.
+    """
     require_root()
     fault = fault_named(name)
     directory = StateDirectory(prefix)
@@ -28,20 +31,27 @@ def break_lab(prefix: str, name: str) -> Fault:
         if name in state.faults:
             heal = command_line(f"fault {name} --heal", prefix)
             raise LabError(f"The fault {name} is in force already: `{heal}` ends it.")
+        if reason := fault.impossible(state.options):
+            raise LabError(reason)
+        cluster = make_cluster(state.options)
+        changes = fault.changes(cluster)
         done: list[Change] = []
+        changing = Changing(directory=directory, fault=name)
         try:
-            for change in fault.changes(make_cluster(state.options)):
-                _make(change, broken=True)
+            for change in changes:
+                _make(changing, change, broken=True)
                 done.append(change)
-        except LabError:
-            _undo(done)
+            _tell(directory, cluster, changes, (*state.faults, name), broken=True)
+        except BaseException:
+            _undo(changing, done)
+            _tell(directory, cluster, changes, state.faults, broken=False)
             raise
         directory.set_faults((*state.faults, name))
     return fault
 
 
 def heal_lab(prefix: str, name: str) -> Fault:
-    """Ends the fault. LabError where it is not in force."""
+    """Ends the fault. LabError where it is not in force, or where a part of it could not be undone; the rest then is."""
     require_root()
     fault = fault_named(name)
     directory = StateDirectory(prefix)
@@ -49,18 +59,37 @@ def heal_lab(prefix: str, name: str) -> Fault:
         state = directory.load()
         if name not in state.faults:
             raise LabError(f"The fault {name} is not in force.")
-        directory.set_faults(tuple(active for active in state.faults if active != name))
-        _undo(fault.changes(make_cluster(state.options)))
+        left = tuple(active for active in state.faults if active != name)
+        directory.set_faults(left)
+        cluster = make_cluster(state.options)
+        changes = fault.changes(cluster)
+        failures = _undo(Changing(directory=directory, fault=name), changes)
+        _tell(directory, cluster, changes, left, broken=False)
+        if failures:
+            raise failures[0]
     return fault
 
 
-def _undo(changes: Iterable[Change]) -> None:
+def _undo(changing: Changing, changes: Iterable[Change]) -> list[LabError]:
+    """What could not be undone is left as it is, and the rest undone."""
+    failures = []
     for change in reversed(tuple(changes)):
-        _make(change, broken=False)
+        try:
+            _make(changing, change, broken=False)
+        except LabError as error:
+            failures.append(error)
+    return failures
 
 
-def _make(change: Change, *, broken: bool) -> None:
-    if isinstance(change, SysctlChange):
-        write_sysctls(change.namespace, {change.path: change.broken if broken else change.healed})
-    else:
-        command_inside(change.namespace, change.broken if broken else change.healed)
+def _make(changing: Changing, change: Change, *, broken: bool) -> None:
+    changing.make(change, broken=broken)
+
+
+def _tell(
+    directory: StateDirectory, cluster: Cluster, changes: Iterable[Change], active: Iterable[str], *, broken: bool
+) -> None:
+    """Writes the lab's files anew for the faults `active`, where `changes` are told by files at all."""
+    if any(isinstance(change, InventoryChange | SettingsChange | ListenerChange) for change in changes):
+        everything = [change for name in active for change in fault_named(name).changes(cluster)]
+        write_documents(directory, cluster, everything)
+        settle_listeners(directory, changes, broken=broken)

@@ -20,6 +20,8 @@ from pathtap.lab.topology import Cluster
 from pathtap.v1 import service_pb2, service_pb2_grpc
 
 LISTENERS, COLLECTOR, AGENT = "listeners", "collector", "agent-"
+# Of a fault that is in force, by its name.
+FAULT = "fault-"
 _READY_SECONDS = 15.0
 _POLL_SECONDS = 0.02
 _TAIL_LINES = 5
@@ -30,15 +32,25 @@ Connected = Callable[[StateDirectory], frozenset[str]]
 
 def start_listeners(directory: StateDirectory) -> None:
     """One process for every listener of the lab; returns when all of them listen."""
+    start_ready(directory, LISTENERS, ["-m", "pathtap.lab.serve", directory.prefix])
+
+
+def start_ready(directory: StateDirectory, role: str, arguments: Sequence[str], *, namespace: str = "") -> None:
+    """`spawn`, of what says by a byte on its standard output that it is ready; LabError where it does not in time."""
     reader, writer = os.pipe()
     with open(reader, "rb", buffering=0) as ready:
         try:
-            pid = spawn(directory, LISTENERS, ["-m", "pathtap.lab.serve", directory.prefix], stdout=writer)
+            pid = spawn(directory, role, arguments, namespace=namespace, stdout=writer)
         finally:
             os.close(writer)
         readable, _, _ = select.select([ready], [], [], _READY_SECONDS)
         if not readable or not ready.read(1):
-            raise _failed(directory, LISTENERS, pid)
+            raise _failed(directory, role, pid)
+
+
+def end_role(prefix: str, role: str) -> None:
+    """Ends the lab's process that has `role`, if there is one."""
+    end(lambda: [pid for found, pid in roles(prefix).items() if found == role])
 
 
 def start(cluster: Cluster, *, connected: Connected | None = None, timeout: float = _READY_SECONDS) -> None:
@@ -90,7 +102,7 @@ def stop(prefix: str) -> None:
 
 
 def _stop(directory: StateDirectory) -> None:
-    end(lambda: [pid for role, pid in roles(directory.prefix).items() if role != LISTENERS])
+    end(lambda: [pid for role, pid in roles(directory.prefix).items() if role == COLLECTOR or role.startswith(AGENT)])
     directory.socket.unlink(missing_ok=True)
 
 

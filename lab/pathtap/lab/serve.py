@@ -1,7 +1,8 @@
 """The one process that holds every listener of a lab: `python -m pathtap.lab.serve PREFIX`.
 
 Each socket is made inside the namespace where it listens and stays there; the process itself lives in the root
-namespace. Writes one byte to standard output once all of them listen. Knows nothing of how the lab was wired.
+namespace. Writes one byte to standard output once all of them listen. SIGHUP makes it read again which of them are to be
+closed. Knows nothing of how the lab was wired.
 """
 
 import asyncio
@@ -102,23 +103,48 @@ async def _say(line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWr
     writer.close()
 
 
-async def _serve(listener: Listener) -> None:
+async def _serve(listener: Listener) -> asyncio.Server | None:
+    """None for UDP, which has no server to close."""
     made = inside(listener.namespace, partial(_open, listener))
     if listener.udp:
         asyncio.get_running_loop().add_reader(made, _echo, made)
-        return
+        return None
     handler = partial(serve_http, listener.http) if listener.http else partial(_say, listener.line)
-    await asyncio.start_server(handler, sock=made)
+    return await asyncio.start_server(handler, sock=made)
 
 
 async def _run(cluster: Cluster) -> None:
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    for listener in listeners(cluster):
-        await _serve(listener)
+    told = asyncio.Event()
+    ended = False
+
+    def end() -> None:
+        nonlocal ended
+        ended = True
+        told.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, end)
+    # What is closed has changed.
+    loop.add_signal_handler(signal.SIGHUP, told.set)
+    servers = {(each.namespace, each.port): (each, await _serve(each)) for each in listeners(cluster)}
     os.write(sys.stdout.fileno(), b"\n")
     sys.stdout.close()
-    await ended.wait()
+    while not ended:
+        await told.wait()
+        told.clear()
+        closed = StateDirectory(cluster.options.prefix).closed_listeners()
+        for place, (listener, server) in servers.items():
+            servers[place] = listener, await _as_told(listener, server, listens=place not in closed)
+
+
+async def _as_told(listener: Listener, server: asyncio.Server | None, *, listens: bool) -> asyncio.Server | None:
+    """The listener's server from now on; connections that it has accepted go on."""
+    if server is None or listens == server.is_serving():
+        return server
+    if listens:
+        return await _serve(listener)
+    server.close()
+    return server
 
 
 if __name__ == "__main__":

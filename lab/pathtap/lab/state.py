@@ -65,6 +65,18 @@ class StateDirectory:
             return {}
         return found
 
+    @property
+    def closed(self) -> Path:
+        """What is not to listen: pairs of a network namespace and a TCP port; normally there is no such file."""
+        return self.path / "closed.json"
+
+    def closed_listeners(self) -> frozenset[tuple[str, int]]:
+        try:
+            found = json.loads(self.closed.read_text())
+        except FileNotFoundError:
+            return frozenset()
+        return frozenset((namespace, port) for namespace, port in found)
+
     def log(self, process: str) -> Path:
         return self.path / f"{process}.log"
 

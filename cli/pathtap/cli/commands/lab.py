@@ -211,6 +211,7 @@ def fault(prefix: str, name: str | None, heal: bool, listing: bool) -> None:
         if listing:
             for known in FAULTS:
                 click.echo(f"{known.name}\n    {known.breaks}\n    {known.shown_by}{_collector(prefix)}")
+                click.echo(f"    {known.found_as}")
             return
         if name is None:
             raise click.UsageError("Which fault? `pathtap lab fault --list` names them.")
