@@ -19,6 +19,8 @@ from pathtap.model.node import NodeSnapshot
 from pathtap.model.trace import RuleReference
 
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
+# The hooks of one interface: of `netdev` tables, and `ingress` of `inet` ones.
+INGRESS, EGRESS = DEVICE_HOOKS = ("ingress", "egress")
 # enum nf_ip_hook_priorities (linux/netfilter_ipv4.h). All nat chains run where the kernel's nat hook is.
 CONNTRACK = -200
 NAT = {PREROUTING: -100, OUTPUT: -100, INPUT: 100, POSTROUTING: 100}
@@ -29,11 +31,11 @@ TABLES = {
     "filter": (0, (INPUT, FORWARD, OUTPUT)),
     "security": (50, (INPUT, FORWARD, OUTPUT)),
 }
-FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
+FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6), "netdev": (4, 6)}
 FIRST = -300
 # How the agent names tables and stores that it could not read.
 PART = re.compile(
-    r"(?:(?:(?P<family>ip6?|inet) )?(?P<table>\S+) \((?:iptables-legacy|iptables-nft|nftables)\)"
+    r"(?:(?:(?P<family>ip6?|inet|netdev|arp|bridge) )?(?P<table>\S+) \((?:iptables-legacy|iptables-nft|nftables)\)"
     r"|(?P<store_family>ip6?)tables-(?:legacy|nft)|nftables)\Z"
 )
 # Shorter chains are walked as they are.
@@ -123,28 +125,50 @@ class Stage:
     unread: tuple[str, ...] = ()
 
 
-def stages(snapshot: NodeSnapshot) -> dict[tuple[int, str], tuple[Stage, ...]]:
-    """The stages of every hook, by family (4 or 6) and hook name, in the kernel's order."""
+def stages(snapshot: NodeSnapshot) -> dict[tuple[int, str, str], tuple[Stage, ...]]:
+    """The stages by family (4 or 6), hook and interface, in the kernel's order. Only ingress and egress have an interface."""
     tables = [CompiledTable(rule_set) for rule_set in snapshot.rule_sets]
-    return {(family, hook): tuple(_of_hook(snapshot, tables, family, hook)) for family in (4, 6) for hook in HOOKS}
-
-
-def _of_hook(snapshot: NodeSnapshot, tables: Iterable[CompiledTable], family: int, hook: str) -> Iterator[Stage]:
-    chains: dict[tuple[int, bool], list[CompiledChain]] = defaultdict(list)
+    based: dict[tuple[int, str, str], list[CompiledChain]] = defaultdict(list)
     for table in tables:
-        if family in FAMILIES.get(table.rule_set.family, ()):
-            for chain in table.chains.values():
-                if chain.chain.hook == hook and not chain.idle:
-                    chains[chain.chain.priority, chain.chain.kind == "nat"].append(chain)
-    found = [Stage(priority, groups=(tuple(group),)) for (priority, is_nat), group in chains.items() if not is_nat] + [
-        Stage(priority, unread=(why,)) for priority, why in _unread(snapshot, family, hook)
+        for chain in table.chains.values():
+            hook = chain.chain.hook
+            # An interface that nobody told may be any.
+            devices = chain.chain.device.split() or [each.name for each in snapshot.interfaces]
+            for family in FAMILIES.get(table.rule_set.family, ()) if hook and not chain.idle else ():
+                for device in devices if hook in DEVICE_HOOKS else ("",):
+                    based[family, hook, device].append(chain)
+    keys = {(family, hook, "") for family in (4, 6) for hook in HOOKS} | based.keys()
+    return {key: tuple(_of_hook(snapshot, based.get(key, ()), key[0], key[1])) for key in keys}
+
+
+def _of_hook(snapshot: NodeSnapshot, based: Iterable[CompiledChain], family: int, hook: str) -> Iterator[Stage]:
+    chains: dict[tuple[int, bool], list[CompiledChain]] = defaultdict(list)
+    for chain in based:
+        chains[chain.chain.priority, chain.chain.kind == "nat"].append(chain)
+    found = [Stage(priority, groups=_in_order(group)) for (priority, is_nat), group in chains.items() if not is_nat]
+    found += [
+        Stage(FIRST, unread=(f"the interface of {chain.table.rule_set.table} {chain.chain.name} was not read",))
+        for chain in based
+        if hook in DEVICE_HOOKS and not chain.chain.device
     ]
+    found += [Stage(priority, unread=(why,)) for priority, why in _unread(snapshot, family, hook)]
     if hook in NAT:
         ordered = sorted(
             ((priority, group) for (priority, is_nat), group in chains.items() if is_nat), key=itemgetter(0)
         )
-        found.append(Stage(NAT[hook], nat=True, groups=tuple(tuple(group) for _, group in ordered)))
+        found.append(
+            Stage(NAT[hook], nat=True, groups=tuple(each for _, group in ordered for each in _in_order(group)))
+        )
     yield from sorted(found, key=lambda stage: stage.priority)
+
+
+def _in_order(group: list[CompiledChain]) -> tuple[tuple[CompiledChain, ...], ...]:
+    """Chains of one priority. nf_hook_entries_grow (net/netfilter/core.c) puts a new hook before its equals: the chain that was
+    registered last runs first, of nat and of every other type (measured on 6.18).
+    """
+    if all(chain.chain.registration for chain in group):
+        return tuple((chain,) for chain in sorted(group, key=lambda chain: -chain.chain.registration))
+    return (tuple(group),)
 
 
 def _unread(snapshot: NodeSnapshot, family: int, hook: str) -> Iterator[tuple[int, str]]:

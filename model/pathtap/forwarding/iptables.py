@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from pathtap.forwarding.matches import AddressTypeIn, Chance, Either, Field, Is, Match, Not, StateIn, Unmodelled, Values
+from pathtap.forwarding.fields import Field
+from pathtap.forwarding.matches import AddressTypeIn, Chance, Either, Is, Match, Not, StateIn, Unmodelled, Values
 from pathtap.forwarding.targets import Clause, NoEffect, Target
 from pathtap.forwarding.xtargets import decode_target
 from pathtap.model.packet import TcpFlag

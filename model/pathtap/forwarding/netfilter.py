@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from itertools import permutations, product
 
 from pathtap.forwarding.answer import Answer, every
-from pathtap.forwarding.chains import CONNTRACK, OUTPUT, PREROUTING, CompiledChain, Stage
-from pathtap.forwarding.matches import Unmodelled, evaluate, is_chance, read
+from pathtap.forwarding.chains import CONNTRACK, INGRESS, OUTPUT, PREROUTING, CompiledChain, Stage
+from pathtap.forwarding.evaluation import evaluate
+from pathtap.forwarding.fields import read
+from pathtap.forwarding.matches import Unmodelled, is_chance
 from pathtap.forwarding.nat import translate
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet, State
@@ -93,7 +95,7 @@ class Walk:
     def _nat(self, stage: Stage, world: World) -> Iterator[World]:
         packet = world.packet
         on_destination = self._hook in (PREROUTING, OUTPUT)
-        if packet.state is not State.NEW:
+        if packet.state is not State.NEW or packet.translated is not None:
             yield replace(world, packet=_known(packet, on_destination))
         elif world.destination_bound if on_destination else world.source_bound:
             yield world
@@ -114,7 +116,7 @@ class Walk:
             yield from self._sequence([chain for group in order for chain in group], stage, chosen)
 
     def _sequence(self, chains: list[CompiledChain], stage: Stage, world: World) -> list[World]:
-        before_tracking = stage.priority < CONNTRACK
+        before_tracking = stage.priority < CONNTRACK or self._hook == INGRESS
         hidden = replace(world, packet=replace(world.packet, state=State.INVALID)) if before_tracking else world
         live, ended = [hidden], list[World]()
         for chain in chains:
@@ -158,13 +160,13 @@ class Walk:
             place.onward.append(world)
             return
         clause = place.clauses[position]
-        tables, packet = self._model.tables, world.packet
-        answer = every(evaluate(match, packet, tables) for match in clause.matches)
+        known, packet = self._model.known, world.packet
+        answer = every(evaluate(match, packet, known) for match in clause.matches)
         if answer is Answer.NO:
             place.onward.append(world)
             return
         if answer is Answer.UNKNOWN:
-            doubtful = [match for match in clause.matches if evaluate(match, packet, tables) is Answer.UNKNOWN]
+            doubtful = [match for match in clause.matches if evaluate(match, packet, known) is Answer.UNKNOWN]
             text, chance = words(place.reference()), all(is_chance(match) for match in doubtful)
             place.onward.append(world.assuming(text, 0, chance=chance))
             world = world.assuming(text, 1, chance=chance)

@@ -6,7 +6,8 @@ Knows what `table ip aws-cni` and kube-proxy's nftables mode write; every other 
 import json
 from typing import Any, TypeAlias
 
-from pathtap.forwarding.matches import AddressTypeIn, Field, InSet, Is, Match, Not, StatusIn, Unmodelled, Values
+from pathtap.forwarding.fields import Field
+from pathtap.forwarding.matches import AddressTypeIn, InSet, Is, Match, Not, StatusIn, Unmodelled, Values
 from pathtap.forwarding.nftsets import Sets, UnevaluableError, alternatives, constant, key, values
 from pathtap.forwarding.nfttargets import decode_target, fields_of
 from pathtap.forwarding.targets import Clause

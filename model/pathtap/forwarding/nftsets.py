@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from typing import Any, TypeAlias
 
+from pathtap.forwarding.fields import Field, Value
 from pathtap.forwarding.iptables import PROTOCOLS
-from pathtap.forwarding.matches import Field, Value, Values
+from pathtap.forwarding.matches import Values
 from pathtap.model.packet import TcpFlag
 
 Json: TypeAlias = Any

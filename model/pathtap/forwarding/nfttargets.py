@@ -4,7 +4,8 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, TypeAlias
 
-from pathtap.forwarding.matches import Chance, Field
+from pathtap.forwarding.fields import Field
+from pathtap.forwarding.matches import Chance
 from pathtap.forwarding.nftsets import Sets, UnevaluableError, alternatives, key, plain
 from pathtap.forwarding.targets import (
     ALL_BITS,

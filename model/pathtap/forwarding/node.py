@@ -1,6 +1,8 @@
 """A node snapshot made ready for many predictions. Knows no packets; what it indexes or decodes it keeps."""
 
 from pathtap.forwarding.chains import Stage, stages
+from pathtap.forwarding.evaluation import Knowledge
+from pathtap.forwarding.ipsets import IpSets
 from pathtap.forwarding.routing import RoutingTables
 from pathtap.model.address import Address
 from pathtap.model.node import Interface, NodeSnapshot, Role, RouteKind
@@ -12,13 +14,17 @@ class NodeModel:
     def __init__(self, snapshot: NodeSnapshot) -> None:
         self.snapshot = snapshot
         self.tables = RoutingTables(snapshot)
+        # br_netfilter has this sysctl; without the module no bridged packet meets a hook.
+        bridges = snapshot.sysctls.get("net.bridge.bridge-nf-call-iptables", "0") != "0"
+        self.known = Knowledge(tables=self.tables, sets=IpSets(snapshot.ip_sets), bridges=bridges)
         self._stages = stages(snapshot)
         self._interfaces = {interface.name: interface for interface in snapshot.interfaces}
         self.addresses = snapshot.addresses()
         self.validates_fully = _has_custom_routing(snapshot, self.addresses)
 
-    def stages(self, family: int, hook: str) -> tuple[Stage, ...]:
-        return self._stages[family, hook]
+    def stages(self, family: int, hook: str, device: str = "") -> tuple[Stage, ...]:
+        """`device` is the interface whose ingress or egress hook it is, empty for the other hooks."""
+        return self._stages.get((family, hook, device), ())
 
     def forwards(self, family: int, interface: str) -> bool | None:
         """Whether packets that came in by that interface are forwarded; None where no sysctl tells.

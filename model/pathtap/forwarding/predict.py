@@ -7,7 +7,7 @@ for others. Follows ip_rcv, ip_forward, ip_local_deliver, __ip_local_out and ip_
 from collections.abc import Callable
 from dataclasses import replace
 
-from pathtap.forwarding.chains import FORWARD, INPUT, OUTPUT, POSTROUTING, PREROUTING, Stage
+from pathtap.forwarding.chains import EGRESS, FORWARD, INGRESS, INPUT, OUTPUT, POSTROUTING, PREROUTING, Stage
 from pathtap.forwarding.conclusion import conclude
 from pathtap.forwarding.netfilter import Walk
 from pathtap.forwarding.node import NodeModel
@@ -44,7 +44,8 @@ def predict(model: NodeModel, packet: Packet, translated_to: Socket | None = Non
     that was really chosen. Where no rule leads there, nothing is chosen and the prediction's `unknown` says so.
     """
     try:
-        worlds, notes = _Passage(model, translated_to).run(World(packet=packet))
+        began = World(packet=replace(packet, first=packet.five_tuple))
+        worlds, notes = _Passage(model, translated_to).run(began)
     except TooManyPossibilitiesError:
         why = "the rules that cannot be evaluated leave too many possibilities"
         return Prediction(outcome=Outcome.UNKNOWN, packet=packet, unknown=(why,))
@@ -62,13 +63,14 @@ class _Passage:
         if not world.packet.in_interface:
             worlds = self._each(worlds, self._route)
             worlds = self._hook(OUTPUT, worlds)
-            worlds = self._hook(POSTROUTING, worlds)
+            worlds = self._each(self._hook(POSTROUTING, worlds), self._leaving)
             worlds = [_looped(each) if each.outcome is None else each for each in worlds]
+        worlds = self._each(worlds, self._coming)
         worlds = self._hook(PREROUTING, worlds)
         worlds = self._each(worlds, self._received)
         worlds = self._hook(INPUT, worlds, local=True)
         worlds = self._hook(FORWARD, worlds, local=False)
-        worlds = self._hook(POSTROUTING, worlds, local=False)
+        worlds = self._each(self._hook(POSTROUTING, worlds, local=False), self._leaving)
         return [_arrived(each) if each.outcome is None else each for each in worlds], self._notes
 
     def _each(self, worlds: list[World], step: Callable[[World], list[World]]) -> list[World]:
@@ -86,6 +88,20 @@ class _Passage:
             others.extend(each for each in after if each.outcome)
             passing = [each for each in after if not each.outcome]
         return merge([*others, *passing])
+
+    def _coming(self, world: World) -> list[World]:
+        return self._at_device(INGRESS, world.packet.in_interface, world)
+
+    def _leaving(self, world: World) -> list[World]:
+        delivered = _is_local(world) and world.packet.in_interface
+        return [world] if delivered else self._at_device(EGRESS, world.packet.out_interface, world)
+
+    def _at_device(self, hook: str, device: str, world: World) -> list[World]:
+        """The interface's own hook: before the kernel looks at the packet as IP at all, or after all else."""
+        walk, worlds = Walk(self._model, hook), [world]
+        for stage in self._model.stages(world.packet.family, hook, device):
+            worlds = merge(after for each in worlds for after in ([each] if each.outcome else walk.stage(stage, each)))
+        return worlds
 
     def _staged(self, walk: Walk, stage: Stage, hook: str, world: World) -> list[World]:
         after = walk.stage(stage, world)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from pathtap.forwarding.matches import Chance, Field, Match, Unmodelled, Value
+from pathtap.forwarding.fields import Field, Value
+from pathtap.forwarding.matches import Chance, Match, Unmodelled
 from pathtap.model.address import Address
 from pathtap.model.netfilter import Random
 from pathtap.model.node import PortRange

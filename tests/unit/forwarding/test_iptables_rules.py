@@ -5,8 +5,9 @@ from ipaddress import ip_address
 import pytest
 
 from pathtap.forwarding.answer import Answer, every
+from pathtap.forwarding.evaluation import Knowledge, evaluate
 from pathtap.forwarding.iptables import decode, words
-from pathtap.forwarding.matches import Unmodelled, evaluate
+from pathtap.forwarding.matches import Unmodelled
 from pathtap.forwarding.packet import Packet, State
 from pathtap.forwarding.routing import RoutingTables
 from pathtap.forwarding.targets import (
@@ -31,7 +32,7 @@ from pathtap.model.node import PortRange
 from pathtap.model.packet import TcpFlag
 from tests.unit.forwarding.nodes import route, snapshot
 
-TABLES = RoutingTables(snapshot([], [route("local 192.168.1.29 dev eth0", "local")]))
+TABLES = Knowledge(tables=RoutingTables(snapshot([], [route("local 192.168.1.29 dev eth0", "local")])))
 ALL = 0xFFFFFFFF
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from pathtap.forwarding.answer import Answer, every
-from pathtap.forwarding.matches import Chance, Field, Unmodelled, evaluate
+from pathtap.forwarding.evaluation import Knowledge, evaluate
+from pathtap.forwarding.fields import Field
+from pathtap.forwarding.matches import Chance, Unmodelled
 from pathtap.forwarding.nftables import decode
 from pathtap.forwarding.nftsets import Sets
 from pathtap.forwarding.packet import Packet, State
@@ -33,7 +35,7 @@ from pathtap.model.packet import TcpFlag
 from tests.unit.forwarding.nodes import route, snapshot
 
 ALL = 0xFFFFFFFF
-TABLES = RoutingTables(snapshot([], [route("local 192.168.1.29 dev eth0", "local")]))
+TABLES = Knowledge(tables=RoutingTables(snapshot([], [route("local 192.168.1.29 dev eth0", "local")])))
 OBJECTS = [
     {
         "set": {
