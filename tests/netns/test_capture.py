@@ -34,9 +34,10 @@ from pathtap.agent.capture import RECEIVE_BUFFER, Capture, open_capture
 from pathtap.agent.filter import FilterError, header_program
 from pathtap.agent.namespaces import run_in_namespace
 from pathtap.agent.packet_socket import PacketSocket
-from pathtap.model.address import FiveTuple, Protocol
+from pathtap.agent.probe import send_probe
+from pathtap.model.address import FiveTuple, Protocol, Socket
 from pathtap.model.packet import Direction, Lost, PacketObservation, TcpFlag
-from pathtap.model.request import CaptureRequest
+from pathtap.model.request import CaptureRequest, ProbeRequest
 
 pytestmark = pytest.mark.netns
 
@@ -319,6 +320,77 @@ def test_a_vlan_tag_that_the_kernel_takes_off_is_told(wires: Wires) -> None:
     assert [(seen.headers.vlan, seen.headers.five_tuple.destination_port) for seen in sink.observations] == [(42, 2)]
 
 
+def test_a_frame_for_another_mac_is_seen_and_marked(wires: Wires) -> None:
+    """As it comes where a neighbour entry is stale: the kernel drops it as PACKET_OTHERHOST."""
+    sink = Sink()
+    with udp_server(wires, DESTINATION, 4242):
+        capture = opened(wires, request(protocol=Protocol.UDP, ports=(4242,)), sink)
+        datagrams(wires, 4242, 1)
+        eventually(lambda: len(sink.observations) >= 4)
+        run(
+            "ip",
+            "-n",
+            wires.source.name,
+            "neigh",
+            "replace",
+            "10.211.0.1",
+            "lladdr",
+            "02:00:00:00:00:99",
+            "dev",
+            "eth0",
+        )
+        datagrams(wires, 4242, 1)
+        eventually(lambda: any(seen.for_another for seen in sink.observations))
+        capture.end()
+    run("ip", "-n", wires.source.name, "neigh", "del", "10.211.0.1", "dev", "eth0")
+    marked = [seen for seen in sink.observations if seen.for_another]
+    assert [(seen.interface, seen.direction) for seen in marked] == [(SOURCE_VETH, Direction.IN)]
+    assert marked[0].headers.five_tuple.destination_port == 4242
+    assert marked[0] is max(sink.observations, key=lambda seen: seen.captured_at)
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "family", "icmp"),
+    [
+        (SOURCE, DESTINATION, "-4", (3, 4, 1300)),
+        (SOURCE6, DESTINATION6, "-6", (2, 0, 1300)),
+    ],
+    ids=["IPv4", "IPv6"],
+)
+def test_an_echo_and_the_error_that_it_is_too_large(
+    wires: Wires, near: Any, far: Any, family: str, icmp: tuple[int, int, int]
+) -> None:
+    run("ip", "-n", wires.node.name, "link", "set", DESTINATION_VETH, "mtu", "1300")
+    sink = Sink()
+    capture = opened(wires, request(protocol=Protocol.ICMP, near=(near,), far=(far,)), sink)
+    for size in (100, 1400):
+        asked = ProbeRequest(protocol=1, source=near, destination=Socket(far, 0), size=size, timeout=1)
+        wires.on_node(lambda asked=asked: send_probe(asked, time.time_ns))  # type: ignore[misc]
+    eventually(lambda: len(sink.observations) >= 6)
+    capture.end()
+    run("ip", "-n", wires.node.name, "link", "set", DESTINATION_VETH, "mtu", "1500")
+    run("ip", "-n", wires.source.name, family, "route", "flush", "cache")
+    own = 1 if far.version == 4 else 58
+    assert {seen.headers.five_tuple.protocol for seen in sink.observations} == {own}
+    seen = [(item.interface, item.direction, item.headers.icmp) for item in sink.observations]
+    types = [(interface, direction, header.type) for interface, direction, header in seen if header is not None]
+    request_type, reply_type = (8, 0) if far.version == 4 else (128, 129)
+    assert sorted(types, key=str) == sorted(
+        [
+            *((SOURCE_VETH, Direction.IN, request_type) for _ in range(2)),
+            (DESTINATION_VETH, Direction.OUT, request_type),
+            (DESTINATION_VETH, Direction.IN, reply_type),
+            (SOURCE_VETH, Direction.OUT, reply_type),
+            (SOURCE_VETH, Direction.OUT, icmp[0]),
+        ],
+        key=str,
+    )
+    error = next(header for _, _, header in seen if header is not None and header.type == icmp[0])
+    large = next(item.headers for item in sink.observations if item.headers.length > 1400)
+    assert (error.type, error.code, error.mtu) == icmp
+    assert error.quoted == large.five_tuple
+
+
 def test_absurd_frames_are_counted_as_unparsed(wires: Wires) -> None:
     sink = Sink()
     capture = opened(wires, request(), sink, names=(SOURCE_VETH,))
@@ -352,7 +424,7 @@ def test_arming_reads_no_links_and_no_routes(wires: Wires) -> None:
 import sys
 from ipaddress import ip_address
 from pathtap.agent.capture import open_capture
-from pathtap.model.request import CaptureRequest
+from pathtap.model.request import CaptureRequest, ProbeRequest
 asked = CaptureRequest(id="c", protocol=6, near=(ip_address("{SOURCE}"),), far=(ip_address("{DESTINATION}"),))
 capture = open_capture("n", asked, ["{SOURCE_VETH}", "absent0"], lambda *_: None)
 from scapy.config import conf

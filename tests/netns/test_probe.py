@@ -8,7 +8,18 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from three_namespaces import DESTINATION, DESTINATION6, SOURCE, SOURCE6, Wires, run, tcp_server, udp_server, wired
+from three_namespaces import (
+    DESTINATION,
+    DESTINATION6,
+    DESTINATION_VETH,
+    SOURCE,
+    SOURCE6,
+    Wires,
+    run,
+    tcp_server,
+    udp_server,
+    wired,
+)
 
 from pathtap.agent.probe import send_probe
 from pathtap.model.address import Address, Protocol, Socket
@@ -153,6 +164,74 @@ def test_from_the_node_itself(wires: Wires) -> None:
         assert report.outcome is ProbeOutcome.ANSWERED
         assert report.five_tuple is not None
         assert str(report.five_tuple.source) == "10.211.1.1"
+
+
+# Sizes.
+
+NARROW = 1300
+
+
+@pytest.fixture
+def narrow(wires: Wires) -> Iterator[Wires]:
+    """The link from the node to the destination takes fewer bytes than that from the source to the node."""
+    run("ip", "-n", wires.node.name, "link", "set", DESTINATION_VETH, "mtu", str(NARROW))
+    yield wires
+    run("ip", "-n", wires.node.name, "link", "set", DESTINATION_VETH, "mtu", "1500")
+    # What the source's kernel learned of the path goes with its routes.
+    for family in ("-4", "-6"):
+        run("ip", "-n", wires.source.name, family, "route", "flush", "cache")
+
+
+@pytest.mark.parametrize("protocol", [ICMP, UDP], ids=lambda protocol: protocol.name)
+@pytest.mark.parametrize(("destination", "headers"), [(DESTINATION, 28), (DESTINATION6, 48)], ids=["IPv4", "IPv6"])
+def test_a_size_that_fits_is_answered(wires: Wires, protocol: Protocol, destination: Address, headers: int) -> None:
+    for size in (1, 1500 - headers):
+        (report,) = probe(wires, protocol, destination, 8080, size=size)
+        assert report.outcome is ProbeOutcome.ANSWERED, report.detail
+    if protocol is UDP:
+        assert report.detail == f"A datagram of {1500 - headers} bytes came back."
+
+
+@pytest.mark.parametrize("protocol", [ICMP, UDP], ids=lambda protocol: protocol.name)
+@pytest.mark.parametrize(
+    ("destination", "headers", "said"),
+    [
+        (DESTINATION, 28, "Message too long: ICMP type 3 code 4 from 10.211.0.1"),
+        (DESTINATION6, 48, "Message too long: ICMP type 2 code 0 from fd11:0:0:a::1"),
+    ],
+    ids=["IPv4", "IPv6"],
+)
+def test_a_size_too_large_for_a_link_on_the_way(
+    narrow: Wires, protocol: Protocol, destination: Address, headers: int, said: str
+) -> None:
+    # The second would not be sent if the first one's lesson were heeded.
+    for _ in range(2):
+        (report,) = probe(narrow, protocol, destination, 8080, size=NARROW - headers + 1)
+        assert report.outcome is ProbeOutcome.UNREACHABLE
+        assert report.detail == f"{said}, where the next link's MTU is {NARROW}."
+        assert report.five_tuple is not None
+    (fits,) = probe(narrow, protocol, destination, 8080, size=NARROW - headers)
+    assert fits.outcome is ProbeOutcome.ANSWERED, fits.detail
+
+
+@pytest.mark.parametrize("protocol", [ICMP, UDP], ids=lambda protocol: protocol.name)
+@pytest.mark.parametrize(("destination", "headers"), [(DESTINATION, 28), (DESTINATION6, 48)], ids=["IPv4", "IPv6"])
+def test_a_size_too_large_for_the_sources_own_interface(
+    wires: Wires, protocol: Protocol, destination: Address, headers: int
+) -> None:
+    (report,) = probe(wires, protocol, destination, 8080, size=1500 - headers + 1)
+    assert report.outcome is ProbeOutcome.FAILED
+    assert report.five_tuple is None
+    assert report.detail == (
+        "The probe could not be sent: with its headers it has 1501 bytes, more than the MTU of the interface that it would "
+        "leave by."
+    )
+
+
+def test_a_handshake_has_no_size(wires: Wires) -> None:
+    (report,) = probe(wires, TCP, DESTINATION, 8080, size=4000, count=3)
+    assert report.outcome is ProbeOutcome.FAILED
+    assert report.detail == "A TCP probe is a handshake, which carries no payload: ask with UDP or ICMP for a size."
 
 
 def test_nothing_is_left_behind(wires: Wires) -> None:

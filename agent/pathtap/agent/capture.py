@@ -232,6 +232,7 @@ class _Reader:
                     interface=account.tap.interface,
                     direction=Direction.OUT if frame.outgoing else Direction.IN,
                     headers=headers,
+                    for_another=frame.for_another,
                 )
             )
         for reason, count in unparsed.items():

@@ -41,12 +41,16 @@ def why(error: OSError) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame's headers. `captured_at` is the kernel's, in nanoseconds; `vlan` the tag that the kernel took off."""
+    """A frame's headers. `captured_at` is the kernel's, in nanoseconds; `vlan` the tag that the kernel took off.
+
+    `for_another`: it came in with the MAC of another than the interface (PACKET_OTHERHOST), and IP will not look at it.
+    """
 
     data: bytes
     captured_at: int
     outgoing: bool
     vlan: int | None
+    for_another: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,4 +156,5 @@ class PacketSocket:
             elif level == SOL_PACKET and kind == PACKET_AUXDATA:
                 status, *_, tag, _ = AUXDATA.unpack_from(content)
                 vlan = tag & 0x0FFF if status & TP_STATUS_VLAN_VALID else None
-        return Frame(data, captured_at, address[2] == socket.PACKET_OUTGOING, vlan)
+        kind = address[2]
+        return Frame(data, captured_at, kind == socket.PACKET_OUTGOING, vlan, kind == socket.PACKET_OTHERHOST)

@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pathtap.agent.namespaces import NamespaceError, find_pod_namespace, run_in_namespace
-from pathtap.agent.socket_errors import IcmpError, ask_for_errors, read_error
-from pathtap.model.address import Address, FiveTuple, Protocol
+from pathtap.agent.socket_errors import IcmpError, ask_for_errors, forbid_fragments, read_error
+from pathtap.model.address import FiveTuple, Protocol
 from pathtap.model.request import ProbeOutcome, ProbeReport, ProbeRequest
 
 PAYLOAD = b"pathtap probe: please answer or ignore"
-RECEIVE_BYTES = 2048
+RECEIVE_BYTES = 65_535
+# Beside the payload: IP header without options, and UDP's or echo's 8 bytes.
+HEADER_BYTES = {4: 20 + 8, 6: 40 + 8}
 # RFC 792 and RFC 4443.
 ECHO_REQUEST = {4: 8, 6: 128}
 ECHO_REPLY = {4: 0, 6: 129}
@@ -34,8 +36,11 @@ Clock: TypeAlias = Callable[[], int]
 def send_probe(request: ProbeRequest, now: Clock) -> tuple[ProbeReport, ...]:
     """`count` probes one after another; `now` gives `sent_at`, nanoseconds since the Unix epoch. Blocks until all are done.
 
-    Where the source's namespace cannot be found or entered, one FAILED report says why.
+    Where the source's namespace cannot be found or entered, or a size is asked of TCP, one FAILED report says why.
     """
+    if request.size and request.protocol == Protocol.TCP:
+        detail = "A TCP probe is a handshake, which carries no payload: ask with UDP or ICMP for a size."
+        return (ProbeReport(outcome=ProbeOutcome.FAILED, sent_at=now(), detail=detail),)
 
     def all_of_them() -> tuple[ProbeReport, ...]:
         return tuple(_probe(request, number, now) for number in range(1, request.count + 1))
@@ -123,20 +128,25 @@ def _probe(request: ProbeRequest, number: int, now: Clock) -> ProbeReport:
         with closing(opened):
             opened.setblocking(False)
             ask_for_errors(opened)
+            if request.size:
+                forbid_fragments(opened)
             if request.source is not None:
                 opened.bind((str(request.source), 0))
             return ask(_Attempt(request=request, socket=opened, number=number, sent_at=sent_at), now)
     except OSError as error:
-        detail = f"The probe could not be sent: {_reason(error, request.source)}."
+        detail = f"The probe could not be sent: {_reason(error, request)}."
         return ProbeReport(outcome=ProbeOutcome.FAILED, sent_at=sent_at, detail=detail)
 
 
-def _reason(error: OSError, source: Address | None) -> str:
+def _reason(error: OSError, request: ProbeRequest) -> str:
     match error.errno:
+        case errno.EMSGSIZE:
+            whole = request.size + HEADER_BYTES[request.destination.address.version]
+            return f"with its headers it has {whole} bytes, more than the MTU of the interface that it would leave by"
         case errno.ENETUNREACH:
             return "its network namespace has no route to the destination"
         case errno.EADDRNOTAVAIL:
-            return f"{source} is not an address of the namespace"
+            return f"{request.source} is not an address of the namespace"
         case errno.EPERM | errno.EACCES:
             return f"{os.strerror(error.errno)}: a rule of its network namespace forbids it, or the agent lacks CAP_NET_RAW"
         case number:
@@ -177,11 +187,11 @@ def _tcp(attempt: _Attempt, now: Clock) -> ProbeReport:
 
 
 def _udp(attempt: _Attempt, now: Clock) -> ProbeReport:
-    """One datagram, and one answer from the same address and port."""
+    """One datagram, and one answer from the same address and port: it may have another length than what was sent."""
     opened = attempt.socket
     opened.connect(_address(attempt.request))
     attempt.begin(now)
-    opened.send(PAYLOAD)
+    opened.send(payload(attempt.request.size))
     attempt.sent(opened.getsockname()[1], attempt.request.destination.port)
     while attempt.wait(select.POLLIN):
         error = read_error(opened)
@@ -203,7 +213,7 @@ def _echo(attempt: _Attempt, now: Clock) -> ProbeReport:
     # 0 would read as "no identifier" in a five-tuple.
     identifier = secrets.randbelow(0xFFFF) + 1
     opened.connect((_address(attempt.request)[0], 0))
-    message = echo_request(version, identifier, attempt.number)
+    message = echo_request(version, identifier, attempt.number, attempt.request.size)
     attempt.begin(now)
     opened.send(message)
     attempt.sent(identifier, 0)
@@ -222,10 +232,15 @@ def _echo(attempt: _Attempt, now: Clock) -> ProbeReport:
     return attempt.silent()
 
 
-def echo_request(version: int, identifier: int, sequence: int) -> bytes:
+def payload(size: int) -> bytes:
+    """So many bytes of it, over and over; for 0 all of it once."""
+    return (PAYLOAD * (size // len(PAYLOAD) + 1))[:size] if size else PAYLOAD
+
+
+def echo_request(version: int, identifier: int, sequence: int, size: int = 0) -> bytes:
     """The message with its checksum over IPv4; over IPv6 the kernel fills it in (RFC 3542, section 3.1)."""
     head = struct.pack("!BBHHH", ECHO_REQUEST[version], 0, 0, identifier, sequence & 0xFFFF)
-    message = head + PAYLOAD
+    message = head + payload(size)
     checksum = internet_checksum(message) if version == 4 else 0
     return message[:2] + struct.pack("!H", checksum) + message[4:]
 

@@ -14,7 +14,10 @@ from pathtap.model.address import Address
 
 # linux/in.h, linux/in6.h, linux/errqueue.h.
 IP_RECVERR, IPV6_RECVERR = 11, 25
+IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_PROBE = 10, 23, 3
 ORIGIN_ICMP, ORIGIN_ICMP6 = 2, 3
+# Fragmentation needed (RFC 792, RFC 1191) and packet too big (RFC 4443): their ee_info is the next link's MTU.
+TOO_BIG = frozenset({(ORIGIN_ICMP, 3, 4), (ORIGIN_ICMP6, 2, 0)})
 # struct sock_extended_err: ee_errno, ee_origin, ee_type, ee_code, ee_pad, ee_info, ee_data.
 EXTENDED_ERROR = struct.Struct("=IBBBBII")
 QUOTED_BYTES = 128
@@ -23,17 +26,35 @@ ANCILLARY_BYTES = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IcmpError:
-    """`sender` is None where the kernel does not know it; `quoted` is the packet from its transport header on."""
+    """`sender` is None where the kernel does not know it; `quoted` is the packet from its transport header on.
+
+    `mtu` is what a message of a packet too large names, in bytes; 0 for every other message.
+    """
 
     errno: int
     type: int
     code: int
     sender: Address | None
     quoted: bytes
+    mtu: int = 0
 
     def sentence(self) -> str:
         sender = f"{self.sender}" if self.sender else "an unknown address"
-        return f"{os.strerror(self.errno)}: ICMP type {self.type} code {self.code} from {sender}."
+        limit = f", where the next link's MTU is {self.mtu}" if self.mtu else ""
+        return f"{os.strerror(self.errno)}: ICMP type {self.type} code {self.code} from {sender}{limit}."
+
+
+def forbid_fragments(opened: socket.socket) -> None:
+    """Sets don't-fragment, with the interface's MTU as the only limit at home.
+
+    IP_PMTUDISC_PROBE (ip(7)), not _DO: the latter would hold to a path MTU that was learned up to ten minutes ago, and say
+    so without sending anything.
+    """
+    if opened.family == socket.AF_INET:
+        opened.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
+    else:
+        opened.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, 1)
 
 
 def ask_for_errors(opened: socket.socket) -> None:
@@ -63,11 +84,12 @@ def decode_error(content: bytes, quoted: bytes) -> IcmpError | None:
     """struct sock_extended_err, and behind it the sockaddr of SO_EE_OFFENDER. None for what no ICMP message brought."""
     if len(content) < EXTENDED_ERROR.size:
         return None
-    number, origin, kind, code, *_ = EXTENDED_ERROR.unpack_from(content)
+    number, origin, kind, code, _, information, _ = EXTENDED_ERROR.unpack_from(content)
     if origin not in (ORIGIN_ICMP, ORIGIN_ICMP6):
         return None
     sender = _sender(content[EXTENDED_ERROR.size :])
-    return IcmpError(errno=number, type=kind, code=code, sender=sender, quoted=quoted)
+    mtu = information if (origin, kind, code) in TOO_BIG else 0
+    return IcmpError(errno=number, type=kind, code=code, sender=sender, quoted=quoted, mtu=mtu)
 
 
 def _sender(data: bytes) -> Address | None:

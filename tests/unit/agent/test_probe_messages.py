@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP
 
-from pathtap.agent.probe import echo_request, internet_checksum, is_echo
+from pathtap.agent.probe import echo_request, internet_checksum, is_echo, payload
 from pathtap.agent.socket_errors import decode_error
 
 
@@ -21,6 +21,17 @@ def test_an_echo_request_is_what_scapy_would_build(identifier: int, sequence: in
     del built.chksum
     assert bytes(built) == message
     assert internet_checksum(message) == 0
+
+
+@pytest.mark.parametrize("size", [1, 37, 38, 39, 4000, 65_507])
+def test_a_payload_has_the_size_that_was_asked_for(size: int) -> None:
+    assert len(payload(size)) == size
+    message = echo_request(4, 7, 1, size)
+    assert (len(message), internet_checksum(message)) == (8 + size, 0)
+
+
+def test_the_usual_payload_tells_who_sent_it() -> None:
+    assert payload(0) == payload(38) == b"pathtap probe: please answer or ignore"
 
 
 def test_the_kernel_fills_in_the_checksum_of_icmpv6() -> None:
@@ -72,3 +83,13 @@ def test_an_unknown_sender_is_said_to_be_unknown() -> None:
 def test_what_no_icmp_message_brought_is_passed_over() -> None:
     assert decode_error(extended(1), b"") is None
     assert decode_error(extended(2)[:10], b"") is None
+
+
+@pytest.mark.parametrize(
+    ("origin", "kind", "code", "mtu"), [(2, 3, 4, 1300), (3, 2, 0, 1300), (2, 3, 13, 0), (3, 3, 0, 0)]
+)
+def test_only_a_packet_too_large_names_an_mtu(origin: int, kind: int, code: int, mtu: int) -> None:
+    error = decode_error(struct.pack("=IBBBBII", 90, origin, kind, code, 0, 1300, 0), b"")
+    assert error is not None
+    assert error.mtu == mtu
+    assert ("where the next link's MTU is 1300." in error.sentence()) is bool(mtu)
