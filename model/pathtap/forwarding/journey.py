@@ -132,7 +132,7 @@ class _Memory:
         if (node, flow) in self._known:
             return answer
         state = State.NEW if flow.protocol == Protocol.UDP else State.INVALID
-        return replace(answer, state=state, reply=False, translated=None)
+        return replace(answer, state=state, reply=False, translated=None, entry=None)
 
 
 def _opening(node: str, packet: Packet) -> Packet:
