@@ -57,3 +57,11 @@ def test_endpoints_point_to_the_pods_and_a_hollow_service_has_none() -> None:
     assert subset["ports"] == [{"port": 8080, "protocol": "TCP"}]
     assert "subsets" not in endpoints["shop/hollow"]
     assert items("Service")["shop/web"]["spec"]["clusterIP"] == "10.100.0.20"
+
+
+def test_a_service_of_a_node_port_says_so_and_others_do_not() -> None:
+    services = items("Service")
+    web = services["shop/web"]["spec"]
+    assert (web["type"], web["externalTrafficPolicy"], web["ports"][0]["nodePort"]) == ("NodePort", "Cluster", 30080)
+    assert services["shop/redis"]["spec"]["type"] == "ClusterIP"
+    assert "nodePort" not in services["shop/redis"]["spec"]["ports"][0]

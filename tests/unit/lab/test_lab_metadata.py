@@ -104,6 +104,47 @@ def test_ipamd_tells_its_settings_and_knows_no_pods_endpoint() -> None:
     assert ask(answer, "GET", "/v1/pods").status == HTTPStatus.NOT_FOUND
 
 
+def test_prefixes_are_told_as_prefixes() -> None:
+    cluster = make_cluster(LabOptions(prefix_mode=True))
+    node = cluster.nodes[0]
+    paths = instance_metadata(cluster.options, node)
+    base = f"network/interfaces/macs/{node.secondary.mac}"
+    assert paths[f"{base}/ipv4-prefix"].split() == ["192.168.1.112/28", "192.168.1.208/28"]
+    assert paths[f"{base}/local-ipv4s"] == str(node.secondary.address)
+    store = introspection(cluster, node)["/v1/enis"]["0"]
+    assert (store["TotalIPs"], store["AssignedIPs"]) == (64, 3)
+    cidr = store["ENIs"][node.secondary.id]["AvailableIPv4Cidrs"]["192.168.1.112/28"]
+    assert cidr["IsPrefix"] is True
+    # Go's net.IPMask of ff ff ff f0.
+    assert cidr["Cidr"] == {"IP": "192.168.1.112", "Mask": "////8A=="}
+    assert list(cidr["IPAddresses"]) == ["192.168.1.116"]
+
+
+def test_custom_networking_is_told_by_subnet_and_by_setting() -> None:
+    cluster = make_cluster(LabOptions(custom_networking=True))
+    node = cluster.nodes[0]
+    paths = instance_metadata(cluster.options, node)
+    first, second = (f"network/interfaces/macs/{eni.mac}" for eni in node.enis)
+    assert paths[f"{first}/vpc-ipv4-cidr-blocks"].split() == ["192.168.0.0/16", "100.64.0.0/16"]
+    assert paths[f"{second}/subnet-ipv4-cidr-block"] == "100.64.1.0/24"
+    assert paths[f"{first}/subnet-id"] != paths[f"{second}/subnet-id"]
+    told = introspection(cluster, node)
+    assert told["/v1/enis"]["0"]["ENIs"][node.primary.id]["AvailableIPv4Cidrs"] == {}
+    assert told["/v1/ipamd-env-settings"]["AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"] is True
+
+
+def test_settings_follow_the_options_and_what_overrides_them() -> None:
+    options = LabOptions(node_port=False, external_snat=True, exclude_cidrs=("203.0.113.0/24",))
+    path = "/v1/networkutils-env-settings"
+    told = introspection(make_cluster(options), NODE)[path]
+    assert told["AWS_VPC_CNI_NODE_PORT_SUPPORT"] is False
+    assert told["AWS_VPC_K8S_CNI_EXTERNALSNAT"] is True
+    assert told["AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS"] == ["203.0.113.0/24"]
+    overridden = introspection(CLUSTER, NODE, {"AWS_VPC_K8S_CNI_EXTERNALSNAT": True})[path]
+    assert overridden["AWS_VPC_K8S_CNI_EXTERNALSNAT"] is True
+    assert overridden["AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS"] is None
+
+
 def test_a_request_is_read_and_nonsense_is_not() -> None:
     request = parse_request(b"GET /x HTTP/1.1\r\nX-Token:  abc \r\n\r\n")
     assert request == Request(method="GET", path="/x", headers={"x-token": "abc"})

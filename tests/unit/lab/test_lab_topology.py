@@ -1,3 +1,7 @@
+import json
+from dataclasses import asdict
+from ipaddress import IPv4Network
+
 import pytest
 
 from pathtap.lab.errors import LabError
@@ -47,8 +51,9 @@ def test_further_nodes_have_a_pod_on_each_eni() -> None:
 
 
 @pytest.mark.parametrize("nodes", [2, 3, 200])
-def test_no_address_name_or_mac_is_used_twice(nodes: int) -> None:
-    cluster = make_cluster(LabOptions(nodes=nodes))
+@pytest.mark.parametrize("variant", [{}, {"prefix_mode": True}, {"custom_networking": True, "prefix_mode": True}])
+def test_no_address_name_or_mac_is_used_twice(nodes: int, variant: dict[str, bool]) -> None:
+    cluster = make_cluster(LabOptions(nodes=nodes, **variant))  # type: ignore[arg-type]
     enis = [eni for node in cluster.nodes for eni in node.enis]
     addresses = [address for eni in enis for address in eni.addresses]
     macs = [mac for eni in enis for mac in (eni.mac, eni.port_mac)]
@@ -94,8 +99,42 @@ def test_interfaces_are_named_as_asked(names: tuple[str, str, str]) -> None:
         {"names": "wlan"},
         {"chains": "loop"},
         {"randomize": "maybe"},
+        {"kube_proxy": "ipvs"},
+        {"vpc_cidrs": 3},
+        {"exclude_cidrs": ("somewhere",)},
+        {"exclude_cidrs": ("2001:db8::/32",)},
+        {"exclude_cidrs": ("0.0.0.0/0",)},
+        {"chains": "native", "backend": "legacy"},
+        {"kube_proxy": "nftables", "backend": "legacy"},
     ],
 )
 def test_options_that_cannot_be_built_are_refused_with_a_sentence(wrong: dict[str, object]) -> None:
     with pytest.raises(LabError, match=r"\.$"):
         LabOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_custom_networking_leaves_the_primary_eni_to_the_node() -> None:
+    cluster = make_cluster(LabOptions(custom_networking=True))
+    assert [str(network) for network in cluster.vpc_networks] == ["192.168.0.0/16", "100.64.0.0/16"]
+    for node in cluster.nodes:
+        assert node.primary.owned == (IPv4Network(node.address),)
+        assert {pod.device for pod in node.pods} == {1}
+        assert node.secondary.subnet == IPv4Network(f"100.64.{node.index}.0/24")
+        assert all(pod.address in node.secondary.subnet for pod in node.pods)
+
+
+def test_with_prefixes_every_pod_keeps_its_address_and_every_eni_has_a_warm_prefix() -> None:
+    plain, prefixed = make_cluster(LabOptions()), make_cluster(LabOptions(prefix_mode=True))
+    assert plain.pods == prefixed.pods
+    for eni in (eni for node in prefixed.nodes for eni in node.enis):
+        used, warm = eni.prefixes
+        assert all(address in used for address in eni.pod_addresses)
+        assert eni.address not in used
+        assert (used.prefixlen, warm.prefixlen) == (28, 28)
+        assert not used.overlaps(warm)
+
+
+def test_options_come_back_from_json_as_they_were_and_host_bits_are_taken_away() -> None:
+    options = LabOptions(exclude_cidrs=("203.0.113.8/24",))
+    assert options.exclude_cidrs == ("203.0.113.0/24",)
+    assert LabOptions(**json.loads(json.dumps(asdict(options)))) == options
