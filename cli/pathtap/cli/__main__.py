@@ -13,6 +13,7 @@ import click
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from pathtap.cli.commands.completion import COMPLETE_VARIABLE, completion
+from pathtap.cli.commands.explain import explain
 from pathtap.cli.commands.flows import flows
 from pathtap.cli.commands.nodes import nodes
 from pathtap.cli.commands.trace import trace
@@ -97,7 +98,7 @@ cli = Pathtap(
 Exit codes:
 {HELP}""",
     params=global_options(root=True),
-    commands=[completion, flows, nodes, trace],
+    commands=[completion, explain, flows, nodes, trace],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 click.version_option(version("pathtap"), prog_name="pathtap", message="%(prog)s %(version)s")(cli)

@@ -47,6 +47,10 @@ class Collector:
         with self._sentences():
             return _last(self._stub.Trace(request, timeout=deadline), "trace", progress).trace
 
+    def explain(self, request: service_pb2.TraceRequest, progress: Progress) -> trace_pb2.Trace:
+        with self._sentences():
+            return _last(self._stub.Explain(request, timeout=SLACK_SECONDS), "trace", progress).trace
+
     def flows(self, request: service_pb2.ListFlowsRequest, progress: Progress) -> trace_pb2.Flows:
         deadline = request.timeout_ms / 1000 + SLACK_SECONDS
         with self._sentences():

@@ -7,28 +7,28 @@ import click
 
 from pathtap.model.address import Address
 
-FORM = "pathtap trace SRC to DST"
-EXAMPLE = "pathtap trace shop/cart to shop/redis --port 6379"
+FORM = "SRC to DST"
+EXAMPLE = "shop/cart to shop/redis --port 6379"
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
 _BROADCAST = IPv4Address("255.255.255.255")
 _KINDS = ("pod", "node", "svc", "service")
 
 
-def source_and_destination(words: Sequence[str]) -> tuple[str, str]:
+def source_and_destination(words: Sequence[str], command: str = "trace") -> tuple[str, str]:
     """The two ends of `SRC to DST`; click.UsageError with the right form for any other words."""
     for word in words:
         if not word or _not_utf8(word):
             raise click.UsageError("A name is empty or not UTF-8.")
     if len(words) == 3 and words[1] == "to":
         return words[0], words[2]
-    raise click.UsageError(right_form(words))
+    raise click.UsageError(right_form(words, command))
 
 
-def right_form(words: Sequence[str]) -> str:
+def right_form(words: Sequence[str], command: str = "trace") -> str:
     """How a trace is written, with the two names that `words` hold where they hold two."""
     names = [word for word in words if word not in ("from", "to")]
-    meant = f"pathtap trace {names[0]} to {names[1]}" if len(names) == 2 else EXAMPLE
-    return f"Write it as: {FORM}, for example: {meant}"
+    meant = f"{names[0]} to {names[1]}" if len(names) == 2 else EXAMPLE
+    return f"Write it as: pathtap {command} {FORM}, for example: pathtap {command} {meant}"
 
 
 def check_source(source: str, *, live: bool) -> None:

@@ -1,6 +1,7 @@
 """Which nodes a trace concerns and which packets they should report. Pure."""
 
 from collections.abc import Sequence
+from hashlib import sha1
 
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.resolve import Question, owner_of
@@ -64,15 +65,32 @@ def capture_request(identity: str, question: Question, source_node: NodeSnapshot
 def expected_departure(question: Question, source_node: NodeSnapshot) -> Prediction:
     """What the source's node should do with the first packet, before one is sent."""
     model = NodeModel(source_node)
-    return predict(model, Packet.opening(_first_packet(question), veth_of(question, source_node)))
+    return predict(model, Packet.opening(first_packet(question), veth_of(question, source_node)))
 
 
 def veth_of(question: Question, source_node: NodeSnapshot) -> str:
-    """The host end of the source pod's veth; empty for what the node itself sends."""
+    """The host end of the source pod's veth; empty for what the node itself sends, and where it cannot be found.
+
+    It is known by the pod's route, and where that is gone by its name, which the VPC CNI makes of the pod's
+    (GenerateHostVethNameSuffix, pkg/networkutils/generate.go).
+    """
     address = question.source.socket.address
     if not question.source_has_namespace:
         return ""
-    return next((i.name for i in source_node.interfaces if address in i.pod_addresses), "")
+    suffix = sha1(question.source.name.replace("/", ".", 1).encode(), usedforsecurity=False).hexdigest()[:11]
+    routed = next((i.name for i in source_node.interfaces if address in i.pod_addresses), "")
+    return routed or next((i.name for i in source_node.interfaces if i.name.endswith(suffix)), "")
+
+
+def pods_to_enter(question: Question, inventory: Inventory, node: str) -> tuple[Address, ...]:
+    """The pods of that node between which the packet goes, by address: their own ends are to be read too."""
+    ends = (
+        question.source.socket.address,
+        question.destination.socket.address,
+        *(backend.address for backend in question.backends),
+    )
+    owners = [owner_of(address, 0, inventory) for address in dict.fromkeys(ends)]
+    return tuple(owner.socket.address for owner in owners if owner.kind == "pod" and owner.node == node)
 
 
 def live_flow(question: Question, observations: Sequence[PacketObservation], *, opening: bool) -> FiveTuple | None:
@@ -101,7 +119,8 @@ def opens(headers: Headers) -> bool:
     return headers.tcp is None or (TcpFlag.SYN in headers.tcp.flags and TcpFlag.ACK not in headers.tcp.flags)
 
 
-def _first_packet(question: Question) -> FiveTuple:
+def first_packet(question: Question) -> FiveTuple:
+    """What the source would send first; its port is one of many (UNKNOWN_PORT)."""
     source, destination = question.source.socket, question.destination.socket
     return FiveTuple(
         protocol=question.protocol,

@@ -11,9 +11,18 @@ import grpc.aio
 from pathtap import wire
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import COMMAND_TIMEOUT, Progress
+from pathtap.collector.explain import ExplainRun
 from pathtap.collector.flows import FlowsRun
 from pathtap.collector.inventory import Inventory
-from pathtap.collector.resolve import NotTraceable, Request, UnknownName, UnusableRequest, resolve, resolve_source
+from pathtap.collector.resolve import (
+    NotTraceable,
+    Question,
+    Request,
+    UnknownName,
+    UnusableRequest,
+    resolve,
+    resolve_source,
+)
 from pathtap.collector.status import names, node_statuses
 from pathtap.collector.tracing import Options, TraceRun
 from pathtap.model.address import Protocol
@@ -55,20 +64,7 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         context: grpc.aio.ServicerContext[service_pb2.TraceRequest, service_pb2.TraceResponse],
     ) -> AsyncIterator[service_pb2.TraceResponse]:
         inventory = self._inventory()
-        asked = Request(
-            source=request.source,
-            destination=request.destination,
-            namespace=request.namespace,
-            protocol=request.protocol,
-            port=request.port,
-            live=request.live,
-        )
-        try:
-            question = resolve(asked, inventory)
-            if request.size and question.protocol == Protocol.TCP:
-                raise UnusableRequest("a size is for ICMP and UDP: a TCP probe is a handshake and carries nothing")
-        except REFUSALS as error:
-            await context.abort(STATUS[type(error)], str(error))
+        question = await _resolved(request, inventory, context, live=request.live)
         options = Options(
             timeout=_seconds(request.timeout_ms, DEFAULT_TRACE_TIMEOUT),
             count=min(max(request.count, 1), MAX_COUNT),
@@ -95,6 +91,31 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
 
     async def _trace(self, run: TraceRun) -> service_pb2.TraceResponse:
         return service_pb2.TraceResponse(trace=wire.trace_to_wire(await run.trace()))
+
+    async def Explain(  # noqa: N802
+        self,
+        request: service_pb2.TraceRequest,
+        context: grpc.aio.ServicerContext[service_pb2.TraceRequest, service_pb2.TraceResponse],
+    ) -> AsyncIterator[service_pb2.TraceResponse]:
+        inventory = self._inventory()
+        # Nothing is sent, so an address may be the source, as with live traffic.
+        question = await _resolved(request, inventory, context, live=True)
+        identity = self._new_id()
+        log.info("explain %s: %s to %s", identity, request.source, request.destination)
+
+        async def run(progress: Progress) -> service_pb2.TraceResponse:
+            explaining = ExplainRun(
+                id=identity,
+                question=question,
+                inventory=inventory,
+                agents=self._agents,
+                now=self._now,
+                progress=progress,
+            )
+            return service_pb2.TraceResponse(trace=wire.trace_to_wire(await explaining.explain()))
+
+        async for response in _with_progress(run, lambda text: service_pb2.TraceResponse(progress=text)):
+            yield response
 
     async def ListFlows(  # noqa: N802
         self,
@@ -139,6 +160,37 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
     ) -> service_pb2.ListNamesResponse:
         del context
         return service_pb2.ListNamesResponse(names=names(self._inventory(), request.prefix))
+
+
+async def _resolved(
+    request: service_pb2.TraceRequest,
+    inventory: Inventory,
+    context: grpc.aio.ServicerContext[service_pb2.TraceRequest, service_pb2.TraceResponse],
+    *,
+    live: bool,
+) -> Question:
+    """What is asked for, or the end of the call with the sentence that refuses it."""
+    asked = Request(
+        source=request.source,
+        destination=request.destination,
+        namespace=request.namespace,
+        protocol=request.protocol,
+        port=request.port,
+        live=live,
+    )
+    try:
+        question = resolve(asked, inventory)
+        if request.size and question.protocol == Protocol.TCP:
+            raise UnusableRequest("a size is for ICMP and UDP: a TCP probe is a handshake and carries nothing")
+        if (
+            not request.live
+            and question.protocol in (Protocol.TCP, Protocol.UDP)
+            and not question.destination.socket.port
+        ):
+            raise UnusableRequest("TCP and UDP need the port of the destination: add --port N")
+        return question
+    except REFUSALS as error:
+        await context.abort(STATUS[type(error)], str(error))
 
 
 async def _with_progress(

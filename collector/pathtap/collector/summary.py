@@ -1,9 +1,13 @@
 """One sentence a person can act on. Pure: says what the verdict holds and adds nothing to it."""
 
+from collections.abc import Sequence
+
 from pathtap.collector.case import Case
+from pathtap.collector.expect import ExpectedPassage
+from pathtap.collector.inventory import Inventory
 from pathtap.collector.narrate import interface_words
 from pathtap.collector.words import milliseconds
-from pathtap.model.trace import Disposition, Reply, Severity, Target, Trace
+from pathtap.model.trace import Disposition, Gap, Reply, Severity, Target, Trace
 
 
 def summarise(trace: Trace, case: Case) -> str:
@@ -15,30 +19,32 @@ def summarise(trace: Trace, case: Case) -> str:
     if verdict.disposition in (Disposition.DELIVERED, Disposition.LEFT_CLUSTER):
         parts = [_arrived(trace, case) + _answered(trace)]
     else:
-        parts = [f"{_end_words(trace.source)} does not reach {_end_words(trace.destination)}{_last_seen(case)}."]
-    parts.extend(_sentence(finding.text, case) for finding in errors[:2])
-    if note := _other_eni(trace, case):
+        parts = [f"{end_words(trace.source)} does not reach {end_words(trace.destination)}{_last_seen(case)}."]
+    parts.extend(sentence(finding.text, case.record.inventory) for finding in errors[:2])
+    if note := other_eni(trace, case.forward_passages):
         parts.append(note)
     return " ".join(parts)
 
 
-def _end_words(target: Target) -> str:
+def end_words(target: Target) -> str:
+    """`shop/cart (192.168.1.41)`, or the address alone."""
     where = str(target.socket) if target.socket.port else str(target.socket.address)
     return f"{target.name} ({where})" if target.name else where
 
 
 def _arrived(trace: Trace, case: Case) -> str:
-    left = _way_out(trace, case)
+    left = way_out(trace, case.forward_passages)
     if trace.verdict.disposition is Disposition.LEFT_CLUSTER:
-        return f"{_end_words(trace.source)} leaves the cluster{left} towards {_end_words(trace.destination)}"
+        return f"{end_words(trace.source)} leaves the cluster{left} towards {end_words(trace.destination)}"
     through = f", there {trace.dnat.backend_pod}," if trace.dnat.applied and trace.dnat.backend_pod else ""
-    return f"{_end_words(trace.source)} reaches {_end_words(trace.destination)}{through}{left}"
+    return f"{end_words(trace.source)} reaches {end_words(trace.destination)}{through}{left}"
 
 
-def _way_out(trace: Trace, case: Case) -> str:
-    if trace.egress is None or not case.forward_passages:
+def way_out(trace: Trace, passages: Sequence[ExpectedPassage]) -> str:
+    """` by eth0 (primary ENI eni-0a1f) as 192.168.1.29:50712`, or nothing; `passages` are those of the way there."""
+    if trace.egress is None or not passages:
         return ""
-    role = interface_words(case.forward_passages[0], trace.egress.interface)
+    role = interface_words(passages[0], trace.egress.interface)
     by = f" by {trace.egress.interface}{f' ({role})' if role else ''}"
     return f"{by} as {_translated(trace)}" if trace.snat.applied else by
 
@@ -48,7 +54,7 @@ def _translated(trace: Trace) -> str:
     translated = trace.snat.translated
     if translated is None or not trace.protocol.startswith("icmp"):
         return str(translated)
-    return f"{translated.address} id {translated.port}"
+    return f"{translated.address} id {translated.port}" if translated.port else str(translated.address)
 
 
 def _answered(trace: Trace) -> str:
@@ -75,11 +81,11 @@ def _last_seen(case: Case) -> str:
     return f": it was last seen on {seen.node}, {way} {seen.interface}"
 
 
-def _other_eni(trace: Trace, case: Case) -> str:
+def other_eni(trace: Trace, passages: Sequence[ExpectedPassage]) -> str:
     """Says why a pod's packet leaves by another ENI than the pod's own."""
-    if trace.egress is None or not case.forward_passages or not trace.snat.applied:
+    if trace.egress is None or not passages or not trace.snat.applied:
         return ""
-    first = case.forward_passages[0]
+    first = passages[0]
     source = first.passage.before.source
     own = next(
         (
@@ -106,12 +112,16 @@ def _insufficient(trace: Trace, case: Case) -> str:
     whole = (
         "An answer came, but not all of its way was seen." if answered else "What became of the packet cannot be said."
     )
-    reason = _sentence(f"{why.node}: {why.why}" if why and why.node else why.why if why else "nothing was seen", case)
+    reason = gap_words(why, case.record.inventory) if why else "Nothing was seen."
     return f"{whole} {reason}{so_far}"
 
 
-def _sentence(text: str, case: Case) -> str:
+def gap_words(gap: Gap, inventory: Inventory) -> str:
+    return sentence(f"{gap.node}: {gap.why}" if gap.node else gap.why, inventory)
+
+
+def sentence(text: str, inventory: Inventory) -> str:
     """Begins with a capital, unless it begins with a name, which is written as it is: ip-192-168-1-29, shop/cart, worker."""
     first = text.partition(" ")[0]
-    is_word = first.isalpha() and first not in case.record.inventory.nodes
+    is_word = first.isalpha() and first not in inventory.nodes
     return (text[:1].upper() + text[1:] if is_word else text) + ("" if text.endswith(".") else ".")

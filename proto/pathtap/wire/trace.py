@@ -80,6 +80,8 @@ def trace_to_wire(trace: Trace) -> pb.Trace:
         forward=path_to_wire(trace.forward),
         reply=path_to_wire(trace.reply),
         round_trip_us=None if trace.round_trip is None else trace.round_trip / MICROSECOND,
+        expected_forward=path_to_wire(trace.expected_forward),
+        expected_reply=path_to_wire(trace.expected_reply),
     )
 
 

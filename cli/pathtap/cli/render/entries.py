@@ -63,7 +63,7 @@ class _Walk:
         self._number = 0
         self._first = _first_time(trace)
         self._told: set[tuple[str, str]] = set()
-        self._seen: set[tuple[str, str, int, str]] = set()
+        self._seen: set[tuple[str, str, int, str, str, bool]] = set()
         self._nat_told: set[str] = set()
 
     def walk(self) -> Iterator[Entry]:
@@ -78,7 +78,7 @@ class _Walk:
         yield from self._what_no_step_told()
 
     def _step(self, node: str, step: trace_pb2.Step, reply: bool) -> Iterator[Entry]:
-        if sighted := is_sighting(step) and not self._is_seen(node, step):
+        if sighted := is_sighting(step) and not self._is_seen(node, step, reply):
             yield self._sighting(node, step)
         if step.cause.kind == trace_pb2.Cause.FABRIC:
             broken = step.action in (_A.DROPPED, _A.REJECTED)
@@ -92,9 +92,9 @@ class _Walk:
         if self._every_statement:
             yield from evidence_notes(step.evidence)
 
-    def _is_seen(self, node: str, step: trace_pb2.Step) -> bool:
+    def _is_seen(self, node: str, step: trace_pb2.Step, reply: bool) -> bool:
         """The same packet on the same interface again: a delivery to the node itself has no second interface."""
-        seen = (node, step.interface, nanoseconds(step.at), step.packet)
+        seen = (node, step.interface, nanoseconds(step.at), step.packet, tuple_text(step.after), reply)
         known = seen in self._seen
         self._seen.add(seen)
         return known

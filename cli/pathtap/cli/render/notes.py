@@ -47,10 +47,10 @@ class NatNotes:
 def notes(step: trace_pb2.Step, *, sighted: bool) -> Iterator[Note]:
     """What a step other than a translation says: its cause, then each witness whose own words add to that.
 
-    A sighting's line has said the packet, so only what others than the capture say follows it.
+    A sighting's line has said the packet and who says that it is or would be there, so only conntrack's words follow it.
     """
     if sighted:
-        yield from _claims(step.evidence, {step.cause.text}, {_W.OBSERVED})
+        yield from _claims(step.evidence, {step.cause.text}, {_W.OBSERVED, _W.EXPECTED, _W.ASSUMED})
         return
     # A capture says no more of a mark or of a route than the sightings do; of a drop it says where the packet ended.
     broken = step.action in (_A.DROPPED, _A.REJECTED)
@@ -119,6 +119,13 @@ def nat_notes(step: trace_pb2.Step, trace: trace_pb2.Trace, *, reply: bool) -> N
         if not reply and block.applied and block.translated == after:
             told.add(name)
             lines += _block_notes(block)
+    if not lines and not reply and trace.snat.applied and trace.snat.translated == step.after.source:
+        # Of one who translates to the own address, and of whom nothing was seen, only the rule is known, and no port.
+        told.add("snat")
+        change = (
+            f"{socket_text(step.before.source, protocol)} → {socket_text(step.after.source, protocol)}, another port"
+        )
+        lines = [Note(label="snat", text=change, witnesses=witnesses), *_block_notes(trace.snat)]
     if not lines:
         lines.append(Note(label="nat", text="unchanged", witnesses=witnesses))
     said = {step.cause.text, trace.snat.conntrack, trace.dnat.conntrack}

@@ -7,17 +7,30 @@ from pathtap.cli.render.entries import entries
 from pathtap.cli.render.notes import evidence_notes
 from pathtap.cli.render.page import Line, Span, Style, cells, fits, flush, hanging, pad, wrap
 from pathtap.cli.render.path import path_lines
-from pathtap.cli.render.words import target_text, verdict_text
+from pathtap.cli.render.words import expected_verdict_text, target_text, verdict_text
 from pathtap.v1 import trace_pb2
 
 _STYLES = {OK: Style.GOOD, BROKEN: Style.BAD, INCONCLUSIVE: Style.DOUBT}
 _SEVERITY_STYLES = {trace_pb2.Finding.error: Style.BAD, trace_pb2.Finding.warning: Style.DOUBT}
 _INDENT = 9
+NOTHING_SENT = "What the nodes' configuration says would happen. Nothing was sent, nothing was observed."
 
 
 def trace_lines(trace: trace_pb2.Trace, width: int, *, every_statement: bool = False) -> list[Line]:
     """`width` in cells; with `every_statement` each witness's claim is printed with where it was read."""
-    lines = [*_header(trace, width), *path_lines(entries(trace, every_statement=every_statement), width)]
+    how = trace.protocol + (", live" if trace.live else "")
+    return _page(trace, _header(trace, how, verdict_text(trace), width), width, every_statement)
+
+
+def explained_lines(trace: trace_pb2.Trace, width: int, *, every_statement: bool = False) -> list[Line]:
+    """As `trace_lines`, for what would happen; headed so that nobody takes it for something that was seen."""
+    head = _header(trace, f"{trace.protocol}, explained", expected_verdict_text(trace), width)
+    said = [(Span(part, Style.DOUBT),) for part in wrap(NOTHING_SENT, width)]
+    return _page(trace, [*head, *said], width, every_statement)
+
+
+def _page(trace: trace_pb2.Trace, head: list[Line], width: int, every_statement: bool) -> list[Line]:
+    lines = [*head, *path_lines(entries(trace, every_statement=every_statement), width)]
     if trace.verdict.summary:
         lines += [(), *((Span(part, Style.STRONG),) for part in wrap(trace.verdict.summary, width))]
     for finding in trace.verdict.findings:
@@ -25,11 +38,10 @@ def trace_lines(trace: trace_pb2.Trace, width: int, *, every_statement: bool = F
     return lines + gap_lines(trace.verdict.gaps, width)
 
 
-def _header(trace: trace_pb2.Trace, width: int) -> list[Line]:
-    protocol = trace.protocol + (", live" if trace.live else "")
+def _header(trace: trace_pb2.Trace, protocol: str, verdict: str, width: int) -> list[Line]:
     ends = f"{target_text(trace.source)} ─▶ {target_text(trace.destination)}"
     left: Line = (Span(ends, Style.STRONG), Span(f"  {protocol}"))
-    right: Line = (Span(verdict_text(trace), _STYLES[exit_code(trace)]),)
+    right: Line = (Span(verdict, _STYLES[exit_code(trace)]),)
     if fits(left, right, width):
         return [flush(left, right, width)]
     above = (

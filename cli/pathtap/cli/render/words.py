@@ -20,7 +20,7 @@ def address_port(address: str, port: int) -> str:
 
 def socket_text(socket: trace_pb2.Socket, protocol: str) -> str:
     """For ICMP the port is the identifier: `192.0.2.1 id 7`."""
-    if protocol in _ICMP:
+    if protocol in _ICMP and socket.port:
         return f"{socket.address} id {socket.port}"
     return address_port(socket.address, socket.port)
 
@@ -78,12 +78,23 @@ def rule_text(rule: trace_pb2.RuleReference) -> str:
 
 def verdict_text(trace: trace_pb2.Trace) -> str:
     """`LEFT CLUSTER, answered in 1.2 ms`; `refused in` where the answer is a refusal."""
-    verdict = trace.verdict
-    names = trace_pb2.Verdict.Disposition.DESCRIPTOR.values_by_number
-    known = names.get(verdict.disposition)
-    disposition = known.name.replace("_", " ") if known and known.number else "NO VERDICT"
+    verdict, disposition = trace.verdict, _disposition_text(trace.verdict)
     answered = "refused" if is_refused(verdict) else "answered"
     if trace.HasField("round_trip_us"):
         answered += f" in {milliseconds(trace.round_trip_us)}"
     reply = {_R.ANSWERED: answered, _R.UNANSWERED: "no answer", _R.LOST: "the reply was lost"}.get(verdict.reply, "")
     return ", ".join(part for part in (disposition, reply) if part)
+
+
+def expected_verdict_text(trace: trace_pb2.Trace) -> str:
+    """`would be: LEFT CLUSTER, answered`."""
+    verdict, disposition = trace.verdict, _disposition_text(trace.verdict)
+    if verdict.disposition == trace_pb2.Verdict.INSUFFICIENT_EVIDENCE:
+        return disposition
+    reply = {_R.ANSWERED: "answered", _R.UNANSWERED: "no answer", _R.LOST: "the reply lost"}.get(verdict.reply, "")
+    return f"would be: {', '.join(part for part in (disposition, reply) if part)}"
+
+
+def _disposition_text(verdict: trace_pb2.Verdict) -> str:
+    known = trace_pb2.Verdict.Disposition.DESCRIPTOR.values_by_number.get(verdict.disposition)
+    return known.name.replace("_", " ") if known and known.number else "NO VERDICT"

@@ -19,7 +19,7 @@ def source_not_owned(node: str, interface: str, source: str, owner: str, rule: s
     """`rule` is the ip rule that chose this way, or empty."""
     belongs = f", which belongs to {owner}" if owner else ""
     chose = f" (by ip rule {rule})" if rule else ""
-    text = f"the packet left by {interface}{chose} as {source}{belongs}: the VPC drops what its ENI does not own"
+    text = f"the packet leaves by {interface}{chose} as {source}{belongs}: the VPC drops what its ENI does not own"
     fix = (
         f"on {node}, compare `ip rule` with what the CNI writes: 1024 from all fwmark 0x80/0x80 lookup main for what is"
         " translated, 1536 from POD lookup TABLE for a pod of a secondary ENI; restart aws-node to have them written anew"
@@ -101,7 +101,7 @@ def unexplained(node: str, interface: str, direction: str, proof: Proof) -> Find
 
 
 def looped(node: str, interface: str, proof: Proof) -> Finding:
-    text = f"the packet came to {node} on {interface} again and again: two routers send it to each other"
+    text = f"the packet comes to {node} on {interface} again and again: two routers send it to each other"
     return error("ROUTING_LOOP", node, text, f"on {node}: ip rule; ip route show table all", proof)
 
 

@@ -1,0 +1,182 @@
+"""The answer of `explain`: a prospect as a trace of which nothing was observed, with its verdict and its sentence. Pure.
+
+Everything in it would happen and has not: ANSWERED says that an answer would come back, not that anybody listens.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pathtap.collector.assemble import destination_nat, egress_of
+from pathtap.collector.foresee import foreseen
+from pathtap.collector.foretell import foretell, is_translated
+from pathtap.collector.inventory import Inventory
+from pathtap.collector.plan import first_packet
+from pathtap.collector.prospect import Prospect
+from pathtap.collector.resolve import Question
+from pathtap.collector.summary import end_words, gap_words, other_eni, sentence, way_out
+from pathtap.forwarding.journey import Arrival
+from pathtap.model.address import FiveTuple, protocol_name
+from pathtap.model.node import NodeSnapshot
+from pathtap.model.trace import (
+    DestinationNat,
+    Disposition,
+    Finding,
+    Gap,
+    Path,
+    Reply,
+    Severity,
+    SourceNat,
+    Trace,
+    Verdict,
+)
+
+DISPOSITIONS = {
+    Arrival.DELIVERED: Disposition.DELIVERED,
+    Arrival.OUTSIDE: Disposition.LEFT_CLUSTER,
+    Arrival.DROPPED: Disposition.DROPPED,
+    Arrival.REJECTED: Disposition.REJECTED,
+    Arrival.NO_ROUTE: Disposition.NO_ROUTE,
+    Arrival.LOOPED: Disposition.LOOPED,
+    Arrival.UNKNOWN: Disposition.INSUFFICIENT_EVIDENCE,
+}
+ARRIVED = (Disposition.DELIVERED, Disposition.LEFT_CLUSTER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """What was read for one explanation. `gaps` are of the reading; `prospect` is None where the way could not be begun."""
+
+    id: str
+    question: Question
+    inventory: Inventory
+    started_at: int
+    finished_at: int
+    snapshots: Mapping[str, NodeSnapshot]
+    gaps: tuple[Gap, ...]
+    prospect: Prospect | None
+
+
+def outlook(explained: Explained) -> Trace:
+    """Never has a conntrack line, a time of a packet, or a witness that saw it."""
+    question, prospect = explained.question, explained.prospect
+    passages = prospect.passages if prospect else ()
+    forward, reply = foretell(prospect) if prospect else (Path(), Path())
+    flow = replace(first_packet(question), source_port=0)
+    trace = Trace(
+        id=explained.id,
+        started_at=explained.started_at,
+        finished_at=explained.finished_at,
+        source=question.source,
+        destination=question.destination,
+        protocol=protocol_name(question.protocol),
+        live=False,
+        five_tuple=flow,
+        forward=forward,
+        reply=reply,
+        egress=egress_of(passages, question.source.node),
+        snat=_source_nat(prospect, flow),
+        dnat=destination_nat(passages, explained.inventory) if prospect else DestinationNat(applied=False),
+        verdict=_verdict(explained),
+    )
+    return replace(trace, verdict=replace(trace.verdict, summary=_summary(trace, explained)))
+
+
+def _source_nat(prospect: Prospect | None, flow: FiveTuple) -> SourceNat:
+    for stretch in prospect.forward if prospect else ():
+        if is_translated(stretch) and (snat := stretch.leg.prediction.snat) is not None:
+            passage = stretch.expected.passage
+            return SourceNat(
+                applied=True,
+                original=passage.before.source_socket,
+                translated=passage.after.source_socket,
+                rule=snat.rule,
+            )
+    return SourceNat(applied=False, original=flow.source_socket, translated=flow.source_socket)
+
+
+def _verdict(explained: Explained) -> Verdict:
+    prospect = explained.prospect
+    gaps = tuple(dict.fromkeys(_gaps(explained)))
+    found = foreseen(prospect, explained.inventory) if prospect else ()
+    if prospect is None or any(gap.decisive for gap in gaps):
+        disposition, reply = Disposition.INSUFFICIENT_EVIDENCE, Reply.NOT_SEEN
+    else:
+        disposition = DISPOSITIONS[prospect.walk.arrival]
+        reply = _reply(prospect.walk.reply_arrival, explained.question)
+    if disposition is Disposition.LEFT_CLUSTER and any(finding.code == "SERVICE_BACKEND_GONE" for finding in found):
+        # Nobody has the address, so nobody answers: the VPC drops it.
+        disposition, reply = Disposition.DROPPED, Reply.NOT_SEEN
+    return Verdict(disposition=disposition, reply=reply, summary="", findings=found, gaps=gaps)
+
+
+def _reply(arrival: Arrival | None, question: Question) -> Reply:
+    if arrival is None:
+        return Reply.NOT_SEEN
+    outside = arrival is Arrival.OUTSIDE and not question.source.node
+    return Reply.ANSWERED if arrival is Arrival.DELIVERED or outside else Reply.LOST
+
+
+def _gaps(explained: Explained) -> Iterator[Gap]:
+    """A gap of the reading decides where the way leads to that node; what the model cannot evaluate, where the way ends."""
+    prospect, source = explained.prospect, explained.question.source
+    needed = {source.node} if prospect is None else set()
+    if prospect is not None:
+        needed = {stretch.leg.carried.node for stretch in prospect.stretches if stretch.leg.carried}
+    for gap in explained.gaps:
+        yield replace(gap, decisive=gap.node in needed and gap.node not in explained.snapshots)
+    walked = {stretch.leg.node for stretch in prospect.stretches} if prospect else set()
+    for node, snapshot in explained.snapshots.items():
+        if node in walked or prospect is None:
+            yield from (Gap(node=node, part=unread.part, why=unread.reason) for unread in snapshot.unread)
+    if prospect is None:
+        yield from _no_beginning(explained)
+        return
+    walk = prospect.walk
+    decides = Arrival.UNKNOWN in (walk.arrival, walk.reply_arrival)
+    for why in walk.unknown:
+        node = next((s.leg.node for s in prospect.stretches if why in s.leg.prediction.unknown), "")
+        yield Gap(node=node, part="expectation", why=why, decisive=decides)
+
+
+def _no_beginning(explained: Explained) -> Iterator[Gap]:
+    source = explained.question.source
+    if source.node in explained.snapshots:
+        why = f"the veth of {source.name} is not known: no route of the node leads to it"
+        yield Gap(node=source.node, part="links", why=why, decisive=True)
+    elif not source.node:
+        why = f"no node that was read owns {explained.question.destination.socket.address}"
+        yield Gap(node="", part="expectation", why=why, decisive=True)
+    elif not any(gap.node == source.node for gap in explained.gaps):
+        yield Gap(node=source.node, part="snapshot", why="its state was not read", decisive=True)
+
+
+def _summary(trace: Trace, explained: Explained) -> str:
+    """One sentence in the conditional, then what is in the way."""
+    verdict, source, destination = trace.verdict, end_words(trace.source), end_words(trace.destination)
+    passages = explained.prospect.passages if explained.prospect else ()
+    if verdict.disposition is Disposition.INSUFFICIENT_EVIDENCE:
+        why = next((gap for gap in verdict.gaps if gap.decisive), None)
+        reason = f" {gap_words(why, explained.inventory)}" if why else ""
+        return f"What would become of the packet cannot be said.{reason}"
+    left = way_out(trace, passages)
+    if verdict.disposition is Disposition.LEFT_CLUSTER:
+        parts = [f"{source} would leave the cluster{left} towards {destination}{_answer(verdict.reply)}."]
+    elif verdict.disposition is Disposition.DELIVERED:
+        there = f", there {trace.dnat.backend_pod}," if trace.dnat.applied and trace.dnat.backend_pod else ""
+        parts = [f"{source} would reach {destination}{there}{left}{_answer(verdict.reply)}."]
+    else:
+        parts = [f"{source} would not reach {destination}: the way ends on {passages[-1].passage.node}."]
+    parts.extend(sentence(finding.text, explained.inventory) for finding in _errors(verdict.findings)[:2])
+    if note := other_eni(trace, passages):
+        parts.append(note)
+    return " ".join(parts)
+
+
+def _answer(reply: Reply) -> str:
+    return (
+        ", and an answer would come back" if reply is Reply.ANSWERED else "; its answer would be lost on the way back"
+    )
+
+
+def _errors(found: Sequence[Finding]) -> list[Finding]:
+    return [finding for finding in found if finding.severity is Severity.ERROR]
