@@ -23,6 +23,8 @@ pytestmark = pytest.mark.netns
 PEERED = ("203.0.113.0/24",)
 # Every two values of different switches that go together are together in one of these.
 VARIANTS: dict[str, dict[str, object]] = {
+    "native": {"chains": "native"},
+    "nft-jump-kube-nftables-no-node-port": {"chains": "jump", "kube_proxy": "nftables", "node_port": False},
     "native-second-cidr-excluded-prefixes": {
         "chains": "native",
         "vpc_cidrs": 2,
@@ -75,7 +77,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 ANSWER_SECONDS = 0.5
 
 
-@pytest.fixture(scope="module", params=VARIANTS.values(), ids=VARIANTS.keys())
+@pytest.fixture(scope="module", params=tuple(VARIANTS.values()), ids=tuple(VARIANTS))
 def lab(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     options = LabOptions(prefix=f"v{os.getpid()}", **request.param)
     try:
