@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pathtap.agent.namespaces import Candidates, NamespaceError, candidates, run_in_namespace
+from pathtap.agent.namespaces import Candidates, NamespaceError, Peers, candidates, run_in_namespace
 from pathtap.agent.readers import links, neighbours, netlink, routes
 from pathtap.model.address import Address
 from pathtap.model.node import Interface, Neighbour, PodInterior, Role, Route, Unread
@@ -28,15 +28,17 @@ class _Inside:
         return any(own.ip == address for interface in self.interfaces for own in interface.addresses)
 
 
-def read_interiors(addresses: Sequence[Address], most: int = MOST, seconds: float = SECONDS) -> tuple[PodInterior, ...]:
+def read_interiors(
+    addresses: Sequence[Address], peers: Peers | None = None, most: int = MOST, seconds: float = SECONDS
+) -> tuple[PodInterior, ...]:
     """One for each of `addresses`, in their order; call it in the node's own namespace, which the caller stays in.
 
-    At most `most` are looked into, and none is begun once `seconds` have passed.
+    `peers` as `candidates` takes them. At most `most` are looked into, and none is begun once `seconds` have passed.
     """
     if not addresses:
         return ()
     try:
-        found = candidates(addresses[:most])
+        found = candidates(addresses[:most], peers=peers)
     except NamespaceError as error:
         return tuple(_unread(address, str(error)) for address in addresses)
     visits = _Visits(found, time.monotonic() + seconds, seconds)

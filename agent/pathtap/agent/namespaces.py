@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pyroute2.netlink.exceptions import NetlinkError
 
@@ -21,10 +21,13 @@ from pathtap.agent.worker import begin
 from pathtap.model.address import Address
 
 Result = TypeVar("Result")
+# By the index of a link, the current namespace's id for the one that its peer is in; None for none.
+Peers: TypeAlias = Mapping[int, int | None]
 
 DIRECTORIES = (Path("/run/netns"), Path("/var/run/netns"))
 # linux/sched.h; Python 3.11 has no os.setns.
 CLONE_NEWNET = 0x40000000
+_NSID = "IFLA_LINK_NETNSID"
 # The kernel's NETNSA_NSID_NOT_ASSIGNED, as an unsigned number it may also be read.
 NOT_ASSIGNED = frozenset({None, -1, 0xFFFFFFFF})
 
@@ -61,14 +64,22 @@ class Candidates:
         )
 
 
-def candidates(addresses: Sequence[Address], directories: Sequence[Path] = DIRECTORIES) -> Candidates:
-    """Where to look for the node's pods; call it in the node's own namespace. Raises NamespaceError."""
+def candidates(
+    addresses: Sequence[Address], directories: Sequence[Path] = DIRECTORIES, peers: Peers | None = None
+) -> Candidates:
+    """Where to look for the node's pods; call it in the node's own namespace. Raises NamespaceError.
+
+    `peers` are the node's links where they are known already; the dump takes a fifth of a millisecond for each.
+    """
     unreadable: list[str] = []
     try:
         with netlink.rtnetlink() as socket:
-            peers = {link["index"]: link["attrs"].get("IFLA_LINK_NETNSID") for link in netlink.links(socket)}
+            if peers is None:
+                found = netlink.links(socket, frozenset({_NSID}))
+                peers = {link["index"]: link["attrs"].get(_NSID) for link in found}
             identified = [(path, _nsid(socket, path, unreadable)) for path in _namespace_files(directories)]
-            likely = {address: peers.get(_routed_by(socket, address)) for address in addresses}
+            # No link has the index 0.
+            likely = {address: peers.get(_routed_by(socket, address) or 0) for address in addresses}
     except OSError as error:
         raise NamespaceError(f"The node's links cannot be read: {error}.") from error
     led_to = frozenset(peers.values())

@@ -35,7 +35,7 @@ _INTERFACES_AGE = 2 * 10**9
 
 
 class SnapshotReader:
-    """Reads one node, keeping what IMDS said for 30 s. Safe to use from any thread; reads wait for each other."""
+    """Reads one node, keeping what IMDS said for 30 s, and rule sets until they change. Safe to use from any thread; reads wait for each other."""
 
     def __init__(self, node: str, boot_id: str) -> None:
         self._node = node
@@ -43,20 +43,24 @@ class SnapshotReader:
         self._reading = threading.Lock()
         self._forwarding_lock = threading.Lock()
         self._metadata = MetadataReader()
+        self._legacy, self._legacy_ipv6 = legacy.LegacyReader("ip"), legacy.LegacyReader("ip6")
+        self._nftables = nftables.NftablesReader()
         self._latest: _Forwarding | None = None
 
     def read(self, now: int, interiors: Sequence[Address] = ()) -> NodeSnapshot:
         """`now` is the time in nanoseconds since the epoch, which the snapshot carries; `interiors` are pods to look into."""
         with self._reading:
             stores = (
-                begin(lambda: attempt("iptables-legacy", lambda: legacy.read("ip"))),
-                begin(lambda: attempt("ip6tables-legacy", lambda: legacy.read("ip6"))),
-                begin(lambda: attempt("nftables", nftables.read)),
+                begin(lambda: attempt("iptables-legacy", self._legacy.read)),
+                begin(lambda: attempt("ip6tables-legacy", self._legacy_ipv6.read)),
+                begin(lambda: attempt("nftables", self._nftables.read)),
             )
             with self._forwarding_lock:
                 forwarding = self._read_forwarding(now)
             extras = _read_extras(forwarding.state.links)
-            inside = read_interiors(interiors)
+            peers = {link.index: link.peer_namespace for link in forwarding.state.links}
+            # Without links, whoever looks for pods asks for them himself.
+            inside = read_interiors(interiors, peers or None)
             unread = [*forwarding.unread, *extras.unread]
             stored = [kept(store.result(), unread, Stored()) for store in stores]
         unread.extend(missing for store in stored for missing in store.unread)

@@ -21,7 +21,6 @@ _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
 # Kinds that take over the MAC of the link beneath them.
 _STACKED = frozenset({"vlan", "macvlan", "ipvlan", "bridge", "bond"})
-# The rest of a link message is statistics and tuning.
 _KEPT = frozenset(
     {
         "IFLA_IFNAME",
@@ -40,7 +39,10 @@ _XDP_PROGRAMS = ("IFLA_XDP_PROG_ID", "IFLA_XDP_SKB_PROG_ID", "IFLA_XDP_DRV_PROG_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A link as rtnetlink describes it. `kind` is IFLA_INFO_KIND, empty for hardware; `xdp` the ids of its XDP programs."""
+    """A link as rtnetlink describes it. `kind` is IFLA_INFO_KIND, empty for hardware; `xdp` the ids of its XDP programs.
+
+    `peer_namespace` is the kernel's id for the namespace that its peer is in, None where that is its own.
+    """
 
     index: int
     name: str
@@ -49,14 +51,14 @@ class Link:
     mtu: int
     up: bool
     loopback: bool
-    peer_elsewhere: bool
+    peer_namespace: int | None
     addresses: tuple[InterfaceAddress, ...] = ()
     xdp: tuple[int, ...] = ()
 
 
 def fetch(socket: Any) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
     """Links and addresses."""
-    return tuple(_trimmed(message) for message in netlink.links(socket)), netlink.addresses(socket)
+    return netlink.links(socket, _KEPT), netlink.addresses(socket)
 
 
 def decode(links: tuple[Message, ...], addresses: tuple[Message, ...]) -> tuple[Link, ...]:
@@ -90,7 +92,7 @@ def _interface(link: Link, eni: Eni | None, guessed: Role | None, pods: Mapping[
         role = Role.PRIMARY_ENI if eni.primary else Role.SECONDARY_ENI
     elif guessed is not None:
         role = guessed
-    elif link.kind == "veth" and link.peer_elsewhere and routed:
+    elif link.kind == "veth" and link.peer_namespace is not None and routed:
         role = Role.POD_VETH
     else:
         role = Role.OTHER
@@ -167,11 +169,6 @@ def _host_routes(routes: Iterable[Route]) -> Mapping[str, tuple[Address, ...]]:
     return {name: tuple(addresses) for name, addresses in found.items()}
 
 
-def _trimmed(message: Message) -> Message:
-    attributes = {name: value for name, value in message["attrs"].items() if name in _KEPT}
-    return {**message, "attrs": attributes}
-
-
 def _link(message: Message, addresses: tuple[InterfaceAddress, ...]) -> Link:
     attributes = message["attrs"]
     information = attributes.get("IFLA_LINKINFO", {}).get("attrs", {})
@@ -185,7 +182,7 @@ def _link(message: Message, addresses: tuple[InterfaceAddress, ...]) -> Link:
         mtu=attributes.get("IFLA_MTU", 0),
         up=bool(flags & _IFF_UP) and attributes.get("IFLA_OPERSTATE", "UNKNOWN") in ("UP", "UNKNOWN"),
         loopback=bool(flags & _IFF_LOOPBACK),
-        peer_elsewhere="IFLA_LINK_NETNSID" in attributes,
+        peer_namespace=attributes.get("IFLA_LINK_NETNSID"),
         addresses=addresses,
         xdp=tuple(dict.fromkeys(xdp[name] for name in _XDP_PROGRAMS if name in xdp)),
     )
