@@ -1,6 +1,7 @@
 """Ipsets, programs, counters and pods' interiors of namespaces on the real kernel, against what the kernel's tools print."""
 
 import ctypes
+import errno
 import os
 import struct
 import subprocess
@@ -171,7 +172,8 @@ def attach(index: int) -> None:
 def found_programs() -> tuple[TcProgram, ...]:
     with netlink.rtnetlink() as socket:
         found = links.decode(*links.fetch(socket))
-        return programs.decode(programs.fetch(socket, found), found)
+        tcx = ebpf.tcx_programs({link.index: link.name for link in found})
+        return programs.decode(programs.fetch(socket, found, tcx), found)
 
 
 def test_programs(wires: Wires) -> None:
@@ -282,6 +284,29 @@ def test_each_namespace_is_entered_once(wires: Wires, monkeypatch: pytest.Monkey
     found = wires.on_node(lambda: read_interiors((DESTINATION, *strangers, SOURCE)))
     assert sorted(entered) == sorted([wires.source, wires.destination])
     assert [bool(pod.interfaces) for pod in found] == [True, *[False] * 9, True]
+
+
+def test_where_bpf_may_not_be_asked_classifiers_are_read_all_the_same(
+    wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under a container's seccomp profile."""
+
+    def refused(*_: object) -> tuple[int, bytes]:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    run("ip", "-n", wires.node.name, "link", "add", "guarded", "type", "veth", "peer", "name", "guarded-peer")
+    index = next(index for index, name in wires.on_node(netlink.interface_names).items() if name == "guarded")
+    wires.on_node(lambda: attach(index))
+    monkeypatch.setattr(ebpf, "_bpf", refused)
+    reader = SnapshotReader("n", "b")
+    snapshot = wires.on_node(lambda: reader.read(time.time_ns()))
+    assert [(program.kind, program.name) for program in snapshot.programs if program.interface == "guarded"] == [
+        ("xdp", ""),
+        ("bpf", "classic"),
+    ]
+    reason = snapshot.could_not_read("programs (tcx)")
+    assert reason == "bpf(2) does not tell which tcx programs are attached: Operation not permitted"
+    assert snapshot.could_not_read("programs") is None
 
 
 def test_a_snapshot_holds_them_all(no_sets: Wires) -> None:

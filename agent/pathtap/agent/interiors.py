@@ -14,7 +14,7 @@ from pathtap.model.address import Address
 from pathtap.model.node import Interface, Neighbour, PodInterior, Role, Route, Unread
 
 MOST = 256
-SECONDS = 3.0
+SECONDS = 2.0
 PART = "interior"
 
 

@@ -13,6 +13,7 @@ from pathtap.agent.interiors import read_interiors
 from pathtap.agent.metadata import Metadata, MetadataReader
 from pathtap.agent.readers import (
     counters,
+    ebpf,
     ipsets,
     legacy,
     links,
@@ -35,7 +36,10 @@ _INTERFACES_AGE = 2 * 10**9
 
 
 class SnapshotReader:
-    """Reads one node, keeping what IMDS said for 30 s, and rule sets until they change. Safe to use from any thread; reads wait for each other."""
+    """Reads one node, keeping what IMDS said for 30 s, and rule sets until they change.
+
+    Safe to use from any thread; reads wait for each other.
+    """
 
     def __init__(self, node: str, boot_id: str) -> None:
         self._node = node
@@ -160,8 +164,11 @@ def _read_state() -> _State:
 
 def _read_extras(found: tuple[links.Link, ...]) -> _Extras:
     unread: list[Unread] = []
+    # A container's seccomp profile may forbid bpf(2), and the classifiers are read all the same.
+    names = {link.index: link.name for link in found}
+    tcx = kept(attempt("programs (tcx)", lambda: ebpf.tcx_programs(names)), unread, ())
     with netlink.rtnetlink() as socket:
-        attached = attempt("programs", lambda: programs.decode(programs.fetch(socket, found), found))
+        attached = attempt("programs", lambda: programs.decode(programs.fetch(socket, found, tcx), found))
     return _Extras(
         programs=kept(attached, unread, ()),
         ip_sets=kept(attempt("ipsets", lambda: ipsets.decode(ipsets.fetch())), unread, ()),

@@ -45,7 +45,7 @@ def tcx_programs(interfaces: Mapping[int, str]) -> tuple[tuple[str, str, int], .
                 if error.errno in _ABSENT:
                     return ()
                 if error.errno != errno.ENODEV:
-                    raise
+                    raise OSError(f"bpf(2) does not tell which tcx programs are attached: {error.strerror}") from error
     return tuple(found)
 
 

@@ -5,7 +5,7 @@ What a program does with a packet is not to be read: only that it is there.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from pathtap.agent.readers import ebpf, netlink
 from pathtap.agent.readers.links import Link
@@ -19,18 +19,20 @@ _WITH_HOOKS = frozenset({"clsact", "ingress"})
 # linux/pkt_cls.h; pyroute2's names end before it.
 _TCA_BPF_ID = 11
 
+Tcx: TypeAlias = tuple[tuple[str, str, int], ...]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
     """Filters by the hook's number as `parent`; `tcx` is interface, hook and program id; `names` are of BPF programs."""
 
     filters: tuple[Message, ...] = ()
-    tcx: tuple[tuple[str, str, int], ...] = ()
+    tcx: Tcx = ()
     names: Mapping[int, str]
 
 
-def fetch(socket: Any, links: tuple[Link, ...]) -> Fetched:
-    """Only interfaces with a clsact or ingress qdisc are asked for filters. Raises OSError."""
+def fetch(socket: Any, links: tuple[Link, ...], tcx: Tcx) -> Fetched:
+    """Only interfaces with a clsact or ingress qdisc are asked for filters; `tcx` as `ebpf.tcx_programs` told. Raises OSError."""
     hooked = {
         message["index"]: message["attrs"]["TCA_KIND"]
         for message in netlink.qdiscs(socket)
@@ -42,7 +44,6 @@ def fetch(socket: Any, links: tuple[Link, ...]) -> Fetched:
         for parent in (_HOOKS if kind == "clsact" else (_INGRESS,))
         for filter_ in netlink.filters(socket, index, parent)
     )
-    tcx = ebpf.tcx_programs({link.index: link.name for link in links})
     ids = frozenset([*(program for _, _, program in tcx), *(program for link in links for program in link.xdp)])
     return Fetched(filters=filters, tcx=tcx, names=ebpf.program_names(ids))
 
