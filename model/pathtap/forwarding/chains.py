@@ -16,6 +16,7 @@ from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.targets import Clause, Dnat, Masquerade, Redirect, Snat, Target
 from pathtap.model.netfilter import Backend, Chain, Random, RuleSet
 from pathtap.model.node import NodeSnapshot
+from pathtap.model.saved import SavedRules
 from pathtap.model.trace import RuleReference
 
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
@@ -97,8 +98,10 @@ class CompiledChain:
     def _index(self) -> dict[str, list[int]]:
         found: dict[str, list[int]] = defaultdict(list)
         hosts = ("/32", "/128")
-        for index, rule in enumerate(self.chain.rules):
-            option, _, rest = rule.text.partition(" ")
+        rules = self.chain.rules
+        texts = rules.texts() if isinstance(rules, SavedRules) else (rule.text for rule in rules)
+        for index, text in enumerate(texts):
+            option, _, rest = text.partition(" ")
             address = rest.partition(" ")[0] if option in ("-s", "-d") else ""
             found[f"{option} {address}" if address.endswith(hosts) else ""].append(index)
         return dict(found)
@@ -109,7 +112,17 @@ class CompiledTable:
         self.rule_set = rule_set
         self.native = rule_set.backend is Backend.NFTABLES
         self.sets = Sets(rule_set.objects)
-        self.chains = {chain.name: CompiledChain(self, chain) for chain in rule_set.chains}
+        self._compiled: dict[str, CompiledChain] = {}
+        self.base = tuple(self._keep(chain) for chain in rule_set.base_chains())
+
+    def chain(self, name: str) -> CompiledChain | None:
+        """Made when a packet first comes there: a table may have 20,000."""
+        if name not in self._compiled and (chain := self.rule_set.chain(name)):
+            return self._keep(chain)
+        return self._compiled.get(name)
+
+    def _keep(self, chain: Chain) -> CompiledChain:
+        return self._compiled.setdefault(chain.name, CompiledChain(self, chain))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +143,11 @@ def stages(snapshot: NodeSnapshot) -> dict[tuple[int, str, str], tuple[Stage, ..
     tables = [CompiledTable(rule_set) for rule_set in snapshot.rule_sets]
     based: dict[tuple[int, str, str], list[CompiledChain]] = defaultdict(list)
     for table in tables:
-        for chain in table.chains.values():
+        for chain in table.base:
             hook = chain.chain.hook
             # An interface that nobody told may be any.
             devices = chain.chain.device.split() or [each.name for each in snapshot.interfaces]
-            for family in FAMILIES.get(table.rule_set.family, ()) if hook and not chain.idle else ():
+            for family in FAMILIES.get(table.rule_set.family, ()) if not chain.idle else ():
                 for device in devices if hook in DEVICE_HOOKS else ("",):
                     based[family, hook, device].append(chain)
     keys = {(family, hook, "") for family in (4, 6) for hook in HOOKS} | based.keys()

@@ -202,7 +202,7 @@ class Walk:
         return ()
 
     def _jump(self, place: Place, target: Jump, world: World) -> Iterable[World]:
-        chain = place.chain.table.chains.get(target.chain)
+        chain = place.chain.table.chain(target.chain)
         if chain is None or place.depth == DEEPEST:
             why = (
                 f"{words(place.reference())}: {target.chain} is no chain that was read, and no target that is modelled"

@@ -4,6 +4,7 @@ A rule is kept as its store's own text and decoded only when a packet reaches it
 `pathtap.forwarding.nftables`): nodes hold tens of thousands of rules, a packet meets a dozen.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -59,6 +60,21 @@ class Chain:
     registration: int = 0
 
 
+class Chains(Sequence[Chain]):
+    """Many chains, each made a value when somebody asks for it: `pathtap.model.saved`."""
+
+    @abstractmethod
+    def named(self, name: str) -> Chain | None: ...
+
+    @abstractmethod
+    def base(self) -> tuple[Chain, ...]:
+        """Those that stand at a hook."""
+
+    @abstractmethod
+    def count_rules(self) -> int:
+        """How many rules all of them hold."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSet:
     """One table of one store. `family` is ip, ip6 or inet; `table` is raw, mangle, nat, filter, or a native name.
@@ -70,9 +86,22 @@ class RuleSet:
     backend: Backend
     family: str
     table: str
-    chains: tuple[Chain, ...] = ()
+    chains: Sequence[Chain] = ()
     objects: str = ""
     read_by: str = ""
 
     def chain(self, name: str) -> Chain | None:
+        if isinstance(self.chains, Chains):
+            return self.chains.named(name)
         return next((chain for chain in self.chains if chain.name == name), None)
+
+    def base_chains(self) -> tuple[Chain, ...]:
+        """Those that stand at a hook, in the store's order."""
+        if isinstance(self.chains, Chains):
+            return self.chains.base()
+        return tuple(chain for chain in self.chains if chain.hook)
+
+    def count_rules(self) -> int:
+        if isinstance(self.chains, Chains):
+            return self.chains.count_rules()
+        return sum(len(chain.rules) for chain in self.chains)

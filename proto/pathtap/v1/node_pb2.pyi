@@ -239,7 +239,7 @@ class Chain(_message.Message):
     def __init__(self, name: _Optional[str] = ..., rules: _Optional[_Iterable[_Union[NetfilterRule, _Mapping]]] = ..., hook: _Optional[str] = ..., kind: _Optional[str] = ..., priority: _Optional[int] = ..., policy: _Optional[str] = ..., device: _Optional[str] = ...) -> None: ...
 
 class RuleSet(_message.Message):
-    __slots__ = ("backend", "family", "table", "chains", "objects", "read_by")
+    __slots__ = ("backend", "family", "table", "chains", "objects", "read_by", "saved")
     class Backend(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         BACKEND_UNSPECIFIED: _ClassVar[RuleSet.Backend]
@@ -256,13 +256,15 @@ class RuleSet(_message.Message):
     CHAINS_FIELD_NUMBER: _ClassVar[int]
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
     READ_BY_FIELD_NUMBER: _ClassVar[int]
+    SAVED_FIELD_NUMBER: _ClassVar[int]
     backend: RuleSet.Backend
     family: str
     table: str
     chains: _containers.RepeatedCompositeFieldContainer[Chain]
     objects: str
     read_by: str
-    def __init__(self, backend: _Optional[_Union[RuleSet.Backend, str]] = ..., family: _Optional[str] = ..., table: _Optional[str] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., objects: _Optional[str] = ..., read_by: _Optional[str] = ...) -> None: ...
+    saved: str
+    def __init__(self, backend: _Optional[_Union[RuleSet.Backend, str]] = ..., family: _Optional[str] = ..., table: _Optional[str] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., objects: _Optional[str] = ..., read_by: _Optional[str] = ..., saved: _Optional[str] = ...) -> None: ...
 
 class Unread(_message.Message):
     __slots__ = ("part", "reason")

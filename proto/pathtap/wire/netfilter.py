@@ -3,9 +3,12 @@
 A chain's `registration` does not travel: no agent can read it.
 """
 
+from collections.abc import Sequence
+
 from pathtap.model.netfilter import Backend, Chain, NetfilterRule, RuleSet
+from pathtap.model.saved import SavedChains, SavedTextError
 from pathtap.v1 import node_pb2 as pb
-from pathtap.wire.errors import EnumTable
+from pathtap.wire.errors import EnumTable, WireError
 
 BACKENDS = EnumTable(
     "rule set's backend",
@@ -18,11 +21,13 @@ BACKENDS = EnumTable(
 
 
 def rule_set_to_wire(rule_set: RuleSet) -> pb.RuleSet:
+    saved = rule_set.chains.text if isinstance(rule_set.chains, SavedChains) else ""
     return pb.RuleSet(
         backend=BACKENDS.to_wire(rule_set.backend),
         family=rule_set.family,
         table=rule_set.table,
-        chains=[_chain_to_wire(chain) for chain in rule_set.chains],
+        chains=[] if saved else [_chain_to_wire(chain) for chain in rule_set.chains],
+        saved=saved,
         objects=rule_set.objects,
         read_by=rule_set.read_by,
     )
@@ -33,10 +38,19 @@ def rule_set_from_wire(message: pb.RuleSet) -> RuleSet:
         backend=BACKENDS.from_wire(message.backend),
         family=message.family,
         table=message.table,
-        chains=tuple(_chain_from_wire(chain) for chain in message.chains),
+        chains=_chains_from_wire(message),
         objects=message.objects,
         read_by=message.read_by,
     )
+
+
+def _chains_from_wire(message: pb.RuleSet) -> Sequence[Chain]:
+    if not message.saved:
+        return tuple(_chain_from_wire(chain) for chain in message.chains)
+    try:
+        return SavedChains(message.table, message.saved)
+    except SavedTextError as error:
+        raise WireError(f"the text of table {message.table} is none: {error}") from error
 
 
 def _chain_to_wire(chain: Chain) -> pb.Chain:

@@ -6,6 +6,9 @@ from time import monotonic
 
 # An iptables tool that waits for the xtables lock, or an nft that waits for the kernel's, is given up after this.
 SECONDS = 2.0
+# One that prints a whole store: iptables-nft-save takes 2.1 s for 50,000 rules in 20,000 chains on an idle node, more on a
+# busy one. The collector waits a second longer for a snapshot.
+SAVE_SECONDS = 9.0
 
 _LAST_WORDS = 200
 

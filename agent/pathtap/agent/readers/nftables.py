@@ -2,7 +2,7 @@
 
 Creates no table: the kernel itself says which there are, and no save program is run without a table that could be its
 own. nft shows the matches of iptables-nft (`xt`) without their parameters, so a table that holds them and that
-iptables-nft-save does not print is also named as unread.
+iptables-nft-save does not print is also named as unread. Nothing is run while the kernel's generation number stays the same.
 """
 
 import json
@@ -11,21 +11,25 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pathtap.agent.readers import netlink, stores, xtables
-from pathtap.agent.readers.command import Budget, CommandError
+from pathtap.agent.readers import generation, netlink, stores, xtables
+from pathtap.agent.readers.command import SAVE_SECONDS, Budget, CommandError
+from pathtap.agent.readers.generation import Generation
 from pathtap.agent.readers.netlink import Message
 from pathtap.agent.readers.stores import Stored
 from pathtap.agent.readers.xtables import UnexpectedTextError
 from pathtap.model.netfilter import Backend, Chain, NetfilterRule, RuleSet
 from pathtap.model.node import Unread
 
-# For all commands together: the save of 50,000 rules in 20,000 chains takes 2.4 s, and a trace waits 4 s for a snapshot.
-SECONDS = 3.0
+# For all commands together.
+SECONDS = SAVE_SECONDS
 
 _SAVE = {"ip": "iptables-nft-save", "ip6": "ip6tables-nft-save"}
 # NFPROTO_* of linux/netfilter.h, as nft calls them.
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _HANDLE = re.compile(r" # handle (\d+)\Z")
+# nft's JSON of sets and maps that rules or time change, and of the statements that do (libnftables-json(5)).
+_MOVING_SET = re.compile(r'"timeout": |"dynamic"')
+_MOVING_RULE = re.compile(r'"op": "(?:add|update|delete)"')
 # What a chain's block holds besides rules.
 _CHAIN_WORDS = ("type ", "comment ", "policy ", "flags ", "devices ")
 
@@ -36,8 +40,28 @@ class Table:
     name: str
 
 
+class NftablesReader:
+    """Every table of the current network namespace. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._generation: Generation | None = None
+        self._held = Stored()
+
+    def read(self) -> Stored:
+        """What was read last, with the counters of that time, while no transaction has changed anything since.
+
+        Raises OSError where the kernel does not say which tables there are.
+        """
+        before = _generation()
+        if before is None or before != self._generation:
+            self._held = read()
+            # A transaction during the reading leaves it without a generation, so that the next one reads again.
+            self._generation = before if before == _generation() and _is_lasting(self._held) else None
+        return self._held
+
+
 def read() -> Stored:
-    """Every table of the current network namespace. Raises OSError where the kernel does not say which there are."""
+    """Once, keeping nothing. Raises OSError where the kernel does not say which tables there are."""
     listed = decode_tables(netlink.nft_tables())
     budget = Budget(SECONDS)
     own = {table.family for table in listed if table.family in _SAVE and table.name in xtables.TABLES}
@@ -47,13 +71,31 @@ def read() -> Stored:
     return Stored(rule_sets=saved.rule_sets + native.rule_sets, unread=saved.unread + native.unread)
 
 
+def _generation() -> Generation | None:
+    """None where the kernel tells none: then every reading is a new one."""
+    try:
+        return generation.read()
+    except OSError:
+        return None
+
+
+def _is_lasting(stored: Stored) -> bool:
+    """Whether nothing failed, and no set changes without a transaction: by packets that enter or expire elements."""
+    return not stored.unread and not any(
+        _MOVING_SET.search(rule_set.objects)
+        or any(_MOVING_RULE.search(rule.expression) for chain in rule_set.chains for rule in chain.rules)
+        for rule_set in stored.rule_sets
+        if rule_set.backend is Backend.NFTABLES
+    )
+
+
 def _read_saved(families: Iterable[str], budget: Budget) -> Stored:
     rule_sets: list[RuleSet] = []
     unread: list[Unread] = []
     for family in families:
         try:
             text = budget.run([_SAVE[family], "-c"])
-            rule_sets.extend(xtables.parse(text, Backend.NFT, family).rule_sets)
+            rule_sets.extend(xtables.parse(text, Backend.NFT, family, _SAVE[family]).rule_sets)
         except (CommandError, UnexpectedTextError) as error:
             unread.append(Unread(part=_SAVE[family].removesuffix("-save"), reason=str(error)))
     return Stored(rule_sets=tuple(rule_sets), unread=tuple(unread))
@@ -111,6 +153,7 @@ def decode(in_json: str, in_text: str) -> RuleSet:
         table=name,
         chains=tuple(_chain(chain, rules[key]) for key, chain in declared.items()),
         objects=json.dumps(others) if others else "",
+        read_by="nft",
     )
 
 
@@ -144,6 +187,8 @@ def _objects(text: str) -> Iterator[tuple[str, Any]]:
 def _chain(item: Mapping[str, Any], rules: Iterable[NetfilterRule]) -> Chain:
     if "hook" not in item:
         return Chain(name=item["name"], rules=tuple(rules))
+    # One name, or a list of several.
+    devices = item.get("dev", "")
     return Chain(
         name=item["name"],
         rules=tuple(rules),
@@ -151,6 +196,7 @@ def _chain(item: Mapping[str, Any], rules: Iterable[NetfilterRule]) -> Chain:
         kind=item["type"],
         priority=item["prio"],
         policy=item.get("policy", "accept").upper(),
+        device=" ".join(devices if isinstance(devices, list) else [devices]),
     )
 
 
