@@ -44,6 +44,9 @@ def capture_request(identity: str, question: Question, source_node: NodeSnapshot
     source, destination = question.source.socket.address, question.destination.socket
     expected = expected_departure(question, source_node) if source_node else None
     near = [source, *_own_addresses(source_node, source.version)]
+    if question.destination.kind == "node" and question.backends:
+        # A node port of externalTrafficPolicy Cluster: that node masquerades what it sends on to the backend.
+        near.append(destination.address)
     far = [destination.address, *(backend.address for backend in question.backends)]
     ports = [destination.port, *(backend.port for backend in question.backends)] if destination.port else []
     if expected is not None and expected.snat is not None and expected.snat.address is not None:
