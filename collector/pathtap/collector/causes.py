@@ -1,5 +1,7 @@
 """Why a packet that came to a node did not leave it, or left it and did not arrive: the cause, with its proof. Pure."""
 
+from ipaddress import ip_network
+
 from pathtap.collector import findings, words
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import Fate, interface_of
@@ -7,7 +9,8 @@ from pathtap.collector.inventory import Inventory
 from pathtap.collector.resolve import owner_of
 from pathtap.forwarding.fabric import eni_of, refuses
 from pathtap.forwarding.prediction import Outcome, Prediction
-from pathtap.model.node import Interface, Role, Rule
+from pathtap.model.address import Address
+from pathtap.model.node import Interface, Role, RouteKind, Rule
 from pathtap.model.packet import PacketObservation
 from pathtap.model.trace import Evidence, Finding, Witness
 
@@ -136,7 +139,7 @@ def _not_forwarded(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Fi
 
 
 def misrouted(expected: ExpectedPassage, inventory: Inventory, proof: tuple[Evidence, ...] = ()) -> Finding | None:
-    """A pod of this node that the routes do not lead to."""
+    """A pod of this node without a route to its veth. What overrules such a route is for the inspections to say."""
     prediction, passage = expected.prediction, expected.passage
     if prediction is None or prediction.routing is None or not prediction.routing.interface:
         return None
@@ -144,12 +147,22 @@ def misrouted(expected: ExpectedPassage, inventory: Inventory, proof: tuple[Evid
     interface = interface_of(expected, prediction.routing.interface)
     if owner.kind != "pod" or owner.node != passage.node or interface is None or interface.role is Role.POD_VETH:
         return None
+    if _has_pod_route(expected, passage.after.destination):
+        return None
     if prediction.routing.route is not None:
         claim = words.route_words(prediction.routing.route)
         proof = (*proof, Evidence(witness=Witness.EXPECTED, claim=claim, source=f"{passage.node} ip route"))
     return findings.pod_route_missing(
         passage.node, owner.name, str(owner.socket.address), prediction.routing.interface, proof
     )
+
+
+def _has_pod_route(expected: ExpectedPassage, address: Address) -> bool:
+    """Whether some table has a route for that address alone, to what is no ENI."""
+    routes = expected.snapshot.routes if expected.snapshot else ()
+    own = [route for route in routes if route.destination == ip_network(address) and route.kind is RouteKind.UNICAST]
+    links = [interface_of(expected, hop.interface) for route in own for hop in route.next_hops]
+    return any(link is not None and not link.role.is_eni for link in links)
 
 
 def _neighbour(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding | None:

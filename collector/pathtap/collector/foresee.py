@@ -36,7 +36,10 @@ def _wrong(stretches: Sequence[Stretch], arrival: Arrival, fabric: Fabric, inven
             yield astray
             return
     last = stretches[-1]
-    if arrival is Arrival.LOOPED:
+    gone = backend_gone([each.leg for each in stretches], inventory) if arrival is not Arrival.DELIVERED else None
+    if gone is not None:
+        yield gone
+    elif arrival is Arrival.LOOPED:
         yield findings.looped(last.leg.node, last.leg.packet.in_interface, (_entering(last),))
     elif last.leg.carried is None:
         cause = configured_cause(last.expected)
@@ -44,8 +47,6 @@ def _wrong(stretches: Sequence[Stretch], arrival: Arrival, fabric: Fabric, inven
             yield without_endpoints(cause, stretches[0].leg, inventory) or cause
     elif last.leg.carried.whereto is Whereto.REFUSED:
         yield from _unowned(last, fabric)
-    elif arrival is Arrival.OUTSIDE and (gone := backend_gone([each.leg for each in stretches], inventory)):
-        yield gone
 
 
 def _entering(last: Stretch) -> Evidence:
@@ -82,7 +83,7 @@ def backend_gone(legs: Sequence[Leg], inventory: Inventory) -> Finding | None:
     """The DNAT that led the packet to what is no pod's, no node's and none of the service's endpoints."""
     for leg in legs:
         dnat = leg.prediction.dnat
-        if dnat is None or leg.before.destination_socket == leg.after.destination_socket:
+        if dnat is None or leg.carried is None or leg.before.destination_socket == leg.after.destination_socket:
             continue
         service, backend = _service(leg, inventory), leg.after.destination_socket
         known = (
