@@ -38,7 +38,9 @@ def _unknown(worlds: Sequence[World], notes: tuple[str, ...]) -> tuple[str, ...]
     assumed = {each.text for world in worlds for each in world.assumed if not each.chance} if len(worlds) > 1 else set()
     found = tuple(dict.fromkeys([*notes, *ended, *sorted(assumed - set(ended))]))
     if not found and len({world.outcome for world in worlds}) > 1:
-        return ("the outcome depends on which backend or path the kernel chooses by chance",)
+        chances = sorted({each.text for world in worlds for each in world.assumed if each.chance})
+        why = "the outcome depends on what the kernel decides by chance, or by packets that came before"
+        return tuple(f"{why}: {text}" for text in chances) or (why,)
     return found
 
 

@@ -5,14 +5,15 @@ Ports that the kernel chooses for a source are not predicted (nf_nat_core.c draw
 
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_address
 
-from pathtap.forwarding.chains import PREROUTING
+from pathtap.forwarding.chains import OUTPUT, PREROUTING
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.prediction import Outcome
-from pathtap.forwarding.targets import Dnat, Masquerade, Redirect, Snat
+from pathtap.forwarding.targets import Dnat, Masquerade, Netmap, Redirect, Snat
 from pathtap.forwarding.world import Binding, World
-from pathtap.model.address import Address, Socket
-from pathtap.model.node import PortRange
+from pathtap.model.address import Address, Network, Socket
+from pathtap.model.netfilter import Random
 from pathtap.model.trace import RuleReference
 
 # A range with more members than this is not spelled out.
@@ -20,18 +21,24 @@ ENUMERABLE = 64
 
 
 def translate(
-    target: Snat | Masquerade | Dnat | Redirect, rule: RuleReference, world: World, model: NodeModel, hook: str
+    target: Snat | Masquerade | Dnat | Redirect | Netmap, rule: RuleReference, world: World, model: NodeModel, hook: str
 ) -> Iterator[World]:
     """The worlds after the rule: one for each address or port among which the kernel may choose."""
     match target:
-        case Dnat(addresses, ports):
-            yield from _destinations(addresses, ports, rule, world)
-        case Redirect(ports):
+        case Dnat(addresses):
+            yield from _destinations(addresses, target, rule, world)
+        case Netmap(network) if hook in (PREROUTING, OUTPUT):
+            moved = _mapped(world.packet.five_tuple.destination, network)
+            yield from _destinations((moved, moved), Dnat(None), rule, world)
+        case Netmap(network):
+            moved = _mapped(world.packet.five_tuple.source, network)
+            yield from _sources([moved], Binding(rule=rule, socket=None), world)
+        case Redirect(ports, random):
             address = _own_address(world, model, hook)
             if address is None:
                 yield world.ended(Outcome.DROPPED, f"{rule.text}: {world.packet.in_interface} has no address", rule)
             else:
-                yield from _destinations((address, address), ports, rule, world)
+                yield from _destinations((address, address), Dnat(None, ports, random), rule, world)
         case Snat(addresses, ports, random):
             binding = Binding(rule=rule, socket=None, ports=ports, random=random)
             current = world.packet.five_tuple.source
@@ -66,24 +73,36 @@ def _sources(addresses: list[Address] | None, binding: Binding, world: World) ->
 
 
 def _destinations(
-    addresses: tuple[Address, Address] | None, ports: PortRange | None, rule: RuleReference, world: World
+    addresses: tuple[Address, Address] | None, target: Dnat, rule: RuleReference, world: World
 ) -> Iterator[World]:
     current = world.packet.five_tuple.destination_socket
     hosts = _members(addresses) if addresses else [current.address]
-    numbers = _ports(ports, current.port)
+    numbers = _ports(target, current.port)
     if hosts is None or numbers is None or len(hosts) * len(numbers) > ENUMERABLE:
         yield world.ended(Outcome.UNKNOWN, f"{rule.text}: the kernel chooses among too many destinations", rule)
         return
     sockets = [Socket(host, number) for host in hosts for number in numbers]
     for choice, socket in enumerate(sockets):
         chosen = world if len(sockets) == 1 else world.assuming(f"destination of {rule.text}", choice, chance=True)
-        binding = Binding(rule=rule, socket=socket, ports=ports)
+        binding = Binding(rule=rule, socket=socket, ports=target.ports)
         yield replace(chosen, packet=world.packet.to(socket), dnat=binding, destination_bound=True)
 
 
-def _ports(ports: PortRange | None, current: int) -> list[int] | None:
-    """A port within the range stays as it is (get_unique_tuple of nf_nat_core.c)."""
-    if ports is None or current in ports:
+def _mapped(address: Address, network: Network) -> Address:
+    """xt_NETMAP.c."""
+    return ip_address((int(address) & int(network.hostmask)) | int(network.network_address))
+
+
+def _ports(target: Dnat, current: int) -> list[int] | None:
+    """A port within the range stays as it is, unless a random flag forbids (get_unique_tuple of nf_nat_core.c). A shifted range
+    keeps the distance from its base (NF_NAT_RANGE_PROTO_OFFSET, nf_nat_l4proto_unique_tuple).
+    """
+    ports = target.ports
+    if ports is None:
+        return [current]
+    if target.base is not None:
+        return [ports.first + ((current - target.base) & 0xFFFF) % (ports.last - ports.first + 1)]
+    if current in ports and target.random is Random.NONE:
         return [current]
     return list(range(ports.first, ports.last + 1)) if ports.last - ports.first < ENUMERABLE else None
 

@@ -25,6 +25,7 @@ from pathtap.forwarding.targets import (
     Jump,
     Lookup,
     Masquerade,
+    Netmap,
     NoEffect,
     OneOf,
     Redirect,
@@ -32,6 +33,7 @@ from pathtap.forwarding.targets import (
     Return,
     SetConnmark,
     SetMark,
+    SetTos,
     Snat,
     Target,
     Untrack,
@@ -178,7 +180,7 @@ class Walk:
         match target:
             case NoEffect():
                 return (world,)
-            case SetMark() | SetConnmark() | Untrack():
+            case SetMark() | SetConnmark() | SetTos() | Untrack():
                 return (self._changed(place, target, world),)
             case Accept():
                 place.exits.accepted.append(world)
@@ -188,7 +190,7 @@ class Walk:
                 return self._jump(place, target, world)
             case Lookup() | OneOf():
                 return self._chosen(place, target, world)
-            case Snat() | Masquerade() | Dnat() | Redirect():
+            case Snat() | Masquerade() | Dnat() | Redirect() | Netmap():
                 after = translate(target, place.reference(target), world, self._model, self._hook)
                 for each in after:
                     (place.exits.ended if each.outcome else place.exits.accepted).append(each)
@@ -228,17 +230,20 @@ class Walk:
         if any(value is Answer.UNKNOWN for value in key):
             place.exits.ended.append(world.ended(Outcome.UNKNOWN, f"{words(place.reference())}: a field is not known"))
             return
-        found = target.targets.get(tuple(value for value in key if not isinstance(value, Answer)))
+        plain = tuple(value for value in key if not isinstance(value, Answer))
+        found = target.chosen(plain) if len(plain) == len(key) else None
         if found is None:
             place.onward.append(world)
         else:
             yield from self._target(place, found, world)
 
-    def _changed(self, place: Place, target: SetMark | SetConnmark | Untrack, world: World) -> World:
+    def _changed(self, place: Place, target: SetMark | SetConnmark | SetTos | Untrack, world: World) -> World:
         packet = world.packet
         if isinstance(target, Untrack):
             untracked = replace(packet, state=State.UNTRACKED)
             return replace(world, packet=untracked) if packet.state is State.INVALID else world
+        if isinstance(target, SetTos):
+            return replace(world, packet=replace(packet, tos=packet.tos & ~target.mask & 0xFF ^ target.value))
         on_connection = isinstance(target, SetConnmark)
         if not packet.tracked and (on_connection or target.value.connmark):
             return world

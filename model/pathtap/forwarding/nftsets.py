@@ -10,14 +10,23 @@ from ipaddress import ip_address, ip_network
 from typing import Any, TypeAlias
 
 from pathtap.forwarding.fields import Field, Value
-from pathtap.forwarding.iptables import PROTOCOLS
 from pathtap.forwarding.matches import Values
+from pathtap.forwarding.xoptions import PROTOCOLS
 from pathtap.model.packet import TcpFlag
 
 Json: TypeAlias = Any
 
 ADDRESSES = frozenset({Field.IP_SOURCE, Field.IP_DESTINATION, Field.IP6_SOURCE, Field.IP6_DESTINATION})
-NAMES = frozenset({Field.IN_INTERFACE, Field.OUT_INTERFACE})
+TUPLE_ADDRESSES = frozenset(
+    {Field.ORIGINAL_SOURCE, Field.ORIGINAL_DESTINATION, Field.REPLY_SOURCE, Field.REPLY_DESTINATION}
+)
+NAMES = frozenset({Field.IN_INTERFACE, Field.OUT_INTERFACE, Field.PACKET_TYPE})
+# RFC 2474, 2597, 3246, 8622.
+DSCP = (
+    {f"cs{number}": number << 3 for number in range(8)}
+    | {f"af{kind}{drop}": kind << 3 | drop << 1 for kind in range(1, 5) for drop in range(1, 4)}
+    | {"ef": 0x2E, "lephb": 1, "be": 0, "va": 0x2C}
+)
 # icmp(7) and RFC 4443, as nft names them.
 CONSTANTS: dict[Field, dict[str, int]] = {
     Field.ICMP_TYPE: {"echo-reply": 0, "destination-unreachable": 3, "redirect": 5, "echo-request": 8, "time-exceeded": 11},
@@ -28,12 +37,23 @@ CONSTANTS: dict[Field, dict[str, int]] = {
     Field.FAMILY: {"ipv4": 4, "ipv6": 6, "ip": 4, "ip6": 6},
     Field.DIRECTION: {"original": 0, "reply": 1},
     Field.PROTOCOL: PROTOCOLS,
+    Field.CT_PROTOCOL: PROTOCOLS,
+    Field.DSCP: DSCP,
+    Field.DSCP6: DSCP,
     Field.TCP_FLAGS: {flag.name.lower(): flag.value for flag in TcpFlag if flag.name},
 }  # fmt: skip
 
 
 class UnevaluableError(Exception):
     """The expression has a form that is not modelled."""
+
+
+class RememberedError(UnevaluableError):
+    """It asks for what earlier packets left behind: a set that they fill, and that forgets."""
+
+
+# The element `*`, which is asked last.
+EVERYTHING = Values(ranges=((0, 1 << 128),), prefixes=("",))
 
 
 class Sets:
@@ -44,10 +64,12 @@ class Sets:
         self._parsed: dict[str, Json] | None = None
 
     def elements(self, name: str) -> list[Json]:
-        """The elements of `@name`. UnevaluableError for a set that packets fill: what it holds later is not known."""
+        """The elements of `@name`. RememberedError for a set that packets fill: what it holds later is not known."""
         found = self._by_name().get(name.removeprefix("@"))
-        if found is None or {"dynamic", "timeout"} & set(found.get("flags", ())):
+        if found is None:
             raise UnevaluableError(name)
+        if {"dynamic", "timeout"} & set(found.get("flags", ())):
+            raise RememberedError(name)
         return list(found.get("elem", ()))
 
     def _by_name(self) -> dict[str, Json]:
@@ -74,7 +96,7 @@ def constant(field: Field, value: Json) -> Value:
         return value
     if isinstance(value, list):
         return sum(int(constant(field, part)) for part in value)
-    if field in ADDRESSES:
+    if field in ADDRESSES or (field in TUPLE_ADDRESSES and not value.isdigit()):
         return int(ip_address(value))
     named = CONSTANTS.get(field, {})
     if value not in named:
@@ -118,10 +140,18 @@ def alternatives(right: Json, sets: Sets) -> Iterable[Json]:
             return [single]
 
 
-def key(fields: tuple[Field, ...], element: Json) -> tuple[Value, ...]:
-    """An element of a concatenated set or map, `10.0.0.1 . tcp . 80`; ranges in it are not modelled."""
+def key(fields: tuple[Field, ...], element: Json) -> tuple[Value, ...] | tuple[Values, ...]:
+    """An element of a set or map, `10.0.0.1 . tcp . 80`: its constants, or what each part may be where one is a range."""
     element = plain(element)
+    if element == "*":
+        return tuple(EVERYTHING for _ in fields)
     parts = element["concat"] if isinstance(element, dict) and "concat" in element else [element]
     if len(parts) != len(fields):
         raise UnevaluableError(element)
-    return tuple(constant(field, part) for field, part in zip(fields, parts, strict=True))
+    found = tuple(values(field, {"set": [part]}, NO_SETS) for field, part in zip(fields, parts, strict=True))
+    if any(each.ranges or each.prefixes for each in found):
+        return found
+    return tuple(value for each in found for value in each.exact)
+
+
+NO_SETS = Sets("")

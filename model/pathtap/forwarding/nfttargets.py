@@ -4,9 +4,9 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, TypeAlias
 
-from pathtap.forwarding.fields import Field
-from pathtap.forwarding.matches import Chance
-from pathtap.forwarding.nftsets import Sets, UnevaluableError, alternatives, key, plain
+from pathtap.forwarding.fields import Field, Value
+from pathtap.forwarding.matches import Chance, Values
+from pathtap.forwarding.nftsets import EVERYTHING, Sets, UnevaluableError, alternatives, constant, key, plain
 from pathtap.forwarding.targets import (
     ALL_BITS,
     Accept,
@@ -23,6 +23,7 @@ from pathtap.forwarding.targets import (
     Return,
     SetConnmark,
     SetMark,
+    SetTos,
     Snat,
     Target,
     Untrack,
@@ -38,6 +39,7 @@ FIELDS = {field.value: field for field in Field} | {
     "ip protocol": Field.PROTOCOL,
     "meta iif": Field.IN_INTERFACE,
     "meta oif": Field.OUT_INTERFACE,
+    "ip6 nexthdr": Field.PROTOCOL,
 }
 VERDICTS: dict[str, Target] = {
     "accept": Accept(),
@@ -48,6 +50,8 @@ VERDICTS: dict[str, Target] = {
 }
 # `meta … set` that no rule or route here looks at.
 HARMLESS_KEYS = frozenset({"priority", "nftrace", "pkttype"})
+# Of headers, that no rule and no route here looks at.
+HARMLESS_FIELDS = frozenset({"ttl", "hoplimit", "id", "ecn", "flowlabel"})
 
 
 def fields_of(left: Json) -> tuple[Field, ...]:
@@ -59,6 +63,8 @@ def fields_of(left: Json) -> tuple[Field, ...]:
             words = f"{protocol} {name}"
         case {"meta": {"key": name}}:
             words = f"meta {name}"
+        case {"ct": {"key": name, "dir": direction}}:
+            words = f"ct {direction} {name.removeprefix('ip6 ').removeprefix('ip ')}"
         case {"ct": {"key": name}}:
             words = f"ct {name}"
         case _:
@@ -96,15 +102,28 @@ def _verdict(verdict: Json, sets: Sets) -> Target:
 
 
 def _map(left: Json, data: Json, sets: Sets, decoded: Callable[[Json], Target]) -> Target:
+    """`numgen` is the kernel's dice, and a hash of the packet with a seed that nobody can read is as good as that."""
     pairs = [(entry[0], decoded(entry[1])) for entry in alternatives(data, sets)]
     match left:
         case {"numgen": {"mode": mode}}:
             return OneOf(Chance(f"numgen {mode}"), tuple(target for _, target in pairs))
+        case {"jhash": _}:
+            return OneOf(Chance("jhash"), tuple(target for _, target in pairs))
     fields = fields_of(left)
-    return Lookup(fields, {key(fields, plain(element)): target for element, target in pairs})
+    single: dict[tuple[Value, ...], Target] = {}
+    ranged: list[tuple[tuple[Values, ...], Target]] = []
+    for element, target in pairs:
+        found = key(fields, plain(element))
+        if any(isinstance(part, Values) for part in found):
+            ranged.append((tuple(part for part in found if isinstance(part, Values)), target))
+        else:
+            single[tuple(part for part in found if not isinstance(part, Values))] = target
+    return Lookup(fields, single, tuple(sorted(ranged, key=lambda each: EVERYTHING in each[0])))
 
 
 def _nat(kind: str, body: Json, sets: Sets) -> Target:
+    if "prefix" in body.get("type_flags", ()):
+        raise UnevaluableError("prefix")
     match body.get("addr"):
         case {"map": {"key": left, "data": data}}:
             return _map(left, data, sets, lambda value: _nat_to(kind, value, body))
@@ -159,6 +178,10 @@ def _mangle(body: Json) -> Target:
         case {"ct": {"key": "mark"}}:
             return SetConnmark(marks(body["value"]))
         case {"meta": {"key": name}} if name in HARMLESS_KEYS:
+            return NoEffect()
+        case {"payload": {"protocol": "ip" | "ip6", "field": "dscp"}}:
+            return SetTos(int(constant(Field.DSCP, body["value"])) << 2, 0xFC)
+        case {"payload": {"protocol": "ip" | "ip6" | "ether", "field": name}} if name in HARMLESS_FIELDS:
             return NoEffect()
         case {"tcp option": _}:
             return NoEffect()

@@ -111,7 +111,7 @@ class _Passage:
         found: list[World] = []
         for each in after:
             moved = each.packet.five_tuple.destination != world.packet.five_tuple.destination
-            marked = routes_again and each.packet.mark != world.packet.mark
+            marked = routes_again and _routing_keys(each) != _routing_keys(world)
             found.extend(self._route(each) if (moved or marked) and each.outcome is None else [each])
         return found
 
@@ -153,6 +153,11 @@ class _Passage:
             dropped = replace(world, reverse_path=refusal.reverse_path).ended(Outcome.DROPPED, refusal.reason)
             choices.append(dropped.assuming(found.unknown, number) if found.unknown else dropped)
         return choices
+
+
+def _routing_keys(world: World) -> tuple[int, int]:
+    """What a route chain may change: ipt_mangle_out of iptable_mangle.c, nf_route_table_hook4 of nft_chain_route.c."""
+    return world.packet.mark, world.packet.tos
 
 
 def _decided(world: World, decision: RoutingDecision, choice: int) -> World:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pathtap.forwarding.fields import Field, Value
-from pathtap.forwarding.matches import Chance, Match, Unmodelled
-from pathtap.model.address import Address
+from pathtap.forwarding.matches import Chance, Match, Unmodelled, Values
+from pathtap.model.address import Address, Network
 from pathtap.model.netfilter import Random
 from pathtap.model.node import PortRange
 
@@ -69,6 +69,14 @@ class SetConnmark:
 
 
 @dataclass(frozen=True, slots=True)
+class SetTos:
+    """(tos & ~`mask`) ^ `value`: TOS, DSCP, `ip dscp set`. Routing looks at it."""
+
+    value: int
+    mask: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snat:
     """`addresses` is an inclusive range, None where only the port changes; `ports` None leaves their choice to the kernel."""
 
@@ -85,11 +93,19 @@ class Masquerade:
 
 @dataclass(frozen=True, slots=True)
 class Dnat:
-    """As Snat, for the destination."""
+    """As Snat, for the destination. `base` shifts ports: the one that is `base` becomes the range's first."""
 
     addresses: tuple[Address, Address] | None
     ports: PortRange | None = None
     random: Random = Random.NONE
+    base: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Netmap:
+    """The address keeps its host part and gets this network: the destination's before routing, the source's after."""
+
+    network: Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +128,24 @@ class NoEffect:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A verdict or dnat map: the fields' values choose the target, and nothing happens where none is listed."""
+    """A verdict or dnat map: the fields' values choose the target, and nothing happens where none is listed.
+
+    `ranged` are the elements that are no single value, in the order in which they are asked.
+    """
 
     fields: tuple[Field, ...]
     targets: Mapping[tuple[Value, ...], "Target"]
+    ranged: tuple[tuple[tuple[Values, ...], "Target"], ...] = ()
+
+    def chosen(self, key: tuple[Value, ...]) -> "Target | None":
+        if key in self.targets:
+            return self.targets[key]
+        fitting = (
+            target
+            for parts, target in self.ranged
+            if all(value in part for value, part in zip(key, parts, strict=True))
+        )
+        return next(fitting, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +157,8 @@ class OneOf:
 
 
 Target: TypeAlias = (
-    Accept | Drop | Reject | Return | Jump | SetMark | SetConnmark | Snat | Masquerade | Dnat | Redirect | Untrack | NoEffect
-    | Lookup | OneOf | Unmodelled
+    Accept | Drop | Reject | Return | Jump | SetMark | SetConnmark | SetTos | Snat | Masquerade | Dnat | Redirect | Netmap
+    | Untrack | NoEffect | Lookup | OneOf | Unmodelled
 )  # fmt: skip
 
 

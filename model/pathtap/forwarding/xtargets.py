@@ -1,6 +1,6 @@
 """Decodes the target of an iptables rule, `-j` or `-g` and what follows. Knows no matches."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from pathtap.forwarding.matches import Unmodelled
 from pathtap.forwarding.targets import (
@@ -11,12 +11,14 @@ from pathtap.forwarding.targets import (
     Drop,
     Jump,
     Masquerade,
+    Netmap,
     NoEffect,
     Redirect,
     Reject,
     Return,
     SetConnmark,
     SetMark,
+    SetTos,
     Snat,
     Target,
     Untrack,
@@ -29,7 +31,7 @@ from pathtap.model.node import PortRange
 # Forwarding does not depend on them: they log, count, or rewrite what no rule and no route here looks at.
 HARMLESS = frozenset({
     "LOG", "NFLOG", "ULOG", "TRACE", "AUDIT", "CHECKSUM", "TCPMSS", "TCPOPTSTRIP", "TTL", "HL", "CLASSIFY", "LED",
-    "RATEEST", "IDLETIMER", "SECMARK", "CONNSECMARK", "SET",
+    "RATEEST", "IDLETIMER", "SECMARK", "CONNSECMARK", "SET", "TEE", "ECN",
 })  # fmt: skip
 SIMPLE: dict[str, Target] = {"ACCEPT": Accept(), "DROP": Drop(), "RETURN": Return(), "NOTRACK": Untrack()}
 
@@ -64,8 +66,12 @@ def _extension(name: str, arguments: tuple[str, ...], family: int) -> Target | N
             return Reject(_value(arguments, "--reject-with"))
         case "MARK" | "CONNMARK":
             return _mark(arguments, connmark=name == "CONNMARK")
-        case "CT" if arguments == ("--notrack",):
-            return Untrack()
+        case "CT":
+            return _tracking(arguments)
+        case "TOS" | "DSCP":
+            return _tos(arguments)
+        case "NETMAP":
+            return Netmap(ip_network(_value(arguments, "--to")))
         case _:
             return None
 
@@ -86,7 +92,35 @@ def _nat(name: str, arguments: tuple[str, ...], family: int) -> Target | None:
     if arguments.count(option) != 1:
         return None
     addresses, ports = _socket(_value(arguments, option), family)
-    return (Snat if name == "SNAT" else Dnat)(addresses, _ports(ports), _random(arguments))
+    ports, _, base = ports.partition("/")
+    if name == "SNAT":
+        return Snat(addresses, _ports(ports), _random(arguments))
+    return Dnat(addresses, _ports(ports), _random(arguments), int(base) if base else None)
+
+
+def _tracking(arguments: tuple[str, ...]) -> Target | None:
+    """Another conntrack zone is not modelled; helpers, timeouts and events lead no packet elsewhere."""
+    if arguments == ("--notrack",):
+        return Untrack()
+    harmless = ("--helper", "--timeout", "--ctevents", "--expevents")
+    return NoEffect() if arguments and all(option in harmless for option in arguments[::2]) else None
+
+
+def _tos(arguments: tuple[str, ...]) -> Target | None:
+    match arguments:
+        case ("--set-dscp", text):
+            return SetTos(int(text, 0) << 2, 0xFC)
+        case ("--set-tos", text):
+            value, _, mask = text.partition("/")
+            return SetTos(int(value, 0), int(mask, 0) if mask else 0xFF)
+        case ("--and-tos", text):
+            return SetTos(0, 0xFF & ~int(text, 0))
+        case ("--or-tos", text):
+            return SetTos(int(text, 0), int(text, 0))
+        case ("--xor-tos", text):
+            return SetTos(int(text, 0), 0)
+        case _:
+            return None
 
 
 def _socket(text: str, family: int) -> tuple[tuple[Address, Address] | None, str]:
@@ -103,7 +137,6 @@ def _socket(text: str, family: int) -> tuple[tuple[Address, Address] | None, str
 
 
 def _ports(text: str) -> PortRange | None:
-    """ValueError for the shifted ranges of DNAT (`80-90/8080`), which the caller then leaves unmodelled."""
     if not text:
         return None
     first, _, last = text.partition("-")
@@ -118,6 +151,12 @@ def _mark(arguments: tuple[str, ...], *, connmark: bool) -> Target | None:
         case ("--set-mark", text):
             value, mask = _masked(text)
             return set_xmark(value, value | mask, connmark=connmark)
+        case ("--and-mark", text):
+            return set_xmark(0, ALL_BITS & ~int(text, 0), connmark=connmark)
+        case ("--or-mark", text):
+            return set_xmark(int(text, 0), int(text, 0), connmark=connmark)
+        case ("--xor-mark", text):
+            return set_xmark(int(text, 0), 0, connmark=connmark)
         case ("--save-mark", *masks) if connmark:
             packet, connection = _masks(masks)
             return SetConnmark(Bits(mark=packet, connmark=ALL_BITS & ~connection))

@@ -1,11 +1,12 @@
 """Canonical rule texts, as iptables 1.8.9 prints them in both backends, against packets that do and do not match."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from pathtap.forwarding.answer import Answer, every
 from pathtap.forwarding.evaluation import Knowledge, evaluate
+from pathtap.forwarding.ipsets import IpSets
 from pathtap.forwarding.iptables import decode, words
 from pathtap.forwarding.matches import Unmodelled
 from pathtap.forwarding.packet import Packet, State
@@ -17,22 +18,28 @@ from pathtap.forwarding.targets import (
     Drop,
     Jump,
     Masquerade,
+    Netmap,
     NoEffect,
     Redirect,
     Reject,
     Return,
     SetConnmark,
     SetMark,
+    SetTos,
     Snat,
     Untrack,
 )
 from pathtap.model.address import FiveTuple, Protocol
 from pathtap.model.netfilter import Random
-from pathtap.model.node import PortRange
+from pathtap.model.node import IpSet, PortRange
 from pathtap.model.packet import TcpFlag
-from tests.unit.forwarding.nodes import route, snapshot
+from tests.unit.forwarding.nodes import route, rule, snapshot
 
-TABLES = Knowledge(tables=RoutingTables(snapshot([], [route("local 192.168.1.29 dev eth0", "local")])))
+ROUTES = [route("local 192.168.1.29 dev eth0", "local"), route("10.0.0.0/8 dev eni123")]
+KNOWN = Knowledge(
+    tables=RoutingTables(snapshot([rule("0: from all lookup local"), rule("9: from all lookup main")], ROUTES)),
+    sets=IpSets([IpSet(name="pods", kind="hash:ip", family=4, elements=("10.0.0.1", "10.0.0.3"))]),
+)
 ALL = 0xFFFFFFFF
 
 
@@ -52,6 +59,7 @@ def packet(protocol: int = Protocol.TCP, **changes: object) -> Packet:
         "connmark": 0x13,
         "tcp_flags": TcpFlag.SYN,
         "icmp_type": 8,
+        "tos": 0x28,
     }
     return Packet(**(fields | changes))  # type: ignore[arg-type]
 
@@ -59,7 +67,7 @@ def packet(protocol: int = Protocol.TCP, **changes: object) -> Packet:
 def answer(text: str, asked: Packet) -> Answer:
     (clause,) = decode(f"{text} -j ACCEPT", 4)
     assert clause.target == Accept()
-    return every(evaluate(match, asked, TABLES) for match in clause.matches)
+    return every(evaluate(match, asked, KNOWN) for match in clause.matches)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +81,21 @@ def answer(text: str, asked: Packet) -> Answer:
         "! -o vlan+",
         "! -p udp",
         "-p tcp -m tcp",
+        "! -f",
+        "-m physdev ! --physdev-is-bridged",
+        "-m owner ! --uid-owner 0",
+        "-m set --match-set pods src",
+        "-m set --match-set pods src -m set ! --match-set pods dst",
+        "-m conntrack --ctproto 6 --ctorigsrc 10.0.0.0/8 --ctorigdst 192.168.1.29/32",
+        "-m conntrack --ctorigdstport 80:90 --ctorigsrcport 2000",
+        "-m conntrack --ctreplsrc 192.168.1.29/32 --ctrepldst 10.0.0.1/32 --ctreplsrcport 85 --ctrepldstport 2000",
+        "-m conntrack ! --ctstatus SEEN_REPLY",
+        "-m dscp --dscp 0x0a",
+        "-m tos --tos 0x28/0xff",
+        "-m pkttype --pkt-type unicast",
+        "-m rpfilter --loose",
+        "-m rpfilter --validmark --accept-local",
+        "-m recent --set --name x --mask 255.255.255.255 --rsource",
         "-p tcp -m tcp --sport 1024:65535 --dport 80:90",
         "-p tcp -m tcp ! --dport 80",
         "-p tcp -m multiport --dports 22,80:90",
@@ -116,6 +139,21 @@ def test_matches(text: str) -> None:
         "-m connmark ! --mark 0x13",
         "-m conntrack --ctstate RELATED,ESTABLISHED",
         "-m addrtype --dst-type LOCAL --limit-iface-in",
+        "-f",
+        "-m physdev --physdev-is-bridged",
+        "-m physdev --physdev-in veth0",
+        "-m owner --uid-owner 0",
+        "-m cgroup ! --cgroup 5",
+        "-m set ! --match-set pods src",
+        "-m set --match-set pods dst",
+        "-m conntrack --ctstatus SEEN_REPLY,CONFIRMED",
+        "-m conntrack --ctproto 17",
+        "-m conntrack ! --ctorigsrc 10.0.0.0/8",
+        "-m dscp --dscp 0x0b",
+        "-m tos ! --tos 0x28/0xfc",
+        "-m pkttype --pkt-type multicast",
+        "-m rpfilter --invert --loose",
+        "-m recent ! --set --name x",
         # A rule that also asks for something unknown does not match all the same.
         "-d 10.9.9.9/32 -m set --match-set calico src",
     ],
@@ -131,13 +169,19 @@ def test_does_not_match(text: str) -> None:
         "-m set ! --match-set cali40all-ipam-pools dst",
         "-m statistic --mode random --probability 0.33333333349",
         "-m recent --rcheck --seconds 10800 --reap --name KUBE-SEP-A --mask 255.255.255.255 --rsource",
-        "-m physdev --physdev-is-bridged",
-        "-m conntrack --ctproto 6 --ctorigdst 10.0.0.0/8",
+        "-m limit --limit 3/min",
+        "-m hashlimit --hashlimit-upto 5/sec --hashlimit-burst 5 --hashlimit-mode srcip --hashlimit-name x",
+        "-m set --match-set pods src --packets-gt 3",
+        "-m conntrack --ctexpire 10",
+        "-m ttl --ttl-eq 64",
+        "-m length --length 100:200",
+        "-m policy --dir in --pol ipsec",
+        '-m string --string "-j DROP" --algo bm',
+        "-m u32 --u32 0x0",
         "-p nobody-knows",
         "-m mark --mark garbled",
         "-m socket",
         "-m frobnicate --knob 1",
-        "! -f",
     ],
 )
 def test_unknown(text: str) -> None:
@@ -196,6 +240,18 @@ V4 = (ip_address("10.0.0.1"), ip_address("10.0.0.1"))
         ("-j CONNMARK --restore-mark --nfmask 0x80 --ctmask 0x80", SetMark(Bits(mark=ALL & ~0x80, connmark=0x80))),
         ("-j CONNMARK --restore-mark --mask 0x80", SetMark(Bits(mark=ALL & ~0x80, connmark=0x80))),
         ("-j CONNMARK --save-mark --nfmask 0xff --ctmask 0xf0", SetConnmark(Bits(mark=0xFF, connmark=ALL & ~0xF0))),
+        (
+            "-j DNAT --to-destination 10.0.0.1:80-90/8080 --persistent",
+            Dnat(V4, PortRange(first=80, last=90), base=8080),
+        ),
+        ("-j NETMAP --to 10.0.0.0/24", Netmap(ip_network("10.0.0.0/24"))),
+        ("-j MARK --and-mark 0xf0", SetMark(Bits(mark=0xF0))),
+        ("-j MARK --or-mark 0xf0", SetMark(Bits(mark=ALL & ~0xF0, constant=0xF0))),
+        ("-j CONNMARK --xor-mark 0xf0", SetConnmark(Bits(connmark=ALL, constant=0xF0))),
+        ("-j DSCP --set-dscp 0x0a", SetTos(0x28, 0xFC)),
+        ("-j TOS --set-tos 0x10/0x3f", SetTos(0x10, 0x3F)),
+        ("-j TEE --gateway 10.0.0.1", NoEffect()),
+        ("-j CT --helper ftp", NoEffect()),
         ("-j CT --notrack", Untrack()),
         ("-j NOTRACK", Untrack()),
         ('-j LOG --log-prefix "-j DROP"', NoEffect()),
@@ -210,9 +266,8 @@ def test_targets(text: str, target: object) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "-p tcp -j NETMAP --to 10.0.0.0/24",
+        "-j SNPT --src-pfx fd00::/64 --dst-pfx 2001:db8::/64",
         "-j DNAT --to-destination  --random --to-destination 0.0.0.0:0",
-        "-j DNAT --to-destination 10.0.0.1:80-90/8080",
         "-j CT --zone 5",
         "-j MARK --mystery 1",
         "-j TPROXY --on-port 15001 --on-ip 0.0.0.0 --tproxy-mark 0x1/0x1",

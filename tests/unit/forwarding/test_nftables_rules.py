@@ -18,24 +18,30 @@ from pathtap.forwarding.targets import (
     Accept,
     Bits,
     Dnat,
+    Drop,
     Jump,
     Lookup,
     Masquerade,
     NoEffect,
     OneOf,
     Reject,
+    Return,
     SetConnmark,
     SetMark,
+    SetTos,
     Snat,
 )
 from pathtap.model.address import FiveTuple, Protocol
 from pathtap.model.netfilter import Random
 from pathtap.model.node import PortRange
 from pathtap.model.packet import TcpFlag
-from tests.unit.forwarding.nodes import route, snapshot
+from tests.unit.forwarding.nodes import route, rule, snapshot
 
 ALL = 0xFFFFFFFF
-TABLES = Knowledge(tables=RoutingTables(snapshot([], [route("local 192.168.1.29 dev eth0", "local")])))
+ROUTES = [route("local 192.168.1.29 dev eth0", "local"), route("10.0.0.0/8 dev eni123")]
+KNOWN = Knowledge(
+    tables=RoutingTables(snapshot([rule("0: from all lookup local"), rule("9: from all lookup main")], ROUTES))
+)
 OBJECTS = [
     {
         "set": {
@@ -46,6 +52,16 @@ OBJECTS = [
         }
     },
     {"set": {"name": "affinity", "type": "ipv4_addr", "flags": ["timeout"], "timeout": 10800}},
+    {
+        "set": {
+            "name": "intervals",
+            "flags": ["interval"],
+            "elem": [
+                {"concat": [{"prefix": {"addr": "10.0.0.0", "len": 8}}, {"range": [80, 90]}]},
+                {"concat": ["10.1.1.1", 22]},
+            ],
+        }
+    },
     {"set": {"name": "hairpin", "elem": [{"concat": ["10.96.0.10", "192.168.1.29", "tcp", 80]}]}},
     {
         "map": {
@@ -84,6 +100,7 @@ def packet(**changes: object) -> Packet:
         "mark": 0x4080,
         "connmark": 0x81,
         "tcp_flags": TcpFlag.SYN,
+        "tos": 0x28,
         "dnated": True,
     }
     return Packet(**(fields | changes))  # type: ignore[arg-type]
@@ -97,7 +114,7 @@ def answer(operator: str, left: Any, right: Any, asked: Packet | None = None) ->
     ]
     (clause,) = decode(json.dumps(statements), SETS)
     assert clause.target == Accept()
-    return every(evaluate(match, asked or packet(), TABLES) for match in clause.matches)
+    return every(evaluate(match, asked or packet(), KNOWN) for match in clause.matches)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +143,25 @@ def answer(operator: str, left: Any, right: Any, asked: Packet | None = None) ->
         ("!=", STATE, "new", "no"),
         ("in", STATUS, "dnat", "yes"),
         ("!", STATUS, "dnat", "no"),
-        ("in", STATUS, ["assured"], "unknown"),
+        ("in", STATUS, ["assured"], "no"),
+        ("in", STATUS, ["snat", "dnat"], "yes"),
+        ("==", {"&": [STATUS, "dnat"]}, "dnat", "yes"),
+        # Not the word `dnat` alone: other bits are set beside it.
+        ("!=", STATUS, "dnat", "yes"),
+        ("==", {"ct": {"key": "ip daddr", "dir": "original"}}, "192.168.1.29", "yes"),
+        ("==", {"ct": {"key": "proto-dst", "dir": "original"}}, 81, "no"),
+        ("==", {"ct": {"key": "zone"}}, 0, "yes"),
+        ("==", {"payload": {"protocol": "ip", "field": "dscp"}}, "af11", "yes"),
+        ("!=", {"payload": {"protocol": "ip6", "field": "dscp"}}, "af11", "no"),
+        ("==", {"meta": {"key": "pkttype"}}, "multicast", "no"),
+        ("!=", {"&": [{"payload": {"protocol": "ip", "field": "frag-off"}}, 8191]}, 0, "no"),
+        ("==", {"concat": [SADDR, DPORT]}, "@intervals", "yes"),
+        ("!=", {"concat": [SADDR, DADDR]}, {"set": [{"concat": ["10.96.0.10", "*"]}]}, "unknown"),
+        ("==", {"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, True, "yes"),
+        ("==", {"fib": {"result": "oif", "flags": ["saddr"]}}, "eni123", "yes"),
+        ("==", {"fib": {"result": "oif", "flags": ["saddr", "mark"]}}, "eth0", "no"),
+        ("==", {"fib": {"result": "oif", "flags": ["daddr"]}}, False, "yes"),
+        ("==", {"rt": {"key": "nexthop", "family": "ip"}}, "10.0.0.1", "unknown"),
         ("==", {"ct": {"key": "direction"}}, "original", "yes"),
         ("in", FLAGS, "syn", "yes"),
         ("==", {"&": [FLAGS, ["syn", "ack"]]}, "syn", "yes"),
@@ -134,13 +169,13 @@ def answer(operator: str, left: Any, right: Any, asked: Packet | None = None) ->
         ("==", {"fib": {"result": "type", "flags": ["daddr"]}}, "local", "yes"),
         ("!=", {"fib": {"result": "type", "flags": ["saddr"]}}, "local", "yes"),
         ("==", {"fib": {"result": "type", "flags": ["daddr", "iif"]}}, {"set": ["local", "broadcast"]}, "no"),
-        ("==", {"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, False, "unknown"),
+        ("==", {"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, False, "no"),
         ("==", {"concat": [SADDR, DADDR, L4PROTO, DPORT]}, "@hairpin", "yes"),
         ("!=", {"concat": [SADDR, DADDR]}, {"set": [{"concat": ["1.1.1.1", "2.2.2.2"]}]}, "yes"),
         # What packets put into a set is not known afterwards.
         ("==", SADDR, "@affinity", "unknown"),
         ("==", SADDR, "@nowhere", "unknown"),
-        ("==", {"meta": {"key": "skuid"}}, 1000, "unknown"),
+        ("==", {"meta": {"key": "skuid"}}, 1000, "no"),
     ],
 )
 def test_comparisons(operator: str, left: Any, right: Any, expected: str) -> None:
@@ -219,7 +254,10 @@ def test_targets(statement: dict[str, Any], expected: object) -> None:
         {"tproxy": {"port": 1234}},
         {"queue": {"num": 1}},
         {"xt": {"type": "target", "name": "SNAT"}},
-        {"mangle": {"key": {"payload": {"protocol": "ip", "field": "dscp"}}, "value": 1}},
+        {"fwd": {"dev": "lo"}},
+        {"synproxy": {"mss": 1460}},
+        {"mangle": {"key": {"payload": {"protocol": "ip", "field": "daddr"}}, "value": "10.0.0.1"}},
+        {"dnat": {"addr": {"map": {"key": DADDR, "data": {"set": []}}}, "flags": "netmap", "type_flags": "prefix"}},
         {"mangle": {"key": MARK, "value": {"|": [MARK, CTMARK]}}},
         {"vmap": {"key": {"meta": {"key": "skuid"}}, "data": {"set": []}}},
         {"snat": {"addr": {"map": {"key": SADDR, "data": "@nowhere"}}}},
@@ -242,3 +280,40 @@ def test_a_rule_may_match_again_after_it_did_something() -> None:
 
 def test_what_is_no_json_is_unmodelled() -> None:
     assert decode("{", SETS)[0].target == Unmodelled("{")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"limit": {"rate": 5, "burst": 5, "per": "second"}},
+        {"ct count": {"val": 5, "inv": True}},
+        {"quota": {"val": 10, "val_unit": "mbytes", "inv": True}},
+        {"match": {"op": "==", "left": SADDR, "right": "@affinity"}},
+    ],
+)
+def test_what_the_kernel_counts_or_remembers_is_no_gap(statement: dict[str, Any]) -> None:
+    (clause,) = decode(json.dumps([statement, {"drop": None}]), SETS)
+    assert [type(match) for match in clause.matches] == [Chance]
+
+
+def test_maps_with_ranges_prefixes_and_a_default() -> None:
+    elements = [
+        ["*", {"drop": None}],
+        [{"prefix": {"addr": "10.0.0.0", "len": 8}}, {"accept": None}],
+        ["10.1.1.1", {"return": None}],
+    ]
+    found = target({"vmap": {"key": DADDR, "data": {"set": elements}}})
+    assert isinstance(found, Lookup)
+    chosen = [found.chosen((int(ip_address(each)),)) for each in ("10.1.1.1", "10.1.1.2", "11.0.0.1")]
+    assert chosen == [Return(), Accept(), Drop()]
+    names = target({"vmap": {"key": {"meta": {"key": "iifname"}}, "data": {"set": [["eni*", {"accept": None}]]}}})
+    assert isinstance(names, Lookup)
+    assert (names.chosen(("eni1",)), names.chosen(("eth0",))) == (Accept(), None)
+
+
+def test_dscp_and_what_forwarding_does_not_look_at() -> None:
+    dscp = {"payload": {"protocol": "ip", "field": "dscp"}}
+    assert target({"mangle": {"key": dscp, "value": "cs1"}}) == SetTos(0x20, 0xFC)
+    assert target({"mangle": {"key": {"payload": {"protocol": "ip", "field": "ttl"}}, "value": 9}}) == NoEffect()
+    statements = [{"flow": {"op": "add", "flowtable": "@ft"}}, {"dup": {"addr": "10.0.0.1"}}, {"accept": None}]
+    assert [clause.target for clause in decode(json.dumps(statements), SETS)] == [Accept()]
