@@ -47,8 +47,9 @@ class MetadataReader:
     """What IMDS said holds for 30 s, what ipamd says is asked each time. Not for several threads at once."""
 
     def __init__(self) -> None:
-        self._imds = _Memory[_FromImds](answers=True)
-        self._ipamd = _Memory[_FromIpamd](answers=False)
+        self._imds = _Memory[_FromImds](lambda _: True)
+        # One that tells its ENIs and is silent about its settings costs as much as one that is silent.
+        self._ipamd = _Memory[_FromIpamd](lambda told: any(map(_silent, told.unread)))
 
     def read(self, now: int) -> Metadata:
         """`now` is in nanoseconds since the epoch."""
@@ -66,10 +67,10 @@ class MetadataReader:
 
 
 class _Memory(Generic[Value]):
-    """The last silence, and with `answers` the last answer, for 30 s."""
+    """The last silence, and the last answer if it is one that `keeps` says to keep, for 30 s."""
 
-    def __init__(self, *, answers: bool) -> None:
-        self._answers = answers
+    def __init__(self, keeps: Callable[[Value], bool]) -> None:
+        self._keeps = keeps
         self._at = 0
         self._remembered: Value | Unread | None = None
 
@@ -77,10 +78,15 @@ class _Memory(Generic[Value]):
         if self._remembered is not None and now - self._at < _AGE:
             return self._remembered
         answer = ask()
-        # readers.http words it so; a refusal may end the moment its service has started.
-        keep = "did not answer within" in answer.reason if isinstance(answer, Unread) else self._answers
+        # A refusal may end the moment its service has started.
+        keep = _silent(answer) if isinstance(answer, Unread) else self._keeps(answer)
         self._at, self._remembered = now, answer if keep else None
         return answer
+
+
+def _silent(unread: Unread) -> bool:
+    """As readers.http words it."""
+    return "did not answer within" in unread.reason
 
 
 def _ask_imds() -> _FromImds:

@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 
 import pytest
 
+from pathtap.agent.metadata import MetadataReader
 from pathtap.agent.readers import imds, ipamd
 from pathtap.agent.readers.enis import UnexpectedAnswerError
 
@@ -119,3 +120,49 @@ def test_an_imds_that_is_none_is_a_sentence(serve: Serve, behave: Behaviour, sen
 def test_an_ipamd_answer_of_another_shape_is_a_sentence(text: str) -> None:
     with pytest.raises(UnexpectedAnswerError, match="does not have the shape"):
         ipamd.decode(text)
+
+
+ENIS = b'{"ENIs": {"eni-1": {"ID": "eni-1", "DeviceNumber": 0}}}'
+
+
+def test_an_ipamd_that_is_silent_about_its_settings_alone_has_told_its_enis_within_one_deadline(serve: Serve) -> None:
+    def behave(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(ENIS) + ENIS)
+        connection.recv(65_536)
+        connection.recv(65_536)
+
+    port = serve(behave)
+    started = time.monotonic()
+    told = ipamd.fetch(port=port, seconds=0.3)
+    assert time.monotonic() - started < 2
+    assert [eni.id for eni in ipamd.decode(told.enis)] == ["eni-1"]
+    assert (told.settings, told.refusal) == ("", f"127.0.0.1:{port} did not answer within 0.3 s")
+
+
+def test_an_ipamd_without_settings_says_so(serve: Serve) -> None:
+    def behave(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(ENIS) + ENIS)
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+    told = ipamd.fetch(port=serve(behave))
+    assert told.refusal == "ipamd answered /v1/networkutils-env-settings with HTTP 404"
+
+
+def test_a_node_whose_ipamd_tells_half_is_asked_for_it_once_in_thirty_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def half() -> ipamd.Introspection:
+        asked.append("ipamd")
+        return ipamd.Introspection(enis=ENIS.decode(), refusal="127.0.0.1:61679 did not answer within 1 s")
+
+    monkeypatch.setattr(ipamd, "fetch", half)
+    monkeypatch.setattr(imds, "fetch", dict)
+    reader = MetadataReader()
+    for now in (1, 29 * 10**9, 31 * 10**9):
+        told = reader.read(now)
+        assert [eni.id for eni in told.enis] == ["eni-1"]
+        assert [unread.part for unread in told.unread] == ["settings"]
+    assert asked == ["ipamd"] * 2
