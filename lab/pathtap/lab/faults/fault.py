@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pathtap.lab.aws_rules import has_mark_rule
 from pathtap.lab.faults.changes import Change
 from pathtap.lab.options import LabOptions
 from pathtap.lab.topology import Cluster
@@ -12,6 +13,11 @@ Changes = Callable[[Cluster], tuple[Change, ...]]
 
 def _always(_options: LabOptions) -> str:
     return ""
+
+
+def needs_mark_rule(options: LabOptions) -> str:
+    """For `Fault.impossible`: where nothing asks for the mark, the CNI neither restores it nor has a rule for it."""
+    return "" if has_mark_rule(options) else "A lab without SNAT and without node ports has no ip rule 1024."
 
 
 def needs_primary_pods(options: LabOptions) -> str:

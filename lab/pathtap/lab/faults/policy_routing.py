@@ -1,33 +1,46 @@
 """Faults of a node's ip rules: one is missing, one too many, or one of somebody else's comes first. Pure."""
 
-from pathtap.lab.aws_rules import has_mark_rule
 from pathtap.lab.faults.changes import Change
-from pathtap.lab.faults.fault import Fault, Trace, needs_primary_pods
+from pathtap.lab.faults.fault import Fault, Trace, needs_mark_rule, needs_primary_pods
 from pathtap.lab.faults.making import batch, cart, command, ip_rule, no_ip_rule, redis, search
-from pathtap.lab.options import LabOptions
-from pathtap.lab.topology import INTERNET_HOST, Cluster
+from pathtap.lab.topology import INTERNET_HOST, Cluster, Node
 
 _CART_TO_REDIS = Trace(source="shop/cart", destination="shop/redis", port=6379)
 _SEARCH_TO_REDIS = Trace(source="shop/search", destination="shop/redis", port=6379)
 _FOREIGN_TABLE = 100
 
 
-def _needs_mark_rule(options: LabOptions) -> str:
-    return "" if has_mark_rule(options) else "A lab without SNAT and without node ports has no ip rule 1024."
-
-
 def _no_fwmark_rule(cluster: Cluster) -> tuple[Change, ...]:
     return (no_ip_rule(cluster.nodes[0], "priority 1024 fwmark 0x80/0x80 lookup main"),)
 
 
+def _from_pod_rules(node: Node) -> list[str]:
+    """As the CNI writes them, in the order of their making."""
+    return [f"priority 1536 from {pod.address} lookup {node.eni_of(pod).table}" for pod in node.pods if pod.device]
+
+
+def _to_pod_rules(node: Node) -> list[str]:
+    return [f"priority 512 to {pod.address} lookup main" for pod in node.pods]
+
+
+def _behind(rules: list[str], own: str) -> list[str]:
+    """Puts those that stood behind `own` behind it again: of one priority, the kernel puts a new rule last."""
+    return [line for rule in rules[rules.index(own) + 1 :] for line in (f"rule del {rule}", f"rule add {rule}")]
+
+
+def _missing(node: Node, rules: list[str], words: str) -> tuple[Change, ...]:
+    own = next(rule for rule in rules if words in rule)
+    return (batch(node.network_namespace, (f"rule del {own}",), (f"rule add {own}", *_behind(rules, own))),)
+
+
 def _no_from_pod_rule(cluster: Cluster) -> tuple[Change, ...]:
     pod, node = search(cluster)
-    return (no_ip_rule(node, f"priority 1536 from {pod.address} lookup {node.eni_of(pod).table}"),)
+    return _missing(node, _from_pod_rules(node), f"from {pod.address} ")
 
 
 def _no_to_pod_rule(cluster: Cluster) -> tuple[Change, ...]:
     pod, node = cart(cluster)
-    return (no_ip_rule(node, f"priority 512 to {pod.address} lookup main"),)
+    return _missing(node, _to_pod_rules(node), f"to {pod.address} ")
 
 
 def _overruled_to_pod_rule(cluster: Cluster) -> tuple[Change, ...]:
@@ -37,11 +50,12 @@ def _overruled_to_pod_rule(cluster: Cluster) -> tuple[Change, ...]:
 
 def _duplicate_from_pod_rule(cluster: Cluster) -> tuple[Change, ...]:
     pod, node = search(cluster)
-    own = f"priority 1536 from {pod.address} lookup {node.eni_of(pod).table}"
+    rules = _from_pod_rules(node)
+    own = next(rule for rule in rules if f"from {pod.address} " in rule)
     other = f"priority 1536 from {pod.address} lookup main"
-    # Of two rules with one priority the kernel asks the older one first, and puts a new one behind it.
+    # Of two rules with one priority the kernel asks the older one first.
     broken = (f"rule del {own}", f"rule add {other}", f"rule add {own}")
-    return (batch(node.network_namespace, broken, (f"rule del {other}",)),)
+    return (batch(node.network_namespace, broken, (f"rule del {other}", *_behind(rules, own))),)
 
 
 def _stale_from_pod_rule(cluster: Cluster) -> tuple[Change, ...]:
@@ -71,7 +85,7 @@ FAULTS = (
         changes=_no_fwmark_rule,
         traced_as=("FWMARK_RULE_MISSING", "SOURCE_NOT_OWNED_BY_ENI"),
         checked_as=("FWMARK_RULE_MISSING",),
-        impossible=_needs_mark_rule,
+        impossible=needs_mark_rule,
     ),
     Fault(
         name="no-from-pod-rule",

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathtap.lab.aws_nft_rules import aws_table
 from pathtap.lab.aws_rules import aws_nat
 from pathtap.lab.faults.changes import Change, CommandChange, SettingsChange
-from pathtap.lab.faults.fault import Fault, Trace
+from pathtap.lab.faults.fault import Fault, Trace, needs_mark_rule
 from pathtap.lab.faults.making import insert, position_of, remove, rules_of, search
 from pathtap.lab.options import LabOptions
 from pathtap.lab.topology import INTERNET_HOST, VPC, Cluster, Node
@@ -120,6 +120,7 @@ FAULTS = (
         changes=_wrong_mark,
         traced_as=("WRONG_ENI",),
         checked_as=("WRONG_ENI",),
+        impossible=needs_mark_rule,
     ),
     Fault(
         name="no-connmark-rules",
