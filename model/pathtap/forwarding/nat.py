@@ -51,6 +51,22 @@ def translate(
             yield from _sources([found] if found else None, binding, world)
 
 
+def still_bound(world: World, model: NodeModel) -> Iterator[World]:
+    """A packet of a connection whose source is translated, at POSTROUTING.
+
+    What MASQUERADE has bound to an interface is dropped when it leaves by another (nf_nat_oif_changed of nf_nat_core.c). No
+    entry tells that interface, nor that it was MASQUERADE: where the source is not what MASQUERADE takes here, both are possible.
+    """
+    packet = world.packet
+    if packet.tracked and packet.snated and not packet.reply:
+        towards = (world.routing.gateway if world.routing else None) or packet.five_tuple.destination
+        if model.masquerade_address(packet.out_interface, towards) != packet.five_tuple.source:
+            why = f"if MASQUERADE gave it {packet.five_tuple.source}, the kernel drops what leaves by {packet.out_interface}"
+            yield world.assuming(why, 0).ended(Outcome.DROPPED, why)
+            world = world.assuming(why, 1)
+    yield world
+
+
 def _members(addresses: tuple[Address, Address]) -> list[Address] | None:
     """The range's members, or None where they are too many to spell out."""
     first, last = addresses

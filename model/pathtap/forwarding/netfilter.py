@@ -9,14 +9,15 @@ from dataclasses import dataclass, field, replace
 from itertools import permutations, product
 
 from pathtap.forwarding.answer import Answer, every
-from pathtap.forwarding.chains import CONNTRACK, INGRESS, OUTPUT, PREROUTING, CompiledChain, Stage
+from pathtap.forwarding.chains import CONNTRACK, INGRESS, OUTPUT, POSTROUTING, PREROUTING, CompiledChain, Stage
 from pathtap.forwarding.evaluation import evaluate
 from pathtap.forwarding.fields import read
 from pathtap.forwarding.matches import Unmodelled, is_chance
-from pathtap.forwarding.nat import translate
+from pathtap.forwarding.nat import still_bound, translate
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet, State
 from pathtap.forwarding.prediction import MarkChange, Outcome
+from pathtap.forwarding.routing import LOOPBACK
 from pathtap.forwarding.targets import (
     Accept,
     Clause,
@@ -98,7 +99,8 @@ class Walk:
         packet = world.packet
         on_destination = self._hook in (PREROUTING, OUTPUT)
         if packet.state is not State.NEW or packet.translated is not None:
-            yield replace(world, packet=_known(packet, on_destination))
+            known = replace(world, packet=_known(packet, on_destination))
+            yield from still_bound(known, self._model) if self._hook == POSTROUTING else (known,)
         elif world.destination_bound if on_destination else world.source_bound:
             yield world
         else:
@@ -118,7 +120,9 @@ class Walk:
             yield from self._sequence([chain for group in order for chain in group], stage, chosen)
 
     def _sequence(self, chains: list[CompiledChain], stage: Stage, world: World) -> list[World]:
-        before_tracking = stage.priority < CONNTRACK or self._hook == INGRESS
+        # What the node sends to itself keeps its entry, or that it has none, by the loopback interface (nf_conntrack_in).
+        looped = self._hook == PREROUTING and world.packet.in_interface == LOOPBACK
+        before_tracking = (stage.priority < CONNTRACK and not looped) or self._hook == INGRESS
         hidden = replace(world, packet=replace(world.packet, state=State.INVALID)) if before_tracking else world
         live, ended = [hidden], list[World]()
         for chain in chains:

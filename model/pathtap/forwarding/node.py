@@ -74,11 +74,11 @@ class NodeModel:
         return next(iter(mine), None) or next((a for each in others for a in self._global_addresses(each, 4)), None)
 
     def first_address(self, interface: str, family: int) -> Address | None:
-        """Where REDIRECT leads what came in there: for IPv4 its first address of any scope (nf_nat_redirect_ipv4)."""
+        """Where REDIRECT leads what came in there: its first address of any scope (nf_nat_redirect.c), in the kernel's order,
+        which for IPv6 has the widest scope first.
+        """
         device = self._interfaces.get(interface)
-        if family == 4 and device is not None:
-            return next((each.ip for each in device.addresses if each.version == 4), None)
-        return next(iter(self._global_addresses(device, family)), None)
+        return next((each.ip for each in device.addresses if each.version == family), None) if device else None
 
     @staticmethod
     def _global_addresses(interface: Interface | None, family: int) -> list[Address]:

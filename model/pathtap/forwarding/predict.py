@@ -62,7 +62,7 @@ class _Passage:
         worlds = [world]
         if not world.packet.in_interface:
             worlds = self._each(worlds, self._route)
-            worlds = self._hook(OUTPUT, worlds)
+            worlds = [_on_its_way(each) for each in self._hook(OUTPUT, worlds)]
             worlds = self._each(self._hook(POSTROUTING, worlds), self._leaving)
             worlds = [_looped(each) if each.outcome is None else each for each in worlds]
         worlds = self._each(worlds, self._coming)
@@ -112,8 +112,13 @@ class _Passage:
         for each in after:
             moved = each.packet.five_tuple.destination != world.packet.five_tuple.destination
             marked = routes_again and _routing_keys(each) != _routing_keys(world)
-            found.extend(self._route(each) if (moved or marked) and each.outcome is None else [each])
+            found.extend(self._routed_again(each) if (moved or marked) and each.outcome is None else [each])
         return found
+
+    def _routed_again(self, world: World) -> list[World]:
+        """The rest of OUTPUT still sees the interface of the first lookup: nf_hook_state is filled once (__ip_local_out)."""
+        seen = world.packet.out_interface
+        return [replace(each, packet=replace(each.packet, out_interface=seen)) for each in self._route(world)]
 
     def _settled(self, worlds: list[World]) -> list[World]:
         """Only the worlds whose destination is the one that was recorded, where there are any."""
@@ -176,6 +181,13 @@ def _decided(world: World, decision: RoutingDecision, choice: int) -> World:
 
 def _is_local(world: World) -> bool:
     return world.routing is not None and world.routing.local
+
+
+def _on_its_way(world: World) -> World:
+    """After OUTPUT the packet's interface is that of its last lookup."""
+    if world.outcome or world.routing is None:
+        return world
+    return replace(world, packet=replace(world.packet, out_interface=world.routing.interface))
 
 
 def _looped(world: World) -> World:

@@ -125,9 +125,16 @@ class RoutingTables:
         if table is None or self._unread:
             return None
         route = table.lookup(address)
+        if address.version == 6 and route is None and self._local_elsewhere(address):
+            return None
         if route is None or (interface and all(hop.interface != interface for hop in route.next_hops[:1])):
             return RouteKind.UNICAST.value
         return route.kind.value
+
+    def _local_elsewhere(self, address: Address) -> bool:
+        """Whether another table has it as local: match_lookup_rt6 of xt_addrtype.c and nft_fib6_eval_type ask every ip rule."""
+        found = (table.lookup(address) for (family, _), table in self._tables.items() if family == address.version)
+        return any(route is not None and route.kind is RouteKind.LOCAL for route in found)
 
     def _decisions(self, packet: Packet, out_interface: str) -> Iterator[RoutingDecision]:
         """Every decision that is possible, the certain one last. `doubts` are the rules that may have decided before."""
