@@ -94,7 +94,9 @@ def _refused_by_route(expected: ExpectedPassage, proof: tuple[Evidence, ...]) ->
     prediction, passage = expected.prediction, expected.passage
     if prediction is None or prediction.routing is None:
         return None
-    decision, proof = prediction.routing, (*proof, *_kernel(expected))
+    decision = prediction.routing
+    says = Evidence(witness=Witness.EXPECTED, claim=decision.text, source=f"{passage.node} ip rule, ip route")
+    proof = (*proof, says, *_kernel(expected))
     if decision.refused and decision.route is not None:
         return findings.refusing_route(passage.node, decision.route, proof)
     if decision.refused and decision.rule is not None:

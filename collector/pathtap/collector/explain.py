@@ -28,6 +28,8 @@ from pathtap.model.trace import Path, Trace
 
 # Seconds for a node's whole state; a node with tens of thousands of rules takes some.
 SNAPSHOT_TIMEOUT = 5.0
+# Of a service's backends no more than these are looked at one by one.
+MOST_BACKENDS = 32
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,19 +49,18 @@ class ExplainRun:
         """Never raises for an agent's sake: what is missing is in the answer's gaps."""
         started_at = self.now()
         snapshots: dict[str, NodeSnapshot] = {}
-        prospect: Prospect | None = None
+        prospects: tuple[Prospect, ...] = ()
         asked: set[str] = set()
         wanted = set(concerned_nodes(self.question, self.inventory))
         for _ in range(LIMIT):
             asked |= wanted
             snapshots |= await self._read(sorted(wanted))
-            prospect = self._look_ahead(snapshots)
-            wanted = _leads_to(prospect) - asked
+            prospects = self._look_ahead(snapshots)
+            wanted = set().union(*(_leads_to(each) for each in prospects)) - asked
             if not wanted:
                 break
-        if prospect is not None:
-            await self.progress("asking the kernels for their route lookups")
-            prospect = answered(prospect, await self.asking.kernels(prospect.questions))
+        await self.progress("asking the kernels for their route lookups")
+        answers = await self.asking.kernels(dict.fromkeys(each for p in prospects for each in p.questions))
         return outlook(
             Explained(
                 id=self.id,
@@ -69,7 +70,7 @@ class ExplainRun:
                 finished_at=self.now(),
                 snapshots=snapshots,
                 gaps=tuple(self.asking.gaps),
-                prospect=prospect,
+                prospects=tuple(answered(each, answers) for each in prospects),
             )
         )
 
@@ -84,10 +85,15 @@ class ExplainRun:
         )
         return {node: snapshot for node, snapshot in zip(nodes, read, strict=True) if snapshot is not None}
 
-    def _look_ahead(self, snapshots: Mapping[str, NodeSnapshot]) -> Prospect | None:
-        fabric = Fabric(models_of(snapshots), placed(self.inventory))
-        found = _way(self.question, fabric, first_packet(self.question))
-        return prospect_of(found, fabric, port_known=False) if found else None
+    def _look_ahead(self, snapshots: Mapping[str, NodeSnapshot]) -> tuple[Prospect, ...]:
+        """The way of the packet; where DNAT has a choice, one for each backend."""
+        fabric, flow = Fabric(models_of(snapshots), placed(self.inventory)), first_packet(self.question)
+        first = _way(self.question, fabric, flow)
+        if first is None:
+            return ()
+        choices = next((leg.alternatives for leg in first.forward if len(leg.alternatives) > 1), ())
+        others = (_way(self.question, fabric, flow, socket) for socket in choices[1:MOST_BACKENDS])
+        return tuple(prospect_of(each, fabric, port_known=False) for each in (first, *others) if each is not None)
 
 
 def expected_paths(
@@ -134,9 +140,7 @@ def _start(question: Question, fabric: Fabric) -> tuple[str, str] | None:
     return (question.source.node, veth) if veth or not question.source_has_namespace else None
 
 
-def _leads_to(prospect: Prospect | None) -> set[str]:
+def _leads_to(prospect: Prospect) -> set[str]:
     """The nodes that the way comes to and that were not read."""
-    if prospect is None:
-        return set()
     nodes = {stretch.leg.carried.node for stretch in prospect.stretches if stretch.leg.carried}
     return {node for node in nodes if node and node not in prospect.fabric.models}

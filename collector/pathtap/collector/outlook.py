@@ -44,7 +44,10 @@ ARRIVED = (Disposition.DELIVERED, Disposition.LEFT_CLUSTER)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """What was read for one explanation. `gaps` are of the reading; `prospect` is None where the way could not be begun."""
+    """What was read for one explanation. `gaps` are of the reading.
+
+    `prospects` are the way that is told and, of a service, those to its other backends; none where it could not be begun.
+    """
 
     id: str
     question: Question
@@ -53,7 +56,11 @@ class Explained:
     finished_at: int
     snapshots: Mapping[str, NodeSnapshot]
     gaps: tuple[Gap, ...]
-    prospect: Prospect | None
+    prospects: tuple[Prospect, ...]
+
+    @property
+    def prospect(self) -> Prospect | None:
+        return next(iter(self.prospects), None)
 
 
 def outlook(explained: Explained) -> Trace:
@@ -97,15 +104,16 @@ def _source_nat(prospect: Prospect | None, flow: FiveTuple) -> SourceNat:
 def _verdict(explained: Explained) -> Verdict:
     prospect = explained.prospect
     gaps = tuple(dict.fromkeys(_gaps(explained)))
-    found = foreseen(prospect, explained.inventory) if prospect else ()
+    every = [foreseen(each, explained.inventory) for each in explained.prospects]
     if prospect is None or any(gap.decisive for gap in gaps):
         disposition, reply = Disposition.INSUFFICIENT_EVIDENCE, Reply.NOT_SEEN
     else:
         disposition = DISPOSITIONS[prospect.walk.arrival]
         reply = _reply(prospect.walk.reply_arrival, explained.question)
-    if disposition is Disposition.LEFT_CLUSTER and any(finding.code == "SERVICE_BACKEND_GONE" for finding in found):
+    if disposition is Disposition.LEFT_CLUSTER and any(each.code == "SERVICE_BACKEND_GONE" for each in every[0]):
         # Nobody has the address, so nobody answers: the VPC drops it.
         disposition, reply = Disposition.DROPPED, Reply.NOT_SEEN
+    found = tuple(dict.fromkeys(finding for findings in every for finding in findings))
     return Verdict(disposition=disposition, reply=reply, summary="", findings=found, gaps=gaps)
 
 
