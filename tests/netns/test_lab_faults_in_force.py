@@ -262,7 +262,7 @@ def test_a_stale_rule_set_translates_without_choosing_a_port(lab: Cluster) -> No
         inside(pod.network_namespace, lambda: connected("tcp", str(INTERNET_HOST), 443))
         latest = entries(node.network_namespace, "-p", "tcp", "-s", str(pod.address), "--dport", "443")
         pairs = re.findall(
-            rf"sport=(\d+) dport=443 src={INTERNET_HOST} dst={node.address} sport=443 dport=(\d+)", latest
+            rf"sport=(\d+) dport=443 \S+ \S+ src={INTERNET_HOST} dst={node.address} sport=443 dport=(\d+)", latest
         )
         assert pairs
         return any(before == after for before, after in pairs)

@@ -55,13 +55,25 @@ class Bench:
         document["exit_code"] = answer.exit_code
         return document
 
+    def check(self, *nodes: str) -> Any:
+        answer = self.run("check", *nodes, "-o", "json")
+        assert answer.output, answer.errors
+        document = answer.json
+        document["exit_code"] = answer.exit_code
+        return document
+
     @contextmanager
-    def broken(self, fault: str) -> Iterator[None]:
-        break_lab(self.prefix, fault)
+    def broken(self, *faults: str) -> Iterator[None]:
+        """In force in this order, and healed in the same."""
+        made: list[str] = []
         try:
+            for fault in faults:
+                break_lab(self.prefix, fault)
+                made.append(fault)
             yield
         finally:
-            heal_lab(self.prefix, fault)
+            for fault in made:
+                heal_lab(self.prefix, fault)
 
 
 def finish(process: "subprocess.Popen[str]", timeout: float = 30) -> Answer:
