@@ -40,6 +40,7 @@ RULES = [Rule(family=4, priority=100, action=action, text="") for action in rout
 ARGUMENTS: dict[str, list[object]] = {
     "str": ["x"],
     "int": [1],
+    "bool": [True, False],
     "Proof": [()],
     "RuleReference": [RULE],
     "Route": [*ROUTES],

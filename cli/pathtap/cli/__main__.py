@@ -12,6 +12,7 @@ import click
 # gRPC's C core logs connection attempts to standard error on its own; the client's sentences say it once.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+from pathtap.cli.commands.check import check
 from pathtap.cli.commands.completion import COMPLETE_VARIABLE, completion
 from pathtap.cli.commands.explain import explain
 from pathtap.cli.commands.flows import flows
@@ -98,7 +99,7 @@ cli = Pathtap(
 Exit codes:
 {HELP}""",
     params=global_options(root=True),
-    commands=[completion, explain, flows, nodes, trace],
+    commands=[check, completion, explain, flows, nodes, trace],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 click.version_option(version("pathtap"), prog_name="pathtap", message="%(prog)s %(version)s")(cli)

@@ -23,6 +23,8 @@ READY_SECONDS = 3.0
 # What a collector may take beyond the time-out it was given: resolving, reading the nodes, joining.
 SLACK_SECONDS = 15.0
 UNARY_SECONDS = 10.0
+# Hundreds of nodes, read a few at a time.
+CHECK_SECONDS = 120.0
 _OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),
     # A collector is reached through a port-forward or inside the cluster; an http_proxy of the laptop leads elsewhere.
@@ -32,7 +34,7 @@ _OPTIONS = (
 )
 
 Progress = Callable[[str], None]
-Response = TypeVar("Response", service_pb2.TraceResponse, service_pb2.ListFlowsResponse)
+Response = TypeVar("Response", service_pb2.TraceResponse, service_pb2.ListFlowsResponse, service_pb2.CheckResponse)
 
 
 class Collector:
@@ -55,6 +57,10 @@ class Collector:
         deadline = request.timeout_ms / 1000 + SLACK_SECONDS
         with self._sentences():
             return _last(self._stub.ListFlows(request, timeout=deadline), "flows", progress).flows
+
+    def check(self, request: service_pb2.CheckRequest, progress: Progress) -> trace_pb2.Check:
+        with self._sentences():
+            return _last(self._stub.Check(request, timeout=CHECK_SECONDS), "check", progress).check
 
     def nodes(self, seconds: float = UNARY_SECONDS) -> service_pb2.ListNodesResponse:
         with self._sentences():

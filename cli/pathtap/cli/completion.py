@@ -24,6 +24,13 @@ def complete_source(context: click.Context, _parameter: click.Parameter, incompl
     return [name for name in names(context, incomplete) if not name.startswith(("svc/", "service/"))]
 
 
+def complete_nodes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of nodes, as they are; those that are named already are not offered again."""
+    given = context.params.get("nodes") or ()
+    found = names(context, f"node/{incomplete}")
+    return [name for each in found if (name := each.removeprefix("node/")) not in given]
+
+
 def names(context: click.Context, prefix: str) -> list[str]:
     """The names that the collector knows, those alone that a shell can be given as they are."""
     deadline = time.monotonic() + SECONDS

@@ -48,6 +48,13 @@ def exit_code(trace: trace_pb2.Trace) -> int:
     return BROKEN if code == OK and _has_error(verdict) else code
 
 
+def check_exit_code(check: trace_pb2.Check) -> int:
+    """0, 3 or 4: what was found stands, whatever could not be read."""
+    if any(finding.severity != trace_pb2.Finding.note for finding in check.findings):
+        return BROKEN
+    return INCONCLUSIVE if has_decisive_gap(check.gaps) else OK
+
+
 def has_decisive_gap(gaps: Iterable[trace_pb2.Gap]) -> bool:
     return any(gap.decisive for gap in gaps)
 

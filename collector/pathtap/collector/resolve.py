@@ -160,7 +160,7 @@ def _find(kind: str, name: str, namespace: str, items: Mapping[str, Item]) -> It
         raise UnusableRequest(f"{name} is the name of several {kind}s: {', '.join(keys)}; say which, or use -n")
     if not found:
         wanted = f"{namespace}/{name}" if namespace and "/" not in name else name
-        raise UnknownName(f"there is no {kind} {wanted}{_nearest(name, items)}")
+        raise UnknownName(f"there is no {kind} {wanted}{nearest(name, items)}")
     return found[0]
 
 
@@ -206,7 +206,7 @@ def _pod_target(pod: Pod, port: int = 0, families: Sequence[int] = ()) -> Target
 def _node(name: str, inventory: Inventory, port: int = 0, families: Sequence[int] = ()) -> Target:
     node = inventory.nodes.get(name)
     if node is None:
-        raise UnknownName(f"there is no node {name}{_nearest(name, inventory.nodes)}")
+        raise UnknownName(f"there is no node {name}{nearest(name, inventory.nodes)}")
     if not node.addresses:
         raise NotTraceable(f"node {name} has no address in the inventory")
     address = _choose(node.addresses, families or _families(node.addresses))
@@ -259,7 +259,7 @@ def _address(text: str) -> Address | None:
         return None
 
 
-def _nearest(name: str, keys: Iterable[str]) -> str:
+def nearest(name: str, keys: Iterable[str]) -> str:
     """`; did you mean shop/cart or shop/card?`, comparing whole keys and bare names."""
     names = list(keys)
     by_short = {key.rsplit("/", 1)[-1]: key for key in names}

@@ -11,6 +11,7 @@ import grpc.aio
 from pathtap import wire
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import COMMAND_TIMEOUT, Progress
+from pathtap.collector.check import CheckRun, nodes_to_check
 from pathtap.collector.explain import ExplainRun
 from pathtap.collector.flows import FlowsRun
 from pathtap.collector.inventory import Inventory
@@ -115,6 +116,25 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
             return service_pb2.TraceResponse(trace=wire.trace_to_wire(await explaining.explain()))
 
         async for response in _with_progress(run, lambda text: service_pb2.TraceResponse(progress=text)):
+            yield response
+
+    async def Check(  # noqa: N802
+        self,
+        request: service_pb2.CheckRequest,
+        context: grpc.aio.ServicerContext[service_pb2.CheckRequest, service_pb2.CheckResponse],
+    ) -> AsyncIterator[service_pb2.CheckResponse]:
+        inventory = self._inventory()
+        try:
+            nodes = nodes_to_check(request.nodes, (agent.node for agent in self._agents.connected()), inventory)
+        except REFUSALS as error:
+            await context.abort(STATUS[type(error)], str(error))
+        log.info("check of %d nodes", len(nodes))
+
+        async def run(progress: Progress) -> service_pb2.CheckResponse:
+            check = CheckRun(nodes=nodes, inventory=inventory, agents=self._agents, now=self._now, progress=progress)
+            return service_pb2.CheckResponse(check=wire.check_to_wire(await check.check()))
+
+        async for response in _with_progress(run, lambda text: service_pb2.CheckResponse(progress=text)):
             yield response
 
     async def ListFlows(  # noqa: N802

@@ -16,6 +16,7 @@ from pathtap.wire.addresses import (
     timestamp_from_wire,
     timestamp_to_wire,
 )
+from pathtap.wire.check import check_to_wire
 from pathtap.wire.errors import WireError
 from pathtap.wire.netfilter import rule_set_from_wire, rule_set_to_wire
 from pathtap.wire.node import (
@@ -74,6 +75,7 @@ __all__ = [
     "capture_ended_to_wire",
     "capture_request_from_wire",
     "capture_request_to_wire",
+    "check_to_wire",
     "command_from_wire",
     "command_to_wire",
     "conntrack_entry_from_wire",

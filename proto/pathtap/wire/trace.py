@@ -94,7 +94,7 @@ def flows_to_wire(
         started_at=timestamp_to_wire(started_at),
         finished_at=timestamp_to_wire(finished_at),
         flows=[_flow_to_wire(flow) for flow in flows],
-        gaps=[_gap_to_wire(gap) for gap in gaps],
+        gaps=[gap_to_wire(gap) for gap in gaps],
     )
 
 
@@ -136,12 +136,12 @@ def _verdict_to_wire(verdict: Verdict) -> pb.Verdict:
         disposition=DISPOSITIONS.to_wire(verdict.disposition),
         reply=REPLIES.to_wire(verdict.reply),
         summary=verdict.summary,
-        findings=[_finding_to_wire(finding) for finding in verdict.findings],
-        gaps=[_gap_to_wire(gap) for gap in verdict.gaps],
+        findings=[finding_to_wire(finding) for finding in verdict.findings],
+        gaps=[gap_to_wire(gap) for gap in verdict.gaps],
     )
 
 
-def _finding_to_wire(finding: Finding) -> pb.Finding:
+def finding_to_wire(finding: Finding) -> pb.Finding:
     return pb.Finding(
         code=finding.code,
         severity=SEVERITIES.to_wire(finding.severity),
@@ -152,7 +152,7 @@ def _finding_to_wire(finding: Finding) -> pb.Finding:
     )
 
 
-def _gap_to_wire(gap: Gap) -> pb.Gap:
+def gap_to_wire(gap: Gap) -> pb.Gap:
     return pb.Gap(node=gap.node, part=gap.part, why=gap.why, decisive=gap.decisive)
 
 

@@ -34,7 +34,7 @@ def _page(trace: trace_pb2.Trace, head: list[Line], width: int, every_statement:
     if trace.verdict.summary:
         lines += [(), *((Span(part, Style.STRONG),) for part in wrap(trace.verdict.summary, width))]
     for finding in trace.verdict.findings:
-        lines += [(), *_finding(finding, width)]
+        lines += [(), *finding_lines(finding, width)]
     return lines + gap_lines(trace.verdict.gaps, width)
 
 
@@ -50,7 +50,8 @@ def _header(trace: trace_pb2.Trace, protocol: str, verdict: str, width: int) -> 
     return [*above, flush((), right, width) if cells(right) < width else right]
 
 
-def _finding(finding: trace_pb2.Finding, width: int) -> list[Line]:
+def finding_lines(finding: trace_pb2.Finding, width: int) -> list[Line]:
+    """Severity, code and node, then the sentence, the mend and the proof below."""
     known = trace_pb2.Finding.Severity.DESCRIPTOR.values_by_number.get(finding.severity)
     severity = known.name if known and known.number else "finding"
     style = _SEVERITY_STYLES.get(finding.severity, Style.STRONG)

@@ -1,0 +1,71 @@
+"""SNAT as the CNI was told, against what becomes of a pod's packet to what is outside. Pure."""
+
+import re
+from collections.abc import Iterator
+
+from pathtap.collector import findings, words
+from pathtap.collector.inspections.defect import Defect, Traffic
+from pathtap.collector.inspections.netfilter import (
+    CONNMARK_CHAIN,
+    SNAT_CHAIN,
+    base_chains,
+    chains_named,
+    is_cni_table,
+    jumps_to,
+)
+from pathtap.collector.inspections.view import NodeView, expected
+from pathtap.forwarding.chains import PREROUTING
+from pathtap.forwarding.predict import predict
+from pathtap.forwarding.prediction import Outcome, Prediction
+
+# Chains of those who translate by a choice of their own: Calico, ip-masq-agent, kube-proxy, hostPorts.
+CHOSEN = re.compile(r"cali-|IP-MASQ|KUBE-|CNI-|CILIUM|FLANNEL")
+
+
+def inspect(view: NodeView) -> Iterator[Defect]:
+    if not view.netfilter_was_read or not view.was_read("rules", "routes") or view.outside is None:
+        return
+    for source in view.samples:
+        packet = view.opening(source, view.outside)
+        prediction = predict(view.model, packet)
+        if prediction.outcome is not Outcome.FORWARDED or prediction.unknown:
+            continue
+        defect = _defect(view, f"{packet.five_tuple}", prediction)
+        if defect is not None:
+            yield defect
+            return
+
+
+def _defect(view: NodeView, flow: str, prediction: Prediction) -> Defect | None:
+    intended, told = is_snat_intended(view), view.settings is not None
+    intent = "AWS_VPC_K8S_CNI_EXTERNALSNAT is {} (ipamd)".format("false" if intended else "true")
+    says = expected(intent if told else "the CNI's connmark rules are there", f"{view.node} settings")
+    snat = prediction.snat
+    if snat is None:
+        if not intended:
+            return None
+        proof = (says, expected(f"{flow} leaves untranslated", f"{view.node} netfilter"))
+        return Defect(finding=findings.snat_missing(view.node, proof), traffic=Traffic.OUTSIDE)
+    if intended or not told or (snat.rule is not None and CHOSEN.match(snat.rule.chain)):
+        return None
+    rule = words.netfilter_words(snat.rule) if snat.rule else "a rule that cannot be told"
+    proof = (says, expected(rule, f"{view.node} netfilter"))
+    return Defect(finding=findings.snat_despite_external(view.node, rule, proof), traffic=Traffic.OUTSIDE)
+
+
+def is_snat_intended(view: NodeView) -> bool:
+    """What ipamd says; where it said nothing, whether the node has the CNI's rules for it: it writes all or none."""
+    if view.settings is not None:
+        return not view.settings.external_snat
+    marks = any(
+        is_cni_table(chain.table.rule_set) or jumps_to(chain.chain, CONNMARK_CHAIN) is not None
+        for chain in base_chains(view, PREROUTING)
+    )
+    translates = any(
+        "-j SNAT" in rule.text
+        for rule_set in view.snapshot.rule_sets
+        if rule_set.family == "ip"
+        for chain in chains_named(rule_set, SNAT_CHAIN)
+        for rule in chain.rules
+    )
+    return marks or translates

@@ -1,0 +1,144 @@
+"""Walks sample packets over the nodes that were read, and tells what would go wrong with them. Pure.
+
+From one pod of each ENI of a node to what is outside, to each Service's port and to every pod; and from outside to node ports. A
+number of predictions bounds it, and what it cuts off is told.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from pathtap.collector.foresee import foresee
+from pathtap.collector.inspections import Defect, NodeView, relevant
+from pathtap.collector.inventory import Inventory
+from pathtap.forwarding.fabric import Fabric
+from pathtap.forwarding.journey import Walk, walk
+from pathtap.forwarding.packet import Packet
+from pathtap.model.address import Address, Protocol, Socket
+from pathtap.model.inventory import Service
+from pathtap.model.trace import Finding, Severity
+
+# In all, and for each node of many.
+MOST_PREDICTIONS, MOST_OF_NODE = 2000, 200
+# A Service that nobody serves refuses everybody, by intent or by its pods' state: that is no node's wiring.
+NO_WIRING = frozenset({"SERVICE_WITHOUT_ENDPOINTS"})
+# What follows from a defect that an inspection has named already.
+CONSEQUENCES = frozenset(
+    {
+        "SOURCE_NOT_OWNED_BY_ENI",
+        "WRONG_ENI",
+        "POD_ROUTE_MISSING",
+        "NO_ROUTE_TO_DESTINATION",
+        "ROUTING_LOOP",
+        "RP_FILTER_DROP",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """`unknown` are sentences: what could not be evaluated. `left_out` counts the walks that were not begun."""
+
+    findings: tuple[Finding, ...] = ()
+    unknown: tuple[str, ...] = ()
+    predictions: int = 0
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """`backend` is followed where DNAT has several."""
+
+    packet: Packet
+    leaves_vpc: bool = False
+    to_service: bool = False
+    backend: Socket | None = None
+
+
+def sample(view: NodeView, fabric: Fabric, inventory: Inventory, defects: Sequence[Defect], most: int) -> Sampled:
+    """The packets that begin at this node; `defects` are those of every node, `most` bounds the predictions."""
+    found: dict[Finding, None] = {}
+    unknown: dict[str, None] = {}
+    predictions = left_out = 0
+    for each in _samples(view, fabric, inventory):
+        if predictions >= most:
+            left_out += 1
+            continue
+        way = walk(fabric, view.node, each.packet, translated_to=each.backend)
+        predictions += len(way.forward) + len(way.reply)
+        unknown.update(dict.fromkeys(way.unknown))
+        for finding in foresee(way, fabric, inventory):
+            if finding.code not in NO_WIRING and not _follows(finding, each, way, defects):
+                found.setdefault(finding)
+    return Sampled(findings=tuple(found), unknown=tuple(unknown), predictions=predictions, left_out=left_out)
+
+
+def share(nodes: int) -> int:
+    """How many predictions each of so many nodes may have."""
+    return max(MOST_PREDICTIONS // max(nodes, 1), MOST_OF_NODE)
+
+
+def _follows(finding: Finding, each: Sample, way: Walk, defects: Sequence[Defect]) -> bool:
+    """Whether an inspection has named the cause, on any node that the packet passes."""
+    flows = [flow for leg in (*way.forward, *way.reply) for flow in (leg.before, leg.after)]
+    addresses = {address for flow in flows for address in (flow.source, flow.destination)}
+    hurting = relevant(defects, addresses, leaves_vpc=each.leaves_vpc, to_service=each.to_service)
+    nodes = {leg.node for leg in (*way.forward, *way.reply)}
+    errors = [d.finding for d in hurting if d.finding.node in nodes and d.finding.severity is Severity.ERROR]
+    if any(other.code == finding.code and other.node == finding.node for other in errors):
+        return True
+    return finding.code in CONSEQUENCES and bool(errors)
+
+
+def _samples(view: NodeView, fabric: Fabric, inventory: Inventory) -> Iterator[Sample]:
+    """What matters most first."""
+    sources = (*view.samples, *_of_other_families(view))
+    for source in sources:
+        if view.outside is not None and source.version == 4:
+            yield Sample(packet=view.opening(source, view.outside), leaves_vpc=True)
+    yield from _to_node_ports(view, inventory)
+    for source in sources:
+        for service in inventory.services.values():
+            yield from _to_service(view, source, service)
+    for source in sources:
+        for destination in _pods(fabric, inventory, source):
+            yield Sample(packet=view.opening(source, destination))
+
+
+def _of_other_families(view: NodeView) -> tuple[Address, ...]:
+    pods = sorted((a for a in view.pods if a.version == 6 and view.veth(a) is not None), key=int)
+    return tuple(pods[:1])
+
+
+def _to_service(view: NodeView, source: Address, service: Service) -> Iterator[Sample]:
+    for port in service.ports:
+        backends = [b for b in service.backends if b.port_name == port.name and b.protocol == port.protocol]
+        for address in service.cluster_addresses:
+            if address.version != source.version or not backends or port.protocol not in (Protocol.TCP, Protocol.UDP):
+                continue
+            packet = view.opening(source, address, port.port)
+            flow = replace(packet.five_tuple, protocol=port.protocol)
+            yield Sample(packet=Packet.opening(flow, packet.in_interface), to_service=True)
+
+
+def _to_node_ports(view: NodeView, inventory: Inventory) -> Iterator[Sample]:
+    """From outside, in by the primary ENI, to each backend."""
+    primary = view.primary
+    own = next((a.ip for a in primary.addresses if a.version == 4), None) if primary else None
+    if primary is None or own is None or view.outside is None:
+        return
+    for service in inventory.services.values():
+        for port in service.ports:
+            backends = [b for b in service.backends if b.port_name == port.name and b.address.version == 4]
+            if not port.node_port or port.protocol != Protocol.TCP:
+                continue
+            packet = replace(view.opening(view.outside, own, port.node_port), in_interface=primary.name)
+            for backend in backends[:4]:
+                socket = Socket(backend.address, backend.port)
+                yield Sample(packet=packet, leaves_vpc=True, to_service=True, backend=socket)
+
+
+def _pods(fabric: Fabric, inventory: Inventory, source: Address) -> Iterator[Address]:
+    """Those whose node was read: where the others are led to cannot be told."""
+    for pod in inventory.pods.values():
+        if pod.node in fabric.models and pod.phase == "Running" and not pod.host_network and not pod.deleting:
+            yield from (a for a in pod.addresses if a.version == source.version and a != source)
