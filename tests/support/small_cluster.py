@@ -190,6 +190,14 @@ def nat_table(host: str) -> RuleSet:
     )
 
 
+def mangle_table() -> RuleSet:
+    """The CNI's rules that give a connection's mark to each of its packets; nat sees the first one alone."""
+    set_it = "-i eth0 -m addrtype --dst-type LOCAL --limit-iface-in -j CONNMARK --set-xmark 0x80/0x80"
+    restore = "-i eni+ -j CONNMARK --restore-mark --nfmask 0x80 --ctmask 0x80"
+    prerouting = chain("PREROUTING", set_it, restore, hook="prerouting", priority=-150)
+    return RuleSet(backend=Backend.NFT, family="ip", table="mangle", chains=(prerouting,))
+
+
 def node_snapshot(number: int, primary: Mapping[str, str], secondary: Mapping[str, str]) -> NodeSnapshot:
     """`primary` and `secondary`: the pods' veths and addresses on each ENI."""
     host, second, router = f"192.168.{number}.29", f"192.168.{number}.87", f"192.168.{number}.1"
@@ -225,7 +233,7 @@ def node_snapshot(number: int, primary: Mapping[str, str], secondary: Mapping[st
             route("127.0.0.0/8", "lo", table=255, kind="local"),
         ),
         sysctls={"net.ipv4.ip_forward": "1", **RP_FILTER},
-        rule_sets=(nat_table(host),),
+        rule_sets=(mangle_table(), nat_table(host)),
     )
 
 

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pathtap.collector import words
+from pathtap.collector.beside import expected_way
 from pathtap.collector.case import case_of
 from pathtap.collector.correlate import Entries, Journey, Passage, join
 from pathtap.collector.expect import ExpectedPassage, expect, models_of, with_answers
 from pathtap.collector.fate import interface_of, is_local
+from pathtap.collector.foretell import foretell
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.judge import judge
 from pathtap.collector.narrate import tell
@@ -19,7 +21,7 @@ from pathtap.forwarding.prediction import Outcome
 from pathtap.model.address import FiveTuple, protocol_name
 from pathtap.model.node import RouteAnswer, table_name
 from pathtap.model.request import RouteQuestion
-from pathtap.model.trace import DestinationNat, Disposition, Egress, Reply, SourceNat, Trace
+from pathtap.model.trace import DestinationNat, Disposition, Egress, Path, Reply, SourceNat, Trace
 
 # Causes that lie between the nodes, where the VPC alone decides.
 LOST_BEYOND = ("SOURCE_NOT_OWNED_BY_ENI", "LOST_IN_VPC")
@@ -104,7 +106,9 @@ def assemble(expected: Expected, answers: Answers) -> Trace:
     record, journey = expected.record, expected.journey
     forward, reply = with_answers(expected.forward, answers), with_answers(expected.reply, answers)
     case = case_of(record, journey, forward, reply, expected.models)
-    question, verdict = record.question, judge(case)
+    prospect = expected_way(case)
+    question, verdict = record.question, judge(case, prospect)
+    expected_forward, expected_reply = foretell(prospect) if prospect else (Path(), Path())
     lost = next((f for f in verdict.findings if f.code in LOST_BEYOND), None)
     trace = Trace(
         id=record.id,
@@ -122,6 +126,8 @@ def assemble(expected: Expected, answers: Answers) -> Trace:
         dnat=destination_nat(forward, record.inventory),
         verdict=verdict,
         round_trip=_round_trip(record, journey),
+        expected_forward=expected_forward,
+        expected_reply=expected_reply,
     )
     return replace(trace, verdict=replace(verdict, summary=summarise(trace, case)))
 

@@ -25,17 +25,6 @@ def concerned_nodes(question: Question, inventory: Inventory) -> tuple[str, ...]
     return tuple(dict.fromkeys(node for node in nodes if node))
 
 
-def pods_concerned(question: Question, inventory: Inventory, node: str) -> tuple[Address, ...]:
-    """The pods of that node that the packet may come from or go to, with a network namespace of their own."""
-    ends = (question.source, question.destination)
-    pods = [end.socket.address for end in ends if end.kind == "pod" and not end.host_network and end.node == node]
-    for backend in question.backends:
-        owner = owner_of(backend.address, 0, inventory)
-        if owner.kind == "pod" and not owner.host_network and owner.node == node:
-            pods.append(backend.address)
-    return tuple(dict.fromkeys(pods))
-
-
 def capture_request(identity: str, question: Question, source_node: NodeSnapshot | None) -> CaptureRequest:
     """The flow asked about, and what NAT may make of it.
 

@@ -1,6 +1,6 @@
 """Conntrack entries that are older than the rules: the translation on record against the one that a new flow would get. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from pathtap.collector import findings, words
 from pathtap.collector.expect import ExpectedPassage
@@ -13,7 +13,7 @@ from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.trace import Evidence, Finding, Witness
 
 
-def stale_entries(passages: tuple[ExpectedPassage, ...], models: Mapping[str, NodeModel]) -> Iterator[Finding]:
+def stale_entries(passages: Sequence[ExpectedPassage], models: Mapping[str, NodeModel]) -> Iterator[Finding]:
     """`passages` of the way there, of a flow that was under way already. Nothing is said where the rules leave it open."""
     for expected in passages:
         entry, model = expected.passage.entry, models.get(expected.passage.node)

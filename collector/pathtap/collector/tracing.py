@@ -12,7 +12,7 @@ from pathtap.collector.agents import Agents, CaptureLog
 from pathtap.collector.asking import Asking, Progress
 from pathtap.collector.assemble import assemble, lay_out
 from pathtap.collector.inventory import Inventory
-from pathtap.collector.plan import capture_request, concerned_nodes, live_flow, pods_concerned
+from pathtap.collector.plan import capture_request, concerned_nodes, live_flow, pods_to_enter
 from pathtap.collector.record import Record
 from pathtap.collector.resolve import Question
 from pathtap.model.address import FiveTuple
@@ -102,7 +102,7 @@ class TraceRun:
 
     async def _snapshot(self, node: str) -> NodeSnapshot | None:
         timeout = min(SNAPSHOT_TIMEOUT, self.options.timeout + 1)
-        return await self.asking.snapshot(node, timeout, pods_concerned(self.question, self.inventory, node))
+        return await self.asking.snapshot(node, timeout, pods_to_enter(self.question, self.inventory, node))
 
     async def _since(self, nodes: Iterable[str]) -> dict[str, NodeSnapshot]:
         """The nodes as they are after the probe."""

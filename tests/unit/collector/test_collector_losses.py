@@ -25,7 +25,9 @@ from journeys import (
 from small_cluster import CART, HOST_1, INTERNET, NODE_1, NODE_2, REDIS, SEARCH, node_1, node_2
 
 from pathtap.collector.record import Record
+from pathtap.model.address import FiveTuple
 from pathtap.model.node import TcProgram
+from pathtap.model.packet import Headers
 from pathtap.model.trace import Finding, Severity, Trace, Witness
 
 TO_REDIS = question("shop/cart", "shop/redis", 6379)
@@ -126,8 +128,8 @@ def test_a_packet_that_is_too_big_for_the_way_out() -> None:
     assert trace.verdict.findings[0].node == NODE_1
 
 
-def replace_mtu(sender: str, of: object, mtu: int) -> object:
-    error = icmp_error(sender, of, code=4)  # type: ignore[arg-type]
+def replace_mtu(sender: str, of: FiveTuple, mtu: int) -> Headers:
+    error = icmp_error(sender, of, code=4)
     assert error.icmp is not None
     return replace(error, icmp=replace(error.icmp, mtu=mtu))
 

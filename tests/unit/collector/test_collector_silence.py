@@ -107,7 +107,7 @@ def test_an_answer_that_goes_round_is_named_a_loop() -> None:
     astray = with_routes(without_routes(node_1(), CART), route(f"{CART}/32", "eth0", "192.168.1.1"))
     asked = question("shop/cart", "shop/redis", 6379)
     trace = trace_of(record(asked, [silent(CART_REDIS)], looping, snapshots=(astray, node_2())))
-    assert verdict(trace) == ("DELIVERED", "LOST", ["ROUTING_LOOP"])
+    assert verdict(trace) == ("DELIVERED", "LOST", ["ROUTING_LOOP", "POD_ROUTE_MISSING"])
 
 
 def test_a_packet_that_leaves_the_node_of_its_own_pod_lacks_a_route_to_it() -> None:

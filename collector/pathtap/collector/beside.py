@@ -1,0 +1,114 @@
+"""What configuration has to say beside what was seen: defects of the nodes on the way, and what would stop the packet further on.
+
+Pure. What packets contradict is not said: a node that sent the packet on does not drop it, whatever its rules look like.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from pathtap.collector.case import Case
+from pathtap.collector.expect import ExpectedPassage
+from pathtap.collector.fate import End
+from pathtap.collector.foresee import foreseen
+from pathtap.collector.inspections import Defect, inspect, inspect_cluster, relevant, view_of
+from pathtap.collector.plan import first_packet
+from pathtap.collector.prospect import Prospect, prospect_of
+from pathtap.collector.ways import fabric_of, way, way_beyond
+from pathtap.model.address import Address
+from pathtap.model.trace import Finding
+
+ARRIVED = (End.DELIVERED, End.LEFT_CLUSTER)
+# A packet that leaves for an address which nobody has looks like one that leaves the cluster.
+UNSEEABLE = ("SERVICE_BACKEND_GONE",)
+
+
+def expected_way(case: Case) -> Prospect | None:
+    """The whole way of the packet that was followed, to the backend that was really chosen."""
+    record, sent = case.record, case.journey.sent
+    fabric = fabric_of(case.models, record.inventory)
+    chosen = next((each.passage.after for each in case.forward_passages if _is_redirected(each)), None)
+    flow = sent or first_packet(record.question)
+    found = way(record.question, fabric, flow, chosen.destination_socket if chosen else None)
+    return prospect_of(found, fabric, port_known=sent is not None and sent.source_port != 0) if found else None
+
+
+def configured(case: Case, prospect: Prospect | None) -> tuple[Finding, ...]:
+    """`prospect` is the way as it was expected; None where it could not be begun."""
+    found = [*_further(case, prospect), *(defect.finding for defect in _defects(case, prospect))]
+    return tuple(dict.fromkeys(found))
+
+
+def _further(case: Case, prospect: Prospect | None) -> Iterator[Finding]:
+    """What would stop the packet, or its answer, where nobody saw it pass."""
+    if prospect is None:
+        return
+    fabric = prospect.fabric
+    yield from _unseen(prospect, case)
+    beyond = way_beyond(prospect.walk, fabric)
+    if beyond is not None:
+        stop = prospect.walk.forward[-1].node
+        # Back at the node that stopped the packet, one cause would be told twice.
+        yield from (f for f in _unseen(prospect_of(beyond, fabric, port_known=False), case) if f.node != stop)
+
+
+def _unseen(prospect: Prospect, case: Case) -> Iterator[Finding]:
+    inventory = case.record.inventory
+    there = foreseen(replace(prospect, walk=replace(prospect.walk, reply_arrival=None)), inventory)
+    back = [finding for finding in foreseen(prospect, inventory) if finding not in there]
+    yield from _uncontradicted(there, case, reply=False)
+    yield from _uncontradicted(back, case, reply=True)
+
+
+def _uncontradicted(found: Sequence[Finding], case: Case, *, reply: bool) -> Iterator[Finding]:
+    """Those that no packet shows to be wrong."""
+    fate = case.reply if reply else case.forward
+    passages = case.reply_passages if reply else case.forward_passages
+    if fate.end in ARRIVED:
+        yield from (finding for finding in found if finding.code in UNSEEABLE and case.reply.end is End.NOT_SEEN)
+        return
+    passed = {each.passage.node for each in passages if each.passage.departure is not None}
+    for finding in found:
+        if finding.node not in passed:
+            yield finding
+
+
+def _defects(case: Case, prospect: Prospect | None) -> Iterator[Defect]:
+    """Of the nodes that the packet came to, or would have, those that can hurt this flow."""
+    ends = _ends(case, prospect)
+    record, question = case.record, case.record.question
+    fabric = prospect.fabric if prospect else fabric_of(case.models, record.inventory)
+    last = case.forward.last.passage.after.destination if case.forward.last else question.destination.socket.address
+    inside = fabric.is_inside(last) or fabric.owner(last) is not None
+    defects = [*inspect_cluster(record.snapshots.values(), record.inventory)]
+    for node in _nodes(case, prospect):
+        if (model := case.models.get(node)) is not None:
+            view = view_of(model.snapshot, record.inventory, model)
+            defects.extend(inspect(replace(view, pods={a: pod for a, pod in view.pods.items() if a in ends})))
+    translated = any(
+        each.passage.before.destination != each.passage.after.destination for each in case.forward_passages
+    )
+    to_service = question.destination.kind == "service" or translated
+    yield from relevant(defects, ends, leaves_vpc=not inside, to_service=to_service)
+
+
+def _is_redirected(expected: ExpectedPassage) -> bool:
+    return (
+        expected.passage.before.destination_socket != expected.passage.after.destination_socket and not expected.reply
+    )
+
+
+def _ends(case: Case, prospect: Prospect | None) -> frozenset[Address]:
+    """Every address that the packet had, as it was seen and as it was expected."""
+    question = case.record.question
+    flows = [flow for each in case.passages for flow in (each.passage.before, each.passage.after)]
+    if prospect is not None:
+        flows += [flow for stretch in prospect.stretches for flow in (stretch.leg.before, stretch.leg.after)]
+    asked = (question.source.socket.address, question.destination.socket.address)
+    return frozenset((*asked, *(address for flow in flows for address in (flow.source, flow.destination))))
+
+
+def _nodes(case: Case, prospect: Prospect | None) -> tuple[str, ...]:
+    legs = prospect.stretches if prospect else ()
+    question = case.record.question
+    named = (question.source.node, *(each.passage.node for each in case.passages), *(each.leg.node for each in legs))
+    return tuple(dict.fromkeys(node for node in (*named, question.destination.node) if node))
