@@ -190,7 +190,10 @@ def _unread(snapshot: NodeSnapshot, family: int, hook: str) -> Iterator[tuple[in
     """
     for unread in snapshot.unread:
         found = PART.match(unread.part)
-        if found is None or family not in FAMILIES.get(found["family"] or found["store_family"] or "ip", (4, 6)):
+        if found is None:
+            continue
+        named = found["family"] or found["store_family"] or ("inet" if unread.part == "nftables" else "ip")
+        if family not in FAMILIES.get(named, ()):
             continue
         why = f"{unread.part} of {snapshot.node} could not be read: {unread.reason}"
         priority, hooks = TABLES.get(found["table"] or "", (FIRST, HOOKS))

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from pathtap.forwarding.answer import Answer
 from pathtap.forwarding.packet import Packet
+from pathtap.forwarding.xoptions import ICMP6_NAMES, ICMP_NAMES
 from pathtap.model.address import Protocol
 from pathtap.model.node import IpSet
 
@@ -118,9 +119,9 @@ def _part(kind: str, word: str) -> Part:
     if not colon:
         return 0, int(port)
     number = PROTOCOLS[protocol] if protocol in PROTOCOLS else int(protocol)
-    if "/" in port:
-        icmp_type, _, code = port.partition("/")
-        return number, int(icmp_type) << 8 | int(code)
+    if number in (1, 58):
+        icmp_type, _, code = (ICMP_NAMES if number == 1 else ICMP6_NAMES).get(port, port).partition("/")
+        return number, int(icmp_type) << 8 | int(code or 0)
     return number, int(port)
 
 

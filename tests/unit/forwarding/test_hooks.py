@@ -1,0 +1,154 @@
+"""Which hooks a packet meets, and in which order: interfaces' own hooks, equal priorities, registrations."""
+
+import json
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from pathtap.forwarding import NodeModel, Outcome, Packet, Prediction, predict
+from pathtap.model.address import FiveTuple, Protocol
+from pathtap.model.netfilter import Backend, Chain, NetfilterRule, RuleSet
+from pathtap.model.node import Unread
+from tests.unit.forwarding.nodes import interface, iptables, route, rule, snapshot
+
+RULES = [
+    rule("0: from all lookup local"),
+    rule("1024: from all fwmark 0x80/0x80 lookup 2"),
+    rule("9999: from all lookup main"),
+]
+ROUTES = [
+    route("default via 192.168.1.1 dev eth0"),
+    route("default via 192.168.2.1 dev eth1", table="2"),
+    route("local 192.168.1.29 dev eth0", table="local"),
+]
+INTERFACES = [
+    interface(1, "lo", "127.0.0.1/8"),
+    interface(2, "eth0", "192.168.1.29/24"),
+    interface(3, "eth1"),
+    interface(4, "eniaaa"),
+]
+DROP = {"drop": None}
+
+
+def table(name: str, family: str, *chains: Chain) -> RuleSet:
+    return RuleSet(backend=Backend.NFTABLES, family=family, table=name, chains=chains)
+
+
+def chain(hook: str, *statements: dict[str, object], **fields: object) -> Chain:
+    rules = (NetfilterRule(position=1, text="rule", expression=json.dumps(statements)),)
+    given: dict[str, object] = {"name": f"{hook}-{fields}", "kind": "filter", "policy": "ACCEPT"} | fields
+    return Chain(rules=rules, hook=hook, **given)  # type: ignore[arg-type]
+
+
+def walked(
+    *rule_sets: RuleSet, destination: str = "198.51.100.8", unread: tuple[Unread, ...] = (), **changes: object
+) -> Prediction:
+    flow = FiveTuple(
+        protocol=Protocol.TCP,
+        source=ip_address("192.168.1.50"),
+        source_port=40000,
+        destination=ip_address(destination),
+        destination_port=443,
+    )
+    packet = replace(Packet.opening(flow, "eniaaa"), **changes)  # type: ignore[arg-type]
+    return predict(NodeModel(snapshot(RULES, ROUTES, rule_sets, INTERFACES, unread)), packet)
+
+
+def mark(value: int) -> dict[str, object]:
+    return {"mangle": {"key": {"meta": {"key": "mark"}}, "value": value}}
+
+
+def has_mark(value: int) -> dict[str, object]:
+    return {"match": {"op": "==", "left": {"meta": {"key": "mark"}}, "right": value}}
+
+
+def way(prediction: Prediction) -> str:
+    return prediction.routing.interface if prediction.routing else ""
+
+
+@pytest.mark.parametrize("family", ["netdev", "inet"])
+def test_ingress_comes_before_routing_and_only_on_its_own_interface(family: str) -> None:
+    dropped = walked(table("t", family, chain("ingress", DROP, device="eniaaa")))
+    assert (dropped.outcome, dropped.routing) == (Outcome.DROPPED, None)
+    assert walked(table("t", family, chain("ingress", DROP, device="eth0"))).outcome is Outcome.FORWARDED
+    assert way(walked(table("t", family, chain("ingress", mark(0x80), device="eniaaa")))) == "eth1"
+
+
+def test_at_ingress_there_is_no_conntrack_entry_yet() -> None:
+    asked = {"match": {"op": "==", "left": {"ct": {"key": "mark"}}, "right": 0}}
+    assert walked(table("t", "netdev", chain("ingress", asked, DROP, device="eniaaa"))).outcome is Outcome.FORWARDED
+
+
+def test_egress_comes_last_on_the_interface_that_was_chosen() -> None:
+    dropped = walked(table("t", "netdev", chain("egress", DROP, device="eth0")))
+    assert (dropped.outcome, way(dropped)) == (Outcome.DROPPED, "eth0")
+    assert walked(table("t", "netdev", chain("egress", DROP, device="eth1"))).outcome is Outcome.FORWARDED
+    local = walked(table("t", "netdev", chain("egress", DROP, device="eth0")), destination="192.168.1.29")
+    assert local.outcome is Outcome.LOCAL
+    own = walked(table("t", "netdev", chain("egress", DROP, device="eth0")), in_interface="")
+    assert own.outcome is Outcome.DROPPED
+
+
+def test_a_hook_whose_interface_was_not_read_is_unknown() -> None:
+    found = walked(table("t", "netdev", chain("ingress", DROP, name="guard")))
+    assert (found.outcome, found.unknown) == (Outcome.UNKNOWN, ("the interface of t guard was not read",))
+    unread = walked(unread=(Unread(part="netdev guard (nftables)", reason="no permission"),))
+    assert unread.outcome is Outcome.UNKNOWN
+    assert walked(unread=(Unread(part="bridge filter (nftables)", reason="no permission"),)).unknown == ()
+
+
+def test_what_was_registered_last_runs_first() -> None:
+    def pair(first: int, second: int) -> list[RuleSet]:
+        early = chain("prerouting", mark(0x80), priority=5, registration=first, name="sets")
+        late = chain("prerouting", has_mark(0x80), DROP, priority=5, registration=second, name="asks")
+        return [table("one", "ip", early), table("two", "ip", late)]
+
+    assert walked(*pair(2, 1)).outcome is Outcome.DROPPED
+    after = walked(*pair(1, 2))
+    assert (after.outcome, way(after), after.unknown) == (Outcome.FORWARDED, "eth1", ())
+    assert walked(*pair(0, 0)).outcome is Outcome.UNKNOWN
+    assert walked(*pair(0, 3)).outcome is Outcome.UNKNOWN
+
+
+def test_nat_chains_of_one_priority_too() -> None:
+    def pair(first: int, second: int) -> list[RuleSet]:
+        chains = [
+            chain(
+                "prerouting",
+                {"dnat": {"addr": f"10.0.0.{number}"}},
+                kind="nat",
+                priority=-100,
+                registration=order,
+                name=str(number),
+            )
+            for number, order in ((1, first), (2, second))
+        ]
+        return [table(each.name, "ip", each) for each in chains]
+
+    def destination(*rule_sets: RuleSet) -> str:
+        return str(walked(*rule_sets).packet.five_tuple.destination)
+
+    assert (destination(*pair(1, 2)), destination(*pair(2, 1))) == ("10.0.0.2", "10.0.0.1")
+    assert walked(*pair(1, 2)).unknown == ()
+
+
+def test_a_changed_tos_routes_a_packet_of_the_node_again() -> None:
+    by_tos = rule("500: from all tos 0x10 lookup 2")
+    text = "*mangle\n-A OUTPUT -j TOS --set-tos 0x10/0x3f\nCOMMIT\n"
+    flow = FiveTuple(
+        protocol=Protocol.UDP,
+        source=ip_address("192.168.1.29"),
+        source_port=1,
+        destination=ip_address("198.51.100.8"),
+        destination_port=2,
+    )
+    node = NodeModel(snapshot([*RULES, by_tos], ROUTES, iptables(text), INTERFACES))
+    assert way(predict(node, Packet.opening(flow))) == "eth1"
+
+
+def test_what_the_kernel_counts_is_named_where_it_decides() -> None:
+    limited = iptables("*filter\n-A FORWARD -m limit --limit 3/min -j ACCEPT\n-A FORWARD -p tcp -j DROP\nCOMMIT\n")
+    found = walked(*limited)
+    assert found.outcome is Outcome.UNKNOWN
+    assert "-m limit --limit 3/min -j ACCEPT" in found.unknown[0]
