@@ -5,9 +5,10 @@ from ipaddress import ip_address
 from small_cluster import HOST_2, NODE_1, NODE_2, ORDERS, SEARCH
 
 from pathtap.collector.plan import capture_request
-from pathtap.collector.resolve import Question, Target
+from pathtap.collector.resolve import Question
 from pathtap.model.address import Socket
 from pathtap.model.inventory import Backend
+from pathtap.model.trace import Target
 
 PORT = 30080
 
