@@ -67,7 +67,15 @@ def _unused(cluster: Cluster) -> IPv4Address:
     return cluster.nodes[1].eni_of(cluster.pod(_SERVICE)).subnet[200]
 
 
+def _needs_iptables_services(options: LabOptions) -> str:
+    if options.kube_proxy == "iptables":
+        return ""
+    return "The fault is one of kube-proxy's rules in iptables, and this lab's kube-proxy is in nftables mode."
+
+
 def _needs_nft(options: LabOptions) -> str:
+    if options.kube_proxy == "nftables":
+        return "The fault makes kube-proxy's table, which this lab has already."
     if options.external_snat or options.chains == "native":
         return "In this lab the CNI has no connmark rules in iptables that could run before another's DNAT."
     if options.backend == "nft":
@@ -188,6 +196,7 @@ FAULTS = (
         trace=_CART_TO_SERVICE,
         changes=_no_endpoints,
         traced_as=("SERVICE_WITHOUT_ENDPOINTS",),
+        impossible=_needs_iptables_services,
     ),
     Fault(
         name="backend-gone",
@@ -196,6 +205,7 @@ FAULTS = (
         changes=_backend_gone,
         traced_as=("SERVICE_BACKEND_GONE",),
         checked_as=("SERVICE_BACKEND_GONE",),
+        impossible=_needs_iptables_services,
     ),
     Fault(
         name="connmark-before-dnat",

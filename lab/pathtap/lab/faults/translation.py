@@ -76,7 +76,9 @@ def _wrong_mark(cluster: Cluster) -> tuple[Change, ...]:
 
 def _stale_rule_set(cluster: Cluster) -> tuple[Change, ...]:
     node = cluster.nodes[0]
-    old = aws_nat(replace(cluster.options, chains="jump", randomize="none", backend="legacy"), node)
+    old = aws_nat(
+        replace(cluster.options, chains="jump", randomize="none", backend="legacy", kube_proxy="iptables"), node
+    )
     chains = "".join(f":{chain} - [0:0]\n" for chain in old.chains)
     rules = "".join(f"{rule}\n" for rule in old.rules)
     broken = f"*nat\n{chains}{rules}COMMIT\n"
