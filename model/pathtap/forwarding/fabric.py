@@ -14,6 +14,9 @@ from pathtap.forwarding.node import NodeModel
 from pathtap.model.address import Address, FiveTuple
 from pathtap.model.node import Interface, NodeSnapshot, Role
 
+# The priority of the ip rule that leads a pod's packets to the table of its ENI (VPC CNI, pkg/networkutils/network.go).
+FROM_POD = 1536
+
 
 class Whereto(Enum):
     """OUTSIDE: to an address that nobody here has. REFUSED: dropped by the source check. NOT_MODELLED: `why` says what."""
@@ -92,7 +95,7 @@ class Fabric:
             why = f"{interface} on {node} is neither an ENI nor a pod's veth: what lies behind it is not modelled"
             return Carriage(whereto=Whereto.NOT_MODELLED, why=why)
         owner = self.eni_of(flow.source, node)
-        if refuses(device, owner):
+        if refuses(device, owner) or (owner is None and self._is_of_another(flow.source, node)):
             return Carriage(whereto=Whereto.REFUSED, owner=owner)
         via = self.owner(gateway) if gateway is not None else None
         if via is not None:
@@ -106,6 +109,11 @@ class Fabric:
         """Whether an address lies within the VPC's networks; None where nobody told which these are."""
         mine = [network for network in self.networks if network.version == address.version]
         return any(address in network for network in mine) if mine else None
+
+    def _is_of_another(self, source: Address, node: str) -> bool:
+        """Whether the address is another node's, whatever was told of this one's ENIs."""
+        place = self.owner(source)
+        return place is not None and place[0] != node
 
     def _delivered(self, destination: Address, owner: Interface | None) -> Carriage:
         place = self.owner(destination)
@@ -148,7 +156,10 @@ def eni_of(address: Address, snapshot: NodeSnapshot) -> Interface | None:
 
 def _eni_of_rule(address: Address, snapshot: NodeSnapshot) -> Interface | None:
     """`1536 from 192.168.1.116 lookup 2` gives the pod's address to the ENI that table 2 leads to."""
-    tables = {rule.table for rule in snapshot.rules if rule.source is not None and rule.source == ip_network(address)}
+    own = [rule for rule in snapshot.rules if rule.source is not None and rule.source == ip_network(address)]
+    # Beside the CNI's own there may be others that lead the pod astray.
+    written = [rule for rule in own if rule.priority == FROM_POD] or own
+    tables = {rule.table for rule in written}
     names = {
         hop.interface
         for route in snapshot.routes

@@ -5,7 +5,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from journeys import flow
-from small_cluster import CART, HOST_1, INTERNET, NODE_1, NODE_2, ORDERS, REDIS, SEARCH, node_1, node_2
+from small_cluster import CART, HOST_1, INTERNET, NODE_1, NODE_2, ORDERS, REDIS, SEARCH, node_1, node_2, rule
 
 from pathtap.forwarding.fabric import Carriage, Fabric, Whereto
 from pathtap.forwarding.node import NodeModel
@@ -71,6 +71,18 @@ def test_the_source_check_drops_what_the_eni_does_not_own_and_names_the_one_that
 def test_the_source_check_refuses_nothing_where_nobody_told_what_the_eni_owns() -> None:
     vpc = fabric(untold(node_1()), node_2())
     assert vpc.carry(flow(CART, REDIS), NODE_1, "eth0").whereto is Whereto.NODE
+
+
+def test_the_source_check_refuses_what_another_node_owns_even_there() -> None:
+    vpc = fabric(untold(node_1()), untold(node_2()))
+    assert vpc.carry(flow(REDIS, CART), NODE_1, "eth0").whereto is Whereto.REFUSED
+
+
+def test_beside_the_cnis_own_rule_a_foreign_one_gives_the_pod_no_other_eni() -> None:
+    foreign = rule(f"1000 from {SEARCH} lookup main", source=ip_network(SEARCH), table=254)
+    snapshot = untold(node_1())
+    vpc = fabric(replace(snapshot, rules=(*snapshot.rules, foreign)))
+    assert vpc.owner(ip_address(SEARCH)) == (NODE_1, "eth1")
 
 
 def test_outside_is_what_nobody_has_and_within_the_vpc_it_is_said() -> None:
