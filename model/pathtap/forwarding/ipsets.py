@@ -82,7 +82,9 @@ def _parse(found: IpSet) -> Parsed | None:
             words = value.split(",")
             if len(words) != len(kinds):
                 return None
-            lengths = tuple(_length(word) if kind == NETWORK else 0 for kind, word in zip(kinds, words, strict=True))
+            if "wildcard" in options:
+                raise UnreadableError(element)
+            lengths = tuple(_length(kind, word) for kind, word in zip(kinds, words, strict=True))
             for parts in _spelled(kinds, words, bitmap=store == "bitmap"):
                 groups.setdefault(lengths, {})[parts] = "nomatch" not in options
     except (ValueError, KeyError, UnreadableError):
@@ -90,8 +92,11 @@ def _parse(found: IpSet) -> Parsed | None:
     return Parsed(kinds, found.family, tuple(sorted(groups.items(), reverse=True)), store == "bitmap")
 
 
-def _length(word: str) -> int:
-    return ip_network(word).prefixlen
+def _length(kind: str, word: str) -> int:
+    """Of an address too: where the set has a netmask, the reader words it as a prefix."""
+    if kind not in (ADDRESS, NETWORK):
+        return 0
+    return ip_network(word.partition("-")[0]).prefixlen
 
 
 def _spelled(kinds: tuple[str, ...], words: list[str], *, bitmap: bool) -> list[tuple[Part, ...]]:
@@ -130,11 +135,10 @@ def _within(parsed: Parsed, sources: tuple[bool, ...], packet: Packet, nomatch: 
         return Answer.NO
     if packet.family != parsed.family and parsed.kinds != (PORT,):
         return Answer.NO
-    bits = 32 if packet.family == 4 else 128
     for lengths, elements in parsed.groups:
         key: list[Part] = []
         for kind, source, length in zip(parsed.kinds, sources, lengths, strict=False):
-            part = _of_packet(kind, source, bits if kind == ADDRESS else length, packet, bitmap=parsed.bitmap)
+            part = _of_packet(kind, source, length, packet, bitmap=parsed.bitmap)
             if isinstance(part, Answer):
                 return part
             key.append(part)

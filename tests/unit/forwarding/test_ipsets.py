@@ -56,6 +56,9 @@ def answer(
         ("bitmap:port", ("70-79", "81-90"), "dst", "no"),
         ("bitmap:ip", ("10.0.0.0-10.0.0.9",), "src", "yes"),
         ("hash:ip", (), "src", "no"),
+        # With a netmask.
+        ("hash:ip", ("10.0.0.0/24",), "src", "yes"),
+        ("hash:net,iface", ("10.0.0.0/24,x wildcard",), "src,src", "unknown"),
         ("hash:ip", None, "src", "unknown"),
         ("hash:mac", ("02:00:00:00:00:01",), "src", "unknown"),
         ("hash:net,iface", ("10.0.0.0/24,physdev:x0",), "src,src", "unknown"),
