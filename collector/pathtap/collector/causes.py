@@ -134,7 +134,7 @@ def _not_forwarded(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Fi
     prediction, node = expected.prediction, expected.passage.node
     if prediction is None or prediction.outcome is not Outcome.DROPPED or not expected.came_by:
         return None
-    if prediction.routing is None or prediction.routing.refused:
+    if prediction.routing is None or prediction.routing.refused or not prediction.reason.startswith("forwarding is"):
         return None
     says = Evidence(witness=Witness.EXPECTED, claim=prediction.reason, source=f"{node} sysctl")
     return findings.forwarding_disabled(node, expected.came_by, expected.passage.before.family, (*proof, says))

@@ -36,6 +36,8 @@ ONE_CAUSE = frozenset(
         "WRONG_ENI",
     }
 )
+# These say already that the order of two chains is not known.
+DISORDER = frozenset({"STALE_RULE_SET", "CONNMARK_BEFORE_DNAT"})
 SEVERITIES = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
 
 
@@ -120,6 +122,8 @@ def judge(nodes: Sequence[str], snapshots: Mapping[str, NodeSnapshot], inventory
         for node in nodes
     ]
     gaps = [gap for node, snapshot in snapshots.items() for gap in _gaps(snapshot, sampled[node])]
+    disordered = {finding.node for finding in found if finding.code in DISORDER}
+    gaps = [gap for gap in gaps if not (gap.node in disordered and gap.why.startswith("the order of "))]
     return Judged(nodes=tuple(checked), findings=_merged(found), gaps=tuple(dict.fromkeys(gaps)))
 
 

@@ -32,6 +32,8 @@ CONSEQUENCES = frozenset(
         "RP_FILTER_DROP",
     }
 )
+# Named with one node alone.
+OF_SEVERAL_NODES = frozenset({"POD_ADDRESS_DUPLICATED"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,15 +80,28 @@ def share(nodes: int) -> int:
 
 
 def _follows(finding: Finding, each: Sample, way: Walk, defects: Sequence[Defect]) -> bool:
-    """Whether an inspection has named the cause, on any node that the packet passes."""
+    """Whether its cause is named elsewhere: by an inspection of any node that the packet passes, or by another sample."""
+    if finding.code == "RP_FILTER_DROP" and _is_refused_back(way, finding.node):
+        return True
     flows = [flow for leg in (*way.forward, *way.reply) for flow in (leg.before, leg.after)]
     addresses = {address for flow in flows for address in (flow.source, flow.destination)}
     hurting = relevant(defects, addresses, leaves_vpc=each.leaves_vpc, to_service=each.to_service)
     nodes = {leg.node for leg in (*way.forward, *way.reply)}
-    errors = [d.finding for d in hurting if d.finding.node in nodes and d.finding.severity is Severity.ERROR]
+    errors = [
+        defect.finding
+        for defect in hurting
+        if defect.finding.severity is Severity.ERROR
+        and (defect.finding.node in nodes or defect.finding.code in OF_SEVERAL_NODES)
+    ]
     if any(other.code == finding.code and other.node == finding.node for other in errors):
         return True
     return finding.code in CONSEQUENCES and bool(errors)
+
+
+def _is_refused_back(way: Walk, node: str) -> bool:
+    """Whether a blackhole or its like is what the reverse path filter met: what is sent there meets it too."""
+    paths = (leg.prediction.reverse_path for leg in (*way.forward, *way.reply) if leg.node == node)
+    return any(path is not None and path.decision.refused and path.decision.route is not None for path in paths)
 
 
 def _samples(view: NodeView, fabric: Fabric, inventory: Inventory) -> Iterator[Sample]:

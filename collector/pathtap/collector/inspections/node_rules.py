@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathtap.collector import findings, words
 from pathtap.collector.inspections.defect import Defect, Traffic
 from pathtap.collector.inspections.netfilter import has_restore_rule
-from pathtap.collector.inspections.pod_rules import is_from_eni, leads_to_main
+from pathtap.collector.inspections.pod_rules import is_from_eni, leads_to_main, overruling_rules
 from pathtap.collector.inspections.view import (
     EXTERNAL_SERVICES,
     FROM_MARK,
@@ -41,8 +41,10 @@ def inspect(view: NodeView) -> Iterator[Defect]:
     if not view.was_read("rules", "routes"):
         return
     yield from _mark_rule(view)
+    overruling = overruling_rules(view)
     for rule in view.rules:
-        if not _is_known(rule, view):
+        # What overrules rule 512 is told there.
+        if not _is_known(rule, view) and rule not in overruling:
             yield from _foreign(view, rule)
 
 

@@ -27,7 +27,7 @@ def _of_pod(view: NodeView, address: Address, pod: Pod, named: Interface | None)
     routed = view.veths.get(address, ())
     concerns = frozenset({address})
     if not routed:
-        decision = view.model.tables.lookup(view.opening(next(iter(view.snapshot.addresses()), address), address))
+        decision = view.model.tables.lookup(view.opening(address, address))
         way = decision.interface or "nowhere"
         proof = (expected(decision.text or "no route", f"{view.node} ip route"),)
         finding = findings.pod_route_missing(view.node, pod.key, str(address), way, proof)

@@ -51,6 +51,11 @@ def leads_to_main(rule: Rule) -> bool:
     return rule.priority == TO_POD and rule.table == MAIN_TABLE and rule.action is RuleAction.LOOKUP
 
 
+def overruling_rules(view: NodeView) -> frozenset[Rule]:
+    """The rules before 512 that lead packets for pods elsewhere."""
+    return frozenset(rule for address in view.pods if (rule := _overruling(view, address)) is not None)
+
+
 def _overruling(view: NodeView, address: Address) -> Rule | None:
     """The rule before 512 by which a packet for the pod goes anywhere but to its veth."""
     veths = {each.name for each in view.veths.get(address, ())}

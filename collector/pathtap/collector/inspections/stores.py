@@ -1,5 +1,6 @@
 """One writer's rules in two stores at once, and connection marks that come before the Services' DNAT. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -48,10 +49,17 @@ def inspect(view: NodeView) -> Iterator[Defect]:
 
 
 def _stale(view: NodeView) -> Iterator[Defect]:
+    """Live at one hook in two stores: a packet meets both."""
     told: set[str] = set()
     for duty in DUTIES:
-        stores = {of.backend: of for of in view.snapshot.rule_sets if of.family == "ip" and _is_live(of, duty)}
-        if len(stores) < 2 or duty.writer in told:
+        hooks: dict[Backend, tuple[RuleSet, frozenset[str]]] = {}
+        for of in view.snapshot.rule_sets:
+            if of.family == "ip" and (live := _hooks(of, duty)):
+                hooks[of.backend] = (of, live)
+        counts = Counter(hook for _, live in hooks.values() for hook in live)
+        shared = {hook for hook, count in counts.items() if count > 1}
+        stores = {backend: of for backend, (of, live) in hooks.items() if live & shared}
+        if not stores or duty.writer in told:
             continue
         told.add(duty.writer)
         names = [backend.value for backend in sorted(stores, key=lambda backend: backend.value)]
@@ -62,11 +70,13 @@ def _stale(view: NodeView) -> Iterator[Defect]:
         yield Defect(finding=findings.stale_rule_set(view.node, duty.writer, " and ".join(names), proof))
 
 
-def _is_live(of: RuleSet, duty: Duty) -> bool:
-    """Whether packets come to such a chain, and it has rules: those that a writer keeps empty say nothing."""
+def _hooks(of: RuleSet, duty: Duty) -> frozenset[str]:
+    """Where packets come to such a chain that has rules: those that a writer keeps empty say nothing."""
     if of.backend is Backend.NFTABLES:
-        return of.table == duty.native and any(chain.rules for chain in of.base_chains())
-    return of.table == "nat" and any(_enters(of, chain, duty.prefix) for chain in of.base_chains())
+        live = [chain for chain in of.base_chains() if of.table == duty.native and chain.rules]
+    else:
+        live = [chain for chain in of.base_chains() if of.table == "nat" and _enters(of, chain, duty.prefix)]
+    return frozenset(chain.hook for chain in live)
 
 
 def _enters(of: RuleSet, base: Chain, prefix: str) -> bool:
