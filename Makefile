@@ -14,8 +14,8 @@ test: setup            ## every test: unit, namespaces, and the demo's traces en
 unit: setup            ## the tests that need no root
 	pytest -m "not netns and not e2e"
 
-bench: setup           ## measure, in labs of its own; writes build/bench.json
-	python bench/traces.py
+bench: setup           ## measure, in namespaces and labs of its own; writes build/bench.json
+	python -m bench
 
 check: lint proto-check test   ## what CI runs
 

@@ -1,7 +1,6 @@
 """How long a trace takes, beside a ping of the same way: medians of 20, in a lab of its own, side by side in one run.
 
-Prints a table and writes build/bench.json: a list of {figure, ours, peer, ratio, goal, met}. `ours` is the time from the
-collector's receipt to the verdict; `peer` the ping's round trip plus 250 ms; both in milliseconds.
+`ours` is the time from the collector's receipt to the verdict; `peer` the ping's round trip plus 250 ms; both in milliseconds.
 """
 
 import json
@@ -14,8 +13,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 
+from bench.rows import Row, row
 from pathtap.lab.build import LabOptions, build, tear_down
 from pathtap.lab.kernel import command_inside
 from pathtap.lab.processes import start
@@ -72,8 +71,8 @@ def ping(cluster: Cluster, source: str, destination: str) -> float:
     return float(found[1])
 
 
-def main() -> None:
-    rows = []
+def measure() -> list[Row]:
+    rows: list[Row] = []
     with lab() as cluster:
         collector = f"unix:{StateDirectory(cluster.options.prefix).socket}"
         print(f"{'trace (median of ' + str(ROUNDS) + ')':<46}{'collector':>10}{'command':>10}{'ping':>8}{'ratio':>8}")
@@ -86,13 +85,5 @@ def main() -> None:
             ours, whole, round_trip = (statistics.median(each) for each in zip(*runs, strict=True))
             peer = round_trip + ALLOWANCE_MS
             print(f"{name:<46}{ours:>7.0f} ms{whole:>7.0f} ms{round_trip:>8.3f}{ours / peer:>8.2f}")
-            figure = f"wall time of one warm trace: {name}"
-            rows.append(
-                {"figure": figure, "ours": ours, "peer": peer, "ratio": ours / peer, "goal": 1.0, "met": ours <= peer}
-            )
-    Path("build").mkdir(exist_ok=True)
-    Path("build/bench.json").write_text(json.dumps(rows, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+            rows.append(row(f"wall time of one warm trace: {name}", ours, peer, 1.0))
+    return rows

@@ -42,21 +42,25 @@ def count(family: str, table: str) -> int:
         return _info(asking, family, table)[0]
 
 
-def fingerprint(family: str, table: str) -> bytes:
-    """Equal for the same rules in the same chains, whatever they have counted. Raises OSError, also where the table changes."""
-    layout = _LAYOUTS[family]
+def fetch(family: str, table: str) -> bytearray:
+    """All entries of an existing table, as the kernel holds them. Raises OSError, also where the table changes meanwhile."""
     with _socket(family) as asking:
         size = _info(asking, family, table)[1]
         answer = bytearray(_HEAD.size + size)
         _HEAD.pack_into(answer, 0, table.encode(), size)
-        _ask(asking, layout.level, _GET_ENTRIES, answer)
-    entries = memoryview(answer)[_HEAD.size :]
-    _clear_counters(entries, layout)
+        _ask(asking, _LAYOUTS[family].level, _GET_ENTRIES, answer)
+    return answer
+
+
+def fingerprint(family: str, fetched: bytearray) -> bytes:
+    """Equal for the same rules in the same chains, whatever they have counted. Overwrites the counters in `fetched`."""
+    entries = memoryview(fetched)[_HEAD.size :]
+    _clear_counters(entries, _LAYOUTS[family])
     return hashlib.sha256(entries).digest()
 
 
 def _clear_counters(entries: memoryview, layout: _Layout) -> None:
-    """In place. Entries are aligned to 8 octets (XT_ALIGN of linux/netfilter/x_tables.h)."""
+    """In place. Entries are aligned to 8 octets (XT_ALIGN of linux/netfilter/x_tables.h). Raises ValueError for anything else."""
     halves, words = entries.cast("H"), entries.cast("Q")
     counters, next_offset = layout.counters // 8, layout.next_offset // 2
     at, end = 0, len(words)
@@ -64,7 +68,7 @@ def _clear_counters(entries: memoryview, layout: _Layout) -> None:
         words[at + counters] = words[at + counters + 1] = 0
         length = halves[4 * at + next_offset]
         if length < layout.counters or length % 8:
-            raise OSError("the kernel's entries do not follow one another")
+            raise ValueError("the kernel's entries do not follow one another")
         at += length // 8
 
 

@@ -49,11 +49,11 @@ class _Held:
     """A reading with the table's fingerprints from before and after it: where they differ, it belongs to neither."""
 
     rule_set: RuleSet
-    before: bytes
+    before: "Future[bytes]"
     after: "Future[bytes | None]"
 
-    def holds(self, now: bytes | None) -> bool:
-        return now == self.before and self.after.result() == self.before
+    def holds(self, now: "Future[bytes]") -> bool:
+        return now.result() == self.before.result() == self.after.result()
 
 
 class LegacyReader:
@@ -69,21 +69,25 @@ class LegacyReader:
         A table that has not changed keeps its former rule set, with the counters of that time.
         """
         names = existing(self._family)
-        now = {name: _fingerprint(self._family, name) for name in names}
+        now = {name: hashed for name in names if (hashed := _fingerprint(self._family, name))}
         held = {name: held for name, held in self._held.items() if name in now and held.holds(now[name])}
         changed = [name for name in names if name not in held]
         fresh = _read(self._family, changed) if changed else Stored()
         for rule_set in fresh.rule_sets:
-            if before := now[rule_set.table]:
+            if before := now.get(rule_set.table):
                 held[rule_set.table] = self._hold(rule_set, before)
         self._held = held
         found = {name: held[name].rule_set for name in held} | {each.table: each for each in fresh.rule_sets}
         return Stored(rule_sets=tuple(found[name] for name in names if name in found), unread=fresh.unread)
 
-    def _hold(self, rule_set: RuleSet, before: bytes) -> _Held:
+    def _hold(self, rule_set: RuleSet, before: "Future[bytes]") -> _Held:
         """The second fingerprint takes 0.1 s where there are 50,000 rules: nobody waits for it before the next reading."""
-        after = begin(lambda: _fingerprint(self._family, rule_set.table))
-        return _Held(rule_set=rule_set, before=before, after=after)
+
+        def after() -> bytes | None:
+            hashed = _fingerprint(self._family, rule_set.table)
+            return hashed.result() if hashed else None
+
+        return _Held(rule_set=rule_set, before=before, after=begin(after))
 
 
 def read(family: str) -> Stored:
@@ -119,12 +123,13 @@ def decode(text: str, family: str) -> FromChild:
     )
 
 
-def _fingerprint(family: str, table: str) -> bytes | None:
-    """None where the kernel does not tell or the table changes at this moment: then it is read."""
+def _fingerprint(family: str, table: str) -> "Future[bytes] | None":
+    """Fetched now, hashed while other work waits. None where the kernel does not tell or the table changes at this moment."""
     try:
-        return entries.fingerprint(family, table)
+        fetched = entries.fetch(family, table)
     except OSError:
         return None
+    return begin(lambda: entries.fingerprint(family, fetched))
 
 
 def _read(family: str, names: Sequence[str]) -> Stored:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from pathtap.model.netfilter import Backend, RuleSet
-from pathtap.model.saved import SavedChains, SavedTextError, grammar
+from pathtap.model.saved import Grammar, SavedChains, SavedTextError, grammar
 
 TABLES = frozenset({"raw", "mangle", "nat", "filter", "security"})
 
@@ -31,11 +31,11 @@ def parse(text: str, backend: Backend, family: str, read_by: str = "") -> Saved:
     """The output of iptables-save -c, iptables-nft-save -c and their ip6 kin. Raises UnexpectedTextError."""
     rule_sets: list[RuleSet] = []
     incompatible: list[str] = []
-    table_pattern = grammar(text).table
+    lines = grammar(text)
     at = 0
     while at < len(text):
-        if table := table_pattern.match(text, at):
-            rule_sets.append(rule_set(backend, family, table[1], table[2], read_by))
+        if table := lines.table.match(text, at):
+            rule_sets.append(rule_set(backend, family, table[1], table[2], read_by, lines))
             at = table.end()
         elif between := _BETWEEN.match(text, at):
             if refusal := _INCOMPATIBLE.match(between[0]):
@@ -46,10 +46,12 @@ def parse(text: str, backend: Backend, family: str, read_by: str = "") -> Saved:
     return Saved(rule_sets=tuple(rule_sets), incompatible=tuple(incompatible))
 
 
-def rule_set(backend: Backend, family: str, table: str, text: str, read_by: str) -> RuleSet:
+def rule_set(
+    backend: Backend, family: str, table: str, text: str, read_by: str, lines: Grammar | None = None
+) -> RuleSet:
     """One table by its text from behind its `*` line to its COMMIT. Raises UnexpectedTextError."""
     try:
-        chains = SavedChains(table, text)
+        chains = SavedChains(table, text, lines)
     except SavedTextError as error:
         raise UnexpectedTextError(str(error)) from error
     return RuleSet(backend=backend, family=family, table=table, chains=chains, read_by=read_by)
