@@ -1,7 +1,7 @@
 """The chains of a node in the order in which the kernel runs them, each rule decoded when a packet first reaches it.
 
-Knows no packets beyond the two addresses that tell which rules can be skipped unread: nodes hold tens of thousands of
-rules that begin with `-d ADDRESS/32` or `-s ADDRESS/32`.
+Knows no packets beyond the two addresses and the port that tell which rules can be skipped unread: nodes hold tens of thousands
+of rules that begin with `-d ADDRESS/32` or `-s ADDRESS/32`, thousands that name a node port.
 """
 
 import re
@@ -39,6 +39,11 @@ PART = re.compile(
     r"(?:(?:(?P<family>ip6?|inet|netdev|arp|bridge) )?(?P<table>\S+) \((?:iptables-legacy|iptables-nft|nftables)\)"
     r"|(?P<store_family>ip6?)tables-(?:legacy|nft)|nftables)\Z"
 )
+# How kube-proxy writes a node port: at the beginning, so that no comment can pretend to be one.
+NODE_PORT = re.compile(
+    r'-p (?P<protocol>tcp|udp|sctp)(?: -m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+))? -m (?P=protocol)'
+    r" --dport (?P<port>\d+)(?: |\Z)"
+)
 # Shorter chains are walked as they are.
 WORTH_AN_INDEX = 32
 
@@ -53,14 +58,14 @@ class CompiledChain:
         self._by_address: dict[str, list[int]] | None = None
 
     def candidates(self, packet: Packet) -> Sequence[int]:
-        """Indexes, in order, of the rules that may concern the packet; the others name another single address."""
+        """Indexes, in order, of the rules that may concern the packet; the others name another address or port."""
         if len(self.chain.rules) < WORTH_AN_INDEX or self.table.native:
             return range(len(self.chain.rules))
         if self._by_address is None:
             self._by_address = self._index()
         flow, found = packet.five_tuple, self._by_address
         bits = flow.source.max_prefixlen
-        keys = ("", f"-s {flow.source}/{bits}", f"-d {flow.destination}/{bits}")
+        keys = ("", f"-s {flow.source}/{bits}", f"-d {flow.destination}/{bits}", f"--dport {flow.destination_port}")
         return sorted(index for key in keys for index in found.get(key, ()))
 
     def clauses(self, index: int, family: int) -> tuple[Clause, ...]:
@@ -102,8 +107,13 @@ class CompiledChain:
         texts = rules.texts() if isinstance(rules, SavedRules) else (rule.text for rule in rules)
         for index, text in enumerate(texts):
             option, _, rest = text.partition(" ")
-            address = rest.partition(" ")[0] if option in ("-s", "-d") else ""
-            found[f"{option} {address}" if address.endswith(hosts) else ""].append(index)
+            if option in ("-s", "-d"):
+                address = rest.partition(" ")[0]
+                key = f"{option} {address}" if address.endswith(hosts) else ""
+            else:
+                port = NODE_PORT.match(text) if option == "-p" else None
+                key = f"--dport {port['port']}" if port else ""
+            found[key].append(index)
         return dict(found)
 
 

@@ -152,3 +152,21 @@ def test_what_the_kernel_counts_is_named_where_it_decides() -> None:
     found = walked(*limited)
     assert found.outcome is Outcome.UNKNOWN
     assert "-m limit --limit 3/min -j ACCEPT" in found.unknown[0]
+
+
+def test_in_long_chains_the_rule_that_matches_is_still_found() -> None:
+    comment = '-m comment --comment "a \\"b\\" -m tcp --dport 443"'
+    others = [f"-A KUBE-NODEPORTS -p tcp {comment} -m tcp --dport {port} -j DROP" for port in range(30000, 30100)]
+    hosts = [f"-A KUBE-NODEPORTS -d 10.0.0.{number}/32 -j DROP" for number in range(100)]
+
+    def outcome(*last: str) -> Outcome:
+        lines = ["*mangle", "-A PREROUTING -j KUBE-NODEPORTS", *others, *hosts, *last, "COMMIT"]
+        return walked(*iptables("\n".join(lines) + "\n")).outcome
+
+    assert outcome() is Outcome.FORWARDED
+    assert outcome("-A KUBE-NODEPORTS -p tcp -m tcp --dport 443 -j DROP") is Outcome.DROPPED
+    assert outcome(f"-A KUBE-NODEPORTS -p tcp {comment} -m tcp --dport 443 -j DROP") is Outcome.DROPPED
+    assert outcome("-A KUBE-NODEPORTS -p tcp -m tcp --dport 400:500 -j DROP") is Outcome.DROPPED
+    assert outcome("-A KUBE-NODEPORTS -p tcp -m tcp ! --dport 80 -j DROP") is Outcome.DROPPED
+    assert outcome("-A KUBE-NODEPORTS -d 198.51.100.8/32 -j DROP") is Outcome.DROPPED
+    assert outcome("-A KUBE-NODEPORTS -p udp -m udp --dport 443 -j DROP") is Outcome.FORWARDED
