@@ -95,7 +95,9 @@ def _follows(finding: Finding, each: Sample, way: Walk, defects: Sequence[Defect
     ]
     if any(other.code == finding.code and other.node == finding.node for other in errors):
         return True
-    return finding.code in CONSEQUENCES and bool(errors)
+    # An answer whose request took another way is invalid to conntrack: that kube-proxy's rule drops it is no news.
+    invalid = finding.code == "FILTER_DROP" and "--ctstate INVALID" in finding.text
+    return (invalid or finding.code in CONSEQUENCES) and bool(errors)
 
 
 def _is_refused_back(way: Walk, node: str) -> bool:
