@@ -85,7 +85,7 @@ def possible(bench: Bench, name: str) -> Fault | None:
     if not reason:
         return fault
     refused = bench.run("lab", "fault", name, "--prefix", bench.prefix)
-    assert (refused.exit_code, refused.errors) == (1, f"Error: {reason}\n")
+    assert (refused.exit_code, refused.errors) == (1, f"pathtap: {reason}\n")
     return None
 
 

@@ -165,9 +165,35 @@ def what_is_left(lab: Cluster, healthy: dict[str, str]) -> list[str]:
 
 
 def without_chance(text: str) -> str:
-    """Without counters, dates, counts, and the legacy tables that are empty: the kernel keeps a table once it was asked for."""
+    """Without counters and dates, without legacy tables that are empty (the kernel keeps a table once it was asked for),
+    and with the chains in the order of their names: the kernel lists them in the order of their making.
+    """
     text = re.sub(r"^#.*\n|\[\d+:\d+\]", "", text, flags=re.MULTILINE)
-    return re.sub(r"^\*\w+\n(:\w+ ACCEPT \n)+COMMIT\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^\*\w+\n(:\w+ ACCEPT \n)+COMMIT\n", "", text, flags=re.MULTILINE)
+    saved = (sorted(table, key=chain_of) for table in split_before(text.splitlines(), "*"))
+    return re.sub(
+        r"(^\tchain [^{]+\{\n.*?^\t\}\n+)+",
+        lambda found: "".join(sorted(re.findall(r"^\tchain .*?^\t\}\n", found[0], flags=re.MULTILINE | re.DOTALL))),
+        "".join(f"{line}\n" for table in saved for line in table),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+
+
+def split_before(lines: list[str], mark: str) -> list[list[str]]:
+    """One list for what stands before the first line that begins with `mark`, one more for each such line."""
+    parts: list[list[str]] = [[]]
+    for line in lines:
+        if line.startswith(mark):
+            parts.append([])
+        parts[-1].append(line)
+    return parts
+
+
+def chain_of(line: str) -> tuple[int, str]:
+    """The place of iptables-save's line in its table; a line of anything else keeps its own."""
+    if line.startswith(":"):
+        return 1, line
+    return (2, line.split()[1]) if line.startswith("-A ") else (3 if line == "COMMIT" else 0, "")
 
 
 @pytest.fixture(scope="module")

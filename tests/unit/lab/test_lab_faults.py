@@ -9,6 +9,7 @@ from pathtap.lab.breaking import fault_named
 from pathtap.lab.errors import LabError
 from pathtap.lab.faults import FAULTS, Change, CommandChange, Fault, SysctlChange
 from pathtap.lab.faults.changes import EarlierChange, ProcessChange
+from pathtap.lab.faults.rewriting import rewrite
 from pathtap.lab.options import LabOptions
 from pathtap.lab.topology import Cluster, make_cluster
 
@@ -134,3 +135,29 @@ def test_every_other_lab_has_the_fault(fault: Fault, options: LabOptions) -> Non
 def test_an_unknown_fault_is_refused_with_all_names() -> None:
     with pytest.raises(LabError, match="no-fwmark-rule, no-from-pod-rule"):
         fault_named("gremlins")
+
+
+BEFORE = """*nat
+:PREROUTING ACCEPT [0:0]
+:GONE - [0:0]
+:KEPT - [0:0]
+-A PREROUTING -j GONE
+-A PREROUTING -j KEPT
+-A GONE -j RETURN
+-A KEPT -m comment --comment "two words" -j ACCEPT
+COMMIT
+"""
+AFTER = """*nat
+:PREROUTING ACCEPT [0:0]
+:KEPT - [0:0]
+-A PREROUTING -j KEPT
+-A KEPT -m comment --comment "two words" -j ACCEPT
+COMMIT
+"""
+
+
+def test_a_rule_set_is_rewritten_without_touching_what_stays() -> None:
+    assert rewrite(BEFORE, BEFORE) == "*nat\nCOMMIT\n"
+    assert rewrite(BEFORE, AFTER) == "*nat\n-D PREROUTING -j GONE\n-F GONE\n-X GONE\nCOMMIT\n"
+    back = "*nat\n:GONE - [0:0]\n-I PREROUTING 1 -j GONE\n-I GONE 1 -j RETURN\nCOMMIT\n"
+    assert rewrite(AFTER, BEFORE) == back

@@ -8,13 +8,16 @@ from typing import Any
 from pathtap.lab.faults.changes import Change, CommandChange, InventoryChange
 from pathtap.lab.faults.fault import Fault, Trace
 from pathtap.lab.faults.making import append, batch, command, iptables, redis, remove, rules_of, search
+from pathtap.lab.faults.rewriting import rewrite
+from pathtap.lab.kube_nft_rules import kube_table
 from pathtap.lab.kube_rules import chain_name, kube_filter
 from pathtap.lab.options import LabOptions
+from pathtap.lab.rules import node_rules
 from pathtap.lab.topology import MTU, POD_GATEWAY, Cluster, Node, Pod, Service
 
 _SERVICE = "shop/redis"
 _NATIVE = "kube-proxy"
-_DESTINATION_NAT = -100
+_RESTORE = ("iptables-nft-restore", "--noflush")
 
 
 def _service(cluster: Cluster) -> Service:
@@ -75,7 +78,7 @@ def _needs_iptables_services(options: LabOptions) -> str:
 
 def _needs_nft(options: LabOptions) -> str:
     if options.kube_proxy == "nftables":
-        return "The fault makes kube-proxy's table, which this lab has already."
+        return "The fault takes kube-proxy over to nftables mode, in which this lab's is already."
     if options.external_snat or options.chains == "native":
         return "In this lab the CNI has no connmark rules in iptables that could run before another's DNAT."
     if options.backend == "nft":
@@ -83,41 +86,24 @@ def _needs_nft(options: LabOptions) -> str:
     return "connmark-before-dnat is a matter of two nat chains in nftables: build the lab with --backend nft."
 
 
-def _portal(service: Service) -> str:
-    return f"ip daddr {service.address} tcp dport {service.port}"
-
-
 def _connmark_before_dnat(cluster: Cluster) -> tuple[Change, ...]:
+    """kube-proxy goes over to nftables mode on node 1, where iptables' nat chains are registered after its own."""
     _, node = search(cluster)
-    served = [service for service in cluster.services if service.backends]
-    jumps = "".join(f"        {_portal(each)} goto service-{each.name}\n" for each in served)
-    bodies = "".join(_native_service(each) for each in served)
-    ruleset = f"""table ip {_NATIVE} {{
-    chain nat-prerouting {{
-        type nat hook prerouting priority {_DESTINATION_NAT};
-        jump services
-    }}
-    chain services {{
-{jumps}    }}
-{bodies}}}
-"""
-    # Chains are declared before what jumps to them.
-    names = "".join(f"add chain ip {_NATIVE} service-{each.name}\n" for each in served)
-    declared = f"add table ip {_NATIVE}\nadd chain ip {_NATIVE} services\n{names}"
+    native = replace(cluster, options=replace(cluster.options, kube_proxy="nftables"))
+    former, present = node_rules(cluster, node), node_rules(native, node)
     return (
-        *remove(cluster, node, "nat", "PREROUTING", lambda rule: rule.endswith("-j KUBE-SERVICES")),
-        _nft(node, declared + ruleset, f"delete table ip {_NATIVE}\n"),
-        # Of nat chains with one priority the kernel runs the last registered first: this one is to be it.
+        CommandChange(
+            namespace=node.network_namespace,
+            broken=_RESTORE,
+            healed=_RESTORE,
+            broken_input=rewrite(former, present),
+            healed_input=rewrite(present, former),
+        ),
+        _nft(node, kube_table(cluster.services, node), f"delete table ip {_NATIVE}\n"),
+        # Of nat chains with one priority the kernel runs the last registered first; waking a table registers its chains.
         _nft(node, "add table ip nat { flags dormant; }\n", "add table ip nat\n"),
         _nft(node, "add table ip nat\n", ""),
     )
-
-
-def _native_service(service: Service) -> str:
-    backends = [f"{pod.address} . {port}" for pod, port in service.backends]
-    choices = ", ".join(f"{index} : {backend}" for index, backend in enumerate(backends))
-    target = f"meta l4proto tcp dnat ip to numgen random mod {len(backends)} map {{ {choices} }}"
-    return f"    chain service-{service.name} {{\n        {target}\n    }}\n"
 
 
 def _nft(node: Node, broken: str, healed: str) -> CommandChange:
