@@ -69,15 +69,27 @@ class Table:
         self._lengths = sorted(lengths.items(), reverse=True)
 
     def lookup(self, address: Address, tos: int = 0, out_interface: str = "") -> Route | None:
+        return next(iter(self.candidates(address, tos, out_interface)), None)
+
+    def candidates(self, address: Address, tos: int = 0, out_interface: str = "") -> tuple[Route, ...]:
+        """The route, or none. Several where the kernel chooses by what it knows of the routers (find_rr_leaf, net/ipv6/route.c):
+        IPv6 routes of one prefix and metric.
+        """
         number, bits = int(address), address.max_prefixlen
         for length, prefixes in self._lengths:
+            found: list[Route] = []
             for route in prefixes.get(number >> (bits - length), ()):
                 if route.tos and route.tos != tos & ROUTING_TOS:
                     continue
                 if out_interface and route.next_hops and all(hop.interface != out_interface for hop in route.next_hops):
                     continue
-                return route
-        return None
+                if bits == 32:
+                    return (route,)
+                if not found or route.metric == found[0].metric:
+                    found.append(route)
+            if found:
+                return tuple(found)
+        return ()
 
 
 class RoutingTables:
@@ -166,22 +178,41 @@ class RoutingTables:
             yield RoutingDecision(rule=rule, refused=rule.action.value)
             return
         table = self._tables.get((packet.family, rule.table))
-        route = table.lookup(packet.five_tuple.destination, packet.tos, out_interface) if table else None
-        if route is None or route.kind is RouteKind.THROW:
-            return
-        if route.kind in REFUSING:
-            yield RoutingDecision(rule=rule, route=route, refused=route.kind.value)
-            return
-        suppressed = rule.suppress_prefix_length
-        if suppressed is not None and route.destination.prefixlen <= suppressed:
-            return
-        if route.kind in DELIVERED:
-            yield RoutingDecision(rule=rule, route=route, interface=LOOPBACK, local=True)
-        elif route.kind is RouteKind.OTHER or not route.next_hops:
-            why = f"route {route.text} in table {table_name(route.table)}: its kind or next hop is not modelled"
-            yield RoutingDecision(rule=rule, route=route, unknown=(why,))
-        else:
-            yield from _paths(rule, route, out_interface)
+        device = out_interface or _strict_interface(packet)
+        routes = table.candidates(packet.five_tuple.destination, packet.tos, device) if table else ()
+        why = (
+            (f"the kernel chooses among {len(routes)} routes of one metric: {routes[0].text}",)
+            if len(routes) > 1
+            else ()
+        )
+        for route in routes:
+            for decision in _of_route(rule, route, device):
+                yield replace(decision, unknown=(*why, *decision.unknown))
+
+
+def _strict_interface(packet: Packet) -> str:
+    """The interface by which a route must lead: the packet's own, for link-local destinations (rt6_need_strict, net/ipv6)."""
+    destination = packet.five_tuple.destination
+    strict = destination.version == 6 and (destination.is_link_local or destination.is_multicast)
+    return packet.in_interface if strict and packet.in_interface != LOOPBACK else ""
+
+
+def _of_route(rule: Rule, route: Route, out_interface: str) -> Iterator[RoutingDecision]:
+    """What a route that was found decides; nothing where the kernel goes on to the next rule."""
+    suppressed = rule.suppress_prefix_length
+    if route.kind is RouteKind.THROW:
+        return
+    if route.kind in REFUSING:
+        yield RoutingDecision(rule=rule, route=route, refused=route.kind.value)
+    elif suppressed is not None and route.destination.prefixlen <= suppressed:
+        return
+    elif route.kind in DELIVERED:
+        yield RoutingDecision(rule=rule, route=route, interface=LOOPBACK, local=True)
+    elif route.kind is RouteKind.OTHER or not route.next_hops:
+        why = f"route {route.text} in table {table_name(route.table)}: its kind or next hop is not modelled"
+        yield RoutingDecision(rule=rule, route=route, unknown=(why,))
+    else:
+        yield from _paths(rule, route, out_interface)
 
 
 def _paths(rule: Rule, route: Route, out_interface: str) -> Iterator[RoutingDecision]:

@@ -206,3 +206,48 @@ def test_prefixes_of_every_length_fit() -> None:
     found = table.lookup(IPv4Address("198.51.100.8"))
     assert found is not None
     assert found.destination == ip_network("198.51.100.8/32")
+
+
+def ipv6(destination: str, in_interface: str = "eniaaa") -> Packet:
+    flow = FiveTuple(
+        protocol=Protocol.UDP,
+        source=ip_address("fe80::1"),
+        source_port=1,
+        destination=ip_address(destination),
+        destination_port=2,
+    )
+    return Packet(five_tuple=flow, in_interface=in_interface)
+
+
+IPV6_RULES = [rule("0: from all lookup local", 6), rule("32766: from all lookup main", 6)]
+
+
+def test_a_link_local_destination_stays_on_its_own_link() -> None:
+    both = [route("fe80::/64 dev eth0 metric 256"), route("fe80::/64 dev eniaaa metric 256")]
+    tables = RoutingTables(snapshot(IPV6_RULES, both))
+    assert tables.lookup(ipv6("fe80::9")).interface == "eniaaa"
+    assert tables.lookup(ipv6("fe80::9", "eth1")).refused == "no route"
+    own = tables.lookup(ipv6("fe80::9", ""))
+    assert (own.interface, len(own.unknown)) == ("", 1)
+
+
+def test_ipv6_routers_of_one_metric_are_alternatives_and_a_better_metric_wins() -> None:
+    def routers(metric: int) -> list[Route]:
+        lines = ["via fe80::a dev eth0 metric 1024", f"via fe80::b dev eth1 metric {metric}"]
+        return [route(f"::/0 {line}") for line in lines]
+
+    equal = RoutingTables(snapshot(IPV6_RULES, routers(1024))).possibilities(ipv6("2001:db8::9"))
+    assert [decision.interface for decision in equal] == ["eth0", "eth1"]
+    better = RoutingTables(snapshot(IPV6_RULES, routers(100))).lookup(ipv6("2001:db8::9"))
+    assert (better.interface, better.unknown) == ("eth1", ())
+
+
+def test_the_subnet_router_anycast_address_is_the_nodes_own() -> None:
+    tables = RoutingTables(snapshot(IPV6_RULES, [route("anycast 2001:db8:: dev eth0", "local")]))
+    assert tables.lookup(ipv6("2001:db8::")).local
+
+
+@pytest.mark.parametrize(("tos", "expected"), [(0x18, "eth1"), (0xB8, "eth1"), (0x1B, "eth1"), (0x10, "eth0")])
+def test_the_tos_of_a_route_is_compared_under_its_mask(tos: int, expected: str) -> None:
+    routes = [route("default via 192.168.1.1 dev eth0"), route("default via 192.168.2.1 dev eth1 tos 0x18")]
+    assert RoutingTables(snapshot([MAIN], routes)).lookup(packet(tos=tos)).interface == expected
