@@ -13,7 +13,7 @@ from pathtap.forwarding.netfilter import Walk
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.prediction import DnatPrediction, MarkChange, Outcome, Prediction, SnatPrediction
-from pathtap.forwarding.routing import RoutingDecision
+from pathtap.forwarding.routing import LOOPBACK, RoutingDecision
 from pathtap.forwarding.sources import martian, validate
 from pathtap.forwarding.world import TooManyPossibilitiesError, World, merge
 from pathtap.model.address import Socket
@@ -134,7 +134,16 @@ class _Passage:
         """The output lookup: the way out of a packet of the node itself."""
         found = self._model.tables.possibilities(world.packet)
         choices = range(1, len(found) + 1) if len(found) > 1 else (0,)
-        return [_decided(world, decision, choice) for choice, decision in zip(choices, found, strict=True)]
+        decided = [_decided(world, decision, choice) for choice, decision in zip(choices, found, strict=True)]
+        return decided if world.packet.in_interface else [self._sendable(each) for each in decided]
+
+    def _sendable(self, world: World) -> World:
+        """A loopback source does not leave by another interface unless that has route_localnet (__mkroute_output, IPv4 alone)."""
+        source, interface = world.packet.five_tuple.source, world.packet.out_interface
+        stays = source.version == 6 or not source.is_loopback or interface == LOOPBACK
+        if world.outcome or stays or self._model.either_switch(interface, "route_localnet"):
+            return world
+        return world.ended(Outcome.DROPPED, f"{source} does not leave by {interface}: its route_localnet is off")
 
     def _received(self, world: World) -> list[World]:
         """The input lookup, whether this interface's packets are forwarded at all, and whether their source is believed."""

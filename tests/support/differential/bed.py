@@ -129,11 +129,14 @@ class Bed:
     def configure(self, drawn: Configuration) -> None:
         """Raises RefusedConfigurationError."""
         family = f"-{self.scene.family}"
-        flush = ["rule flush", *(f"route flush table {table}" for table in ("main", "2", "3"))]
+        # Rule 0 survives a flush, unless it was taken away.
+        flush = ["rule del prio 0", "rule add prio 0 from all lookup local", "rule flush"]
+        flush += [f"route flush table {table}" for table in ("main", "2", "3")]
         subprocess.run(
             ["ip", family, "-force", "-batch", "-"], input="\n".join(flush), text=True, capture_output=True, check=False
         )
         lines = [*(f"route add {text}" for text in drawn.routes), *(f"rule add {text}" for text in drawn.rules)]
+        lines += ["rule del prio 0"] if any("lookup local" in text for text in drawn.rules) else []
         run(["ip", family, "-batch", "-"], "\n".join(lines))
         for name, value in drawn.sysctls:
             write(name, value)

@@ -56,6 +56,7 @@ def draw(dice: Random, scene: Scene, stores: Sequence[str], *, native: bool) -> 
         return {}
     writers: list[tuple[float, Writer]] = [
         (0.4, _raw),
+        (0.1, _reverse_path),
         (0.75, _aws_mangle),
         (0.6, _foreign_mangle),
         (0.6, _kube_proxy),
@@ -124,6 +125,14 @@ def _asked(scene: Scene) -> tuple[str, ...]:
         "-m conntrack --ctstate DNAT",
         "-m conntrack ! --ctstate NEW",
         "-m conntrack --ctdir ORIGINAL",
+        f"-m conntrack --ctorigdst {scene.services[0][0]}",
+        f"-m conntrack ! --ctorigdst {scene.networks[1]}",
+        f"-m conntrack --ctreplsrc {scene.backends[1][0]}",
+        "-m conntrack --ctproto 6 --ctorigdstport 443",
+        "-m conntrack --ctstatus SEEN_REPLY",
+        "-m conntrack ! --ctstate SNAT",
+        "-m tos --tos 0x10/0xff",
+        "-m dscp ! --dscp 0x04",
         "-m connmark --mark 0x80/0x80",
         "-m connmark ! --mark 0x80/0x80",
         "-m set --match-set hosts src",
@@ -159,6 +168,12 @@ def _raw(dice: Random, scene: Scene, store: Store) -> None:
         store.add("raw", f"{hook} {match(dice, scene, incoming=hook == 'PREROUTING')} -p udp -j {target}")
 
 
+def _reverse_path(dice: Random, scene: Scene, store: Store) -> None:
+    """As firewalls filter by the way back: in raw, where no mark of a connection is known."""
+    options = dice.choice(("--invert", "--loose --invert", "--validmark --invert"))
+    store.add("raw", f"PREROUTING -m rpfilter {options} -j {dice.choice(('DROP', 'MARK --set-xmark 0x1/0xf'))}")
+
+
 def _aws_mangle(dice: Random, scene: Scene, store: Store) -> None:
     rules = [
         'PREROUTING -i eth0 -m comment --comment "AWS, primary ENI" -m addrtype --dst-type LOCAL --limit-iface-in '
@@ -181,6 +196,8 @@ def _marking(dice: Random) -> str:
         return (
             f"CONNMARK --{dice.choice(('save', 'restore'))}-mark --nfmask 0x{dice.choice(('80', 'ff'))} --ctmask 0x80"
         )
+    if dice.random() < 0.1:
+        return f"TOS --set-tos {dice.choice(('0x10/0xff', '0x00/0x10'))}"
     name = dice.choice(("MARK", "MARK", "CONNMARK"))
     return f"{name} --set-xmark {dice.choice(('0x80/0x80', '0x1/0xf', '0x4000/0x0', '0x80/0xffffffff'))}"
 
@@ -322,12 +339,14 @@ def _foreign_dnat(dice: Random, scene: Scene, store: Store) -> None:
         f"-j DNAT --to-destination {scene.peers[1]}",
         f"-p udp -j DNAT --to-destination {scene.at(scene.outside[3], 53)}",
         "-p tcp -j REDIRECT --to-ports 8080",
+        f"-d {scene.networks[0]} -j NETMAP --to {scene.networks[1]}",
         "-j ACCEPT",
     )
     for _ in range(dice.randrange(1, 3)):
         hook = dice.choice(("PREROUTING", "PREROUTING", "OUTPUT"))
+        target = dice.choice(targets)
         matched = match(dice, scene, incoming=hook == "PREROUTING") or f"-d {scene.networks[0]}"
-        store.add("nat", f"{hook} {matched} {dice.choice(targets)}")
+        store.add("nat", f"{hook} {'' if 'NETMAP' in target else matched} {target}")
 
 
 def _foreign_snat(dice: Random, scene: Scene, store: Store) -> None:

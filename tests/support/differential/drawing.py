@@ -7,6 +7,7 @@ from differential.configuration import Configuration
 from differential.scene import ENIS, INTERFACES, PODS, Scene
 
 MARKS = ("0x80/0x80", "0x1/0xf", "0x4000/0x4000", "0x80", "0x0/0x80")
+LOCAL_LATER = "prio 20 from all lookup local"
 ACTIONS = ("lookup 2", "lookup 2", "lookup 3", "lookup 3", "lookup main", "lookup main suppress_prefixlength 0")
 REFUSALS = ("blackhole", "unreachable", "prohibit", "nop")
 
@@ -42,6 +43,9 @@ def _rules(dice: Random, scene: Scene) -> tuple[str, ...]:
     found += [
         f"prio {dice.randrange(600, 2000)} {_selector(dice, scene)} {_action(dice)}" for _ in range(dice.randrange(4))
     ]
+    if dice.random() < 0.08:
+        # Security groups for pods in strict mode: pods' own tables before the local one.
+        found += ["prio 10 iif enibbb lookup 2", LOCAL_LATER]
     if dice.random() < 0.2:
         found.append(f"prio 700 {dice.choice(('fwmark 0x1/0x1', 'iif eth0', 'from all tos 0x10'))} goto 1536")
     return tuple(dict.fromkeys(found))

@@ -9,7 +9,14 @@ from differential.scene import Scene
 
 def draw(dice: Random, scene: Scene) -> tuple[NativeTable, ...]:
     """At least one, in the order in which they are loaded."""
-    writers: tuple[Callable[[Random, Scene], NativeTable], ...] = (_aws_cni, _kube_proxy, _foreign, _firewall, _raw)
+    writers: tuple[Callable[[Random, Scene], NativeTable], ...] = (
+        _aws_cni,
+        _kube_proxy,
+        _foreign,
+        _firewall,
+        _raw,
+        _device,
+    )
     chosen = dice.sample(writers, dice.choice((1, 1, 2, 3)))
     return tuple(writer(dice, scene) for writer in chosen)
 
@@ -178,6 +185,25 @@ def _firewall(dice: Random, scene: Scene) -> NativeTable:
     tcp flags & (syn | ack) == syn tcp dport {{ 53, 8080 }} {dice.choice(("drop", "accept", "reject"))}
   }}"""
     return _table("inet", "firewall", body, "early", "forward", "input")
+
+
+def _device(dice: Random, scene: Scene) -> NativeTable:
+    """What an interface's own hook does before the packet is looked at as IP, and a filter by the way back."""
+    name, came_by = dice.choice(("eniaaa", "enibbb", "eth0")), dice.choice(("eth0", "eth1", "eniaaa"))
+    done = dice.choice(("drop", "meta mark set 0x80", "meta mark set 0x1", "accept"))
+    back = dice.choice(("fib saddr . iif oif missing", "fib saddr . mark . iif oif missing", "fib saddr oif eth1"))
+    body = f"""
+  chain in {{
+    type filter hook ingress device {name} priority 0; policy accept;
+    {scene.nft} daddr {dice.choice(scene.networks)} meta l4proto {dice.choice(("tcp", "udp"))} {done}
+  }}
+  chain back {{
+    type filter hook prerouting priority {dice.choice((-290, -140))}; policy accept;
+    iifname {came_by} {back} {dice.choice(("drop", "meta mark set meta mark | 0x1"))}
+    iifname . {scene.nft} daddr {{ eniaaa . {scene.outside[0]}, enibbb . {scene.outside[1]} }} meta mark set 0x80
+    ct original {scene.nft} daddr {scene.services[0][0]} meta mark set meta mark | 0x1
+  }}"""
+    return _table("inet", "edge", body, "in", "back")
 
 
 def _raw(dice: Random, scene: Scene) -> NativeTable:

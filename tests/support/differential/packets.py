@@ -28,9 +28,12 @@ def opening(dice: Random, scene: Scene, number: int, *, by_ports: bool) -> Sent:
     token, port = FIRST_TOKEN + STEP * number, CLIENT_PORTS + number
     protocol = dice.choice((Protocol.TCP, Protocol.TCP, Protocol.UDP, Protocol.UDP, scene.icmp))
     source, came_by = _source(dice, scene)
+    loops = not came_by and dice.random() < 0.1
     if not came_by and by_ports:
         protocol = Protocol.UDP
     destination, towards = _destination(dice, scene, source)
+    if loops:
+        source = destination = scene.loopback
     if protocol is not scene.icmp and towards in (53,) and dice.random() < 0.8:
         protocol = Protocol.UDP
     flow = FiveTuple(

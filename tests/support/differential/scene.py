@@ -22,6 +22,7 @@ class Scene:
     secondary: str
     bits: int
     gateway: str
+    loopback: str
     pods: tuple[str, ...]
     subnet: str
     vpc: str
@@ -60,6 +61,7 @@ IPV4 = Scene(
     secondary="192.168.1.77",
     bits=24,
     gateway="192.168.1.1",
+    loopback="127.0.0.1",
     pods=("192.168.1.50", "192.168.1.116", "169.254.172.10"),
     subnet="192.168.1.0/24",
     vpc="192.168.0.0/16",
@@ -76,6 +78,7 @@ IPV6 = Scene(
     secondary="2001:db8:1::77",
     bits=64,
     gateway="fe80::1",
+    loopback="::1",
     pods=("2001:db8:1::50", "2001:db8:1::116", "fd00::ac:a"),
     subnet="2001:db8:1::/64",
     vpc="2001:db8:1::/56",
