@@ -1,6 +1,7 @@
 """Which hooks a packet meets, and in which order: interfaces' own hooks, equal priorities, registrations."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -35,7 +36,7 @@ def table(name: str, family: str, *chains: Chain) -> RuleSet:
     return RuleSet(backend=Backend.NFTABLES, family=family, table=name, chains=chains)
 
 
-def chain(hook: str, *statements: dict[str, object], **fields: object) -> Chain:
+def chain(hook: str, *statements: Mapping[str, object], **fields: object) -> Chain:
     rules = (NetfilterRule(position=1, text="rule", expression=json.dumps(statements)),)
     given: dict[str, object] = {"name": f"{hook}-{fields}", "kind": "filter", "policy": "ACCEPT"} | fields
     return Chain(rules=rules, hook=hook, **given)  # type: ignore[arg-type]
