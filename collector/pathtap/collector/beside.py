@@ -10,7 +10,8 @@ from pathtap.collector.case import Case
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import End
 from pathtap.collector.foresee import foreseen
-from pathtap.collector.inspections import Defect, inspect, inspect_cluster, relevant, view_of
+from pathtap.collector.hurting import hurting
+from pathtap.collector.inspections import Defect
 from pathtap.collector.plan import first_packet
 from pathtap.collector.prospect import Prospect, prospect_of
 from pathtap.collector.ways import fabric_of, way, way_beyond
@@ -78,17 +79,11 @@ def _defects(case: Case, prospect: Prospect | None) -> Iterator[Defect]:
     record, question = case.record, case.record.question
     fabric = prospect.fabric if prospect else fabric_of(case.models, record.inventory)
     last = case.forward.last.passage.after.destination if case.forward.last else question.destination.socket.address
-    inside = fabric.is_inside(last) or fabric.owner(last) is not None
-    defects = [*inspect_cluster(record.snapshots.values(), record.inventory)]
-    for node in _nodes(case, prospect):
-        if (model := case.models.get(node)) is not None:
-            view = view_of(model.snapshot, record.inventory, model)
-            defects.extend(inspect(replace(view, pods={a: pod for a, pod in view.pods.items() if a in ends})))
     translated = any(
         each.passage.before.destination != each.passage.after.destination for each in case.forward_passages
     )
     to_service = question.destination.kind == "service" or translated
-    yield from relevant(defects, ends, leaves_vpc=not inside, to_service=to_service)
+    yield from hurting(_nodes(case, prospect), ends, last, fabric, record.inventory, to_service=to_service)
 
 
 def _is_redirected(expected: ExpectedPassage) -> bool:

@@ -1,7 +1,6 @@
 """Carries out one explanation: reads the nodes that the way leads over, and sends and captures nothing.
 
-The kernels are asked for their own route lookups, which moves no packet. What is foreseen of them is pure, and so is the way
-that a trace expected (`expected_paths`).
+The kernels are asked for their own route lookups, which moves no packet. What is made of all that is pure (`outlook`).
 """
 
 import asyncio
@@ -9,25 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pathtap.collector.agents import Agents
-from pathtap.collector.asking import Asking, Progress
+from pathtap.collector.asking import SNAPSHOT_TIMEOUT, Asking, Progress
 from pathtap.collector.expect import models_of
-from pathtap.collector.foretell import foretell
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.outlook import Explained, outlook
-from pathtap.collector.plan import concerned_nodes, first_packet, pods_to_enter, veth_of
+from pathtap.collector.plan import concerned_nodes, first_packet, pods_to_enter
 from pathtap.collector.prospect import Prospect, answered, prospect_of
-from pathtap.collector.record import Record
 from pathtap.collector.resolve import Question
-from pathtap.forwarding.fabric import Fabric
-from pathtap.forwarding.journey import LIMIT, Walk, walk
-from pathtap.forwarding.node import NodeModel
-from pathtap.forwarding.packet import Packet
-from pathtap.model.address import Address, FiveTuple, Socket
+from pathtap.collector.ways import fabric_of, way
+from pathtap.forwarding.journey import LIMIT
 from pathtap.model.node import NodeSnapshot
-from pathtap.model.trace import Path, Trace
+from pathtap.model.trace import Trace
 
-# Seconds for a node's whole state; a node with tens of thousands of rules takes some.
-SNAPSHOT_TIMEOUT = 5.0
 # Of a service's backends no more than these are looked at one by one.
 MOST_BACKENDS = 32
 
@@ -87,57 +79,13 @@ class ExplainRun:
 
     def _look_ahead(self, snapshots: Mapping[str, NodeSnapshot]) -> tuple[Prospect, ...]:
         """The way of the packet; where DNAT has a choice, one for each backend."""
-        fabric, flow = Fabric(models_of(snapshots), placed(self.inventory)), first_packet(self.question)
-        first = _way(self.question, fabric, flow)
+        fabric, flow = fabric_of(models_of(snapshots), self.inventory), first_packet(self.question)
+        first = way(self.question, fabric, flow)
         if first is None:
             return ()
         choices = next((leg.alternatives for leg in first.forward if len(leg.alternatives) > 1), ())
-        others = (_way(self.question, fabric, flow, socket) for socket in choices[1:MOST_BACKENDS])
+        others = (way(self.question, fabric, flow, socket) for socket in choices[1:MOST_BACKENDS])
         return tuple(prospect_of(each, fabric, port_known=False) for each in (first, *others) if each is not None)
-
-
-def expected_paths(
-    record: Record, models: Mapping[str, NodeModel], sent: FiveTuple | None, translated_to: Socket | None = None
-) -> tuple[Path, Path, Walk | None]:
-    """The whole way of a traced packet as the nodes' configuration has it, there and back, and the walk it is told from.
-
-    `sent` is the flow as the source sent it, `translated_to` the backend that was really chosen. Empty, and no walk, where the
-    source's node was not read.
-    """
-    question = record.question
-    fabric = Fabric(models, placed(record.inventory))
-    found = _way(question, fabric, sent or first_packet(question), translated_to)
-    if found is None:
-        return Path(), Path(), None
-    forward, reply = foretell(prospect_of(found, fabric, port_known=sent is not None and sent.source_port != 0))
-    return forward, reply, found
-
-
-def placed(inventory: Inventory) -> dict[Address, str]:
-    """The node of every pod and node address, as the cluster's API has it."""
-    pods = {a: pod.node for pod in inventory.pods.values() for a in pod.addresses if inventory.pod_at(a) is pod}
-    return pods | {address: node.name for node in inventory.nodes.values() for address in node.addresses}
-
-
-def _way(question: Question, fabric: Fabric, flow: FiveTuple, translated_to: Socket | None = None) -> Walk | None:
-    """None where it cannot be begun: the source's node was not read, or the pod's veth is not known."""
-    start = _start(question, fabric)
-    if start is None:
-        return None
-    node, interface = start
-    return walk(fabric, node, Packet.opening(flow, interface), translated_to=translated_to)
-
-
-def _start(question: Question, fabric: Fabric) -> tuple[str, str] | None:
-    """The node that the packet enters, and by which interface: none for a node's own, the destination's ENI from outside."""
-    model = fabric.models.get(question.source.node)
-    if not question.source.node:
-        owner = fabric.owner(question.destination.socket.address)
-        return owner if owner and owner[1] else None
-    if model is None:
-        return None
-    veth = veth_of(question, model.snapshot)
-    return (question.source.node, veth) if veth or not question.source_has_namespace else None
 
 
 def _leads_to(prospect: Prospect) -> set[str]:

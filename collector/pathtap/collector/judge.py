@@ -22,6 +22,7 @@ from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import End, Fate
 from pathtap.collector.gaps import gaps_of
 from pathtap.collector.losses import explained, too_big
+from pathtap.collector.once import told_once
 from pathtap.collector.prospect import Prospect
 from pathtap.collector.refusals import REJECTIONS, cause_of, probe_evidence, refusal_of, refusing_errors, rejection_of
 from pathtap.collector.resolve import owner_of
@@ -37,17 +38,6 @@ class Judgement:
     findings: tuple[Finding, ...] = ()
 
 
-# What says only that a packet was lost gives way to the defect that must have lost it.
-EXPLAINED_BY = {
-    "DROPPED_UNEXPLAINED": frozenset({"LINK_DOWN", "CONNTRACK_TABLE_FULL", "GATEWAY_NEIGHBOUR_STALE"}),
-    "NEVER_LEFT_POD": frozenset({"LINK_DOWN", "GATEWAY_NEIGHBOUR_STALE"}),
-    "NEVER_LEFT_NODE": frozenset({"LINK_DOWN", "CONNTRACK_TABLE_FULL"}),
-    "LOST_IN_VPC": frozenset({"LINK_DOWN", "POD_ADDRESS_DUPLICATED"}),
-    "NO_ANSWER": frozenset({"POD_NEIGHBOUR_STALE", "POD_ROUTE_WRONG_VETH", "LINK_DOWN", "POD_ADDRESS_DUPLICATED"}),
-    "NO_ANSWER_FROM_OUTSIDE": frozenset({"SERVICE_BACKEND_GONE"}),
-    "NEIGHBOUR_FAILED": frozenset({"POD_NEIGHBOUR_STALE", "LINK_DOWN"}),
-}
-REFUSALS_BY_ROUTE = ("BLACKHOLE_ROUTE", "UNREACHABLE_ROUTE", "PROHIBIT_ROUTE", "NO_ROUTE_TO_DESTINATION")
 INCONCLUSIVE = Judgement(disposition=Disposition.INSUFFICIENT_EVIDENCE, reply=Reply.NOT_SEEN)
 
 
@@ -55,7 +45,7 @@ def judge(case: Case, prospect: Prospect | None) -> Verdict:
     """The verdict without its summary: `summary` writes that once all is known. `prospect` is the way as it was expected."""
     judgement = _judge(case)
     gaps = gaps_of(case, answered=judgement.reply is Reply.ANSWERED)
-    found = _told_once((*judgement.findings, *disagreements(case)), configured(case, prospect))
+    found = told_once((*judgement.findings, *disagreements(case)), configured(case, prospect))
     if judgement.reply is Reply.UNANSWERED and any(finding.code == "SERVICE_BACKEND_GONE" for finding in found):
         # Nobody has the address, so nobody answers: the VPC drops it.
         judgement = replace(judgement, disposition=Disposition.DROPPED, reply=Reply.NOT_SEEN)
@@ -63,26 +53,6 @@ def judge(case: Case, prospect: Prospect | None) -> Verdict:
         judgement = INCONCLUSIVE
         found = tuple(finding for finding in found if finding.severity is not Severity.ERROR)
     return Verdict(disposition=judgement.disposition, reply=judgement.reply, summary="", findings=found, gaps=gaps)
-
-
-def _told_once(seen: tuple[Finding, ...], configured_: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """What packets show first; of what configuration adds only what is new, and instead of what it explains."""
-    added = tuple(finding for finding in configured_ if not any(_says_already(other, finding) for other in seen))
-    codes = {finding.code for finding in added}
-    kept = tuple(finding for finding in seen if not codes & EXPLAINED_BY.get(finding.code, frozenset()))
-    return (*kept, *added)
-
-
-def _says_already(seen: Finding, other: Finding) -> bool:
-    """Whether `other`, of configuration, is what packets have shown by its own name."""
-    if seen.node != other.node:
-        return False
-    if seen.code in REFUSALS_BY_ROUTE and other.code == "POD_ROUTE_MISSING":
-        # The route that takes a pod's packets is why there is none that leads to the pod.
-        return True
-    if seen.code in REFUSALS_BY_ROUTE and other.code == "FOREIGN_IP_RULE":
-        return any(evidence.claim in seen.text for evidence in other.evidence)
-    return seen.code == other.code
 
 
 def _judge(case: Case) -> Judgement:

@@ -9,13 +9,17 @@ from dataclasses import dataclass, replace
 from pathtap.collector.assemble import destination_nat, egress_of
 from pathtap.collector.foresee import foreseen
 from pathtap.collector.foretell import foretell, is_translated
+from pathtap.collector.hurting import hurting
+from pathtap.collector.inspections import Defect
 from pathtap.collector.inventory import Inventory
+from pathtap.collector.once import told_once
 from pathtap.collector.plan import first_packet
-from pathtap.collector.prospect import Prospect
+from pathtap.collector.prospect import Prospect, prospect_of
 from pathtap.collector.resolve import Question
 from pathtap.collector.summary import end_words, gap_words, other_eni, sentence, way_out
+from pathtap.collector.ways import way_beyond
 from pathtap.forwarding.journey import Arrival
-from pathtap.model.address import FiveTuple, protocol_name
+from pathtap.model.address import Address, FiveTuple, protocol_name
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.trace import (
     DestinationNat,
@@ -40,6 +44,10 @@ DISPOSITIONS = {
     Arrival.UNKNOWN: Disposition.INSUFFICIENT_EVIDENCE,
 }
 ARRIVED = (Disposition.DELIVERED, Disposition.LEFT_CLUSTER)
+BACKEND_GONE = "SERVICE_BACKEND_GONE"
+# What goes wrong between a pod and its node, by which way the packet goes.
+FROM_A_POD = ("GATEWAY_NEIGHBOUR_STALE",)
+TO_A_POD = ("POD_NEIGHBOUR_STALE", "POD_ROUTE_WRONG_VETH")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,18 +111,64 @@ def _source_nat(prospect: Prospect | None, flow: FiveTuple) -> SourceNat:
 
 def _verdict(explained: Explained) -> Verdict:
     prospect = explained.prospect
-    gaps = tuple(dict.fromkeys(_gaps(explained)))
-    every = [foreseen(each, explained.inventory) for each in explained.prospects]
+    gaps, defects = tuple(dict.fromkeys(_gaps(explained))), _defects(explained)
+    first, others = _found(explained)
     if prospect is None or any(gap.decisive for gap in gaps):
         disposition, reply = Disposition.INSUFFICIENT_EVIDENCE, Reply.NOT_SEEN
     else:
         disposition = DISPOSITIONS[prospect.walk.arrival]
         reply = _reply(prospect.walk.reply_arrival, explained.question)
-    if disposition is Disposition.LEFT_CLUSTER and any(each.code == "SERVICE_BACKEND_GONE" for each in every[0]):
-        # Nobody has the address, so nobody answers: the VPC drops it.
-        disposition, reply = Disposition.DROPPED, Reply.NOT_SEEN
-    found = tuple(dict.fromkeys(finding for findings in every for finding in findings))
+        if disposition in ARRIVED and (_stops(defects, prospect) or any(f.code == BACKEND_GONE for f in first)):
+            disposition, reply = Disposition.DROPPED, Reply.NOT_SEEN
+        elif reply is Reply.ANSWERED and _stops_the_answer(defects, prospect):
+            reply = Reply.LOST
+    found = told_once(first, tuple(dict.fromkeys([*(defect.finding for defect in defects), *others])))
     return Verdict(disposition=disposition, reply=reply, summary="", findings=found, gaps=gaps)
+
+
+def _found(explained: Explained) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """What is wrong on the way that is told; and beyond where it ends, and on the ways to other backends."""
+    if not explained.prospects:
+        return (), ()
+    told, *others = explained.prospects
+    first = foreseen(told, explained.inventory)
+    more = [finding for each in others for finding in foreseen(each, explained.inventory)]
+    beyond = way_beyond(told.walk, told.fabric)
+    if beyond is not None:
+        stop = told.walk.forward[-1].node
+        rest = foreseen(prospect_of(beyond, told.fabric, port_known=False), explained.inventory)
+        # Back at the node that stops the packet, one cause would be told twice.
+        more += [finding for finding in rest if finding.node != stop]
+    return first, tuple(more)
+
+
+def _defects(explained: Explained) -> tuple[Defect, ...]:
+    """Those of the nodes on the way that can hurt this flow."""
+    prospect, question = explained.prospect, explained.question
+    if prospect is None:
+        return ()
+    flows = [flow for each in prospect.stretches for flow in (each.leg.before, each.leg.after)]
+    asked = (question.source.socket.address, question.destination.socket.address)
+    ends = frozenset((*asked, *(address for flow in flows for address in (flow.source, flow.destination))))
+    nodes = (question.source.node, *(each.leg.node for each in prospect.stretches), question.destination.node)
+    last = prospect.walk.forward[-1].after.destination
+    to_service = question.destination.kind == "service" or last != question.destination.socket.address
+    return hurting(nodes, ends, last, prospect.fabric, explained.inventory, to_service=to_service)
+
+
+def _stops(defects: Sequence[Defect], prospect: Prospect) -> bool:
+    """Whether a defect of the last yards, which the model does not walk, keeps the packet from its way."""
+    legs = prospect.walk.forward
+    return _hurts(defects, FROM_A_POD, legs[0].before.source) or _hurts(defects, TO_A_POD, legs[-1].after.destination)
+
+
+def _stops_the_answer(defects: Sequence[Defect], prospect: Prospect) -> bool:
+    legs = prospect.walk.forward
+    return _hurts(defects, FROM_A_POD, legs[-1].after.destination) or _hurts(defects, TO_A_POD, legs[0].before.source)
+
+
+def _hurts(defects: Sequence[Defect], codes: Sequence[str], pod: Address) -> bool:
+    return any(defect.finding.code in codes and pod in defect.concerns for defect in defects)
 
 
 def _reply(arrival: Arrival | None, question: Question) -> Reply:

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from journeys import CART_REDIS, answered, flow, handshake, question, record
+from journeys import CART_REDIS, answered, flow, handshake, question, record, silent, trace_of
 from scripted_agent import ScriptedAgent, always, serving
 from small_cluster import (
     CART,
@@ -22,7 +22,6 @@ from small_cluster import (
     ORDERS,
     REDIS,
     SEARCH,
-    SERVICE,
     WEB,
     cluster,
     filtering,
@@ -31,10 +30,6 @@ from small_cluster import (
     without_routes,
 )
 
-from pathtap.collector.expect import models_of
-from pathtap.collector.explain import expected_paths
-from pathtap.forwarding.journey import Arrival
-from pathtap.model.address import Socket
 from pathtap.model.node import NodeSnapshot, RouteAnswer, Unread
 from pathtap.model.request import (
     CaptureRequest,
@@ -217,11 +212,9 @@ def test_refusals_are_sentences(request_: service_pb2.TraceRequest, sentence: st
     assert sentence in (refused.value.details() or "")
 
 
-def test_beside_a_trace_the_expected_way_has_the_ports_that_were_used() -> None:
-    gathered = record(question("shop/cart", "shop/redis", 6379), [answered(CART_REDIS)], handshake())
-    forward, reply, walked = expected_paths(gathered, models_of(gathered.snapshots), CART_REDIS)
-    assert walked is not None
-    assert walked.arrival is Arrival.DELIVERED
+def test_a_trace_has_the_expected_way_beside_what_was_seen_with_the_ports_that_were_used() -> None:
+    trace = trace_of(record(question("shop/cart", "shop/redis", 6379), [answered(CART_REDIS)], handshake()))
+    forward, reply = trace.expected_forward, trace.expected_reply
     assert [(hop.node, hop.ingress, hop.egress) for hop in forward.hops] == [
         (NODE_1, "enicart", "eth0"),
         (NODE_2, "eth0", "eniredis"),
@@ -234,20 +227,16 @@ def test_beside_a_trace_the_expected_way_has_the_ports_that_were_used() -> None:
     }
 
 
-def test_beside_a_trace_the_backend_is_the_one_that_was_chosen_and_the_port_is_lost_at_snat() -> None:
-    gathered = record(question("shop/cart", "svc/shop/web", 80), sent=[flow(CART, SERVICE, 80)])
-    chosen = Socket(ip_address(ORDERS), 8080)
-    forward, _, _ = expected_paths(gathered, models_of(gathered.snapshots), flow(CART, SERVICE, 80), chosen)
-    assert [hop.egress for hop in forward.hops] == ["eth0", "eniorders"]
+def test_beside_a_trace_the_port_is_lost_at_snat_and_found_again_on_the_way_back() -> None:
     outward = flow(SEARCH, INTERNET, 443)
-    gathered = record(question("shop/search", INTERNET, 443), sent=[outward])
-    forward, reply, _ = expected_paths(gathered, models_of(gathered.snapshots), outward)
-    left = next(step for step in forward.hops[0].steps if step.action is Action.FORWARDED)
+    trace = trace_of(record(question("shop/search", INTERNET, 443), [silent(outward)]))
+    steps = trace.expected_forward.hops[0].steps
+    left = next(step for step in steps if step.action is Action.FORWARDED)
     assert left.before == outward
     assert left.after == flow(HOST_1, INTERNET, 443, source_port=0)
-    assert reply.hops[0].steps[-1].after == outward.reversed
+    assert trace.expected_reply.hops[0].steps[-1].after == outward.reversed
 
 
 def test_beside_a_trace_whose_source_was_not_read_nothing_is_expected() -> None:
-    gathered = record(question("shop/cart", "shop/redis", 6379), snapshots=[node_2()])
-    assert expected_paths(gathered, models_of(gathered.snapshots), CART_REDIS)[2] is None
+    trace = trace_of(record(question("shop/cart", "shop/redis", 6379), [silent(CART_REDIS)], snapshots=[node_2()]))
+    assert trace.expected_forward.hops == ()

@@ -1,0 +1,28 @@
+"""Which of the nodes' defects can hurt one flow. Pure; the inspections find them."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from pathtap.collector.inspections import Defect, inspect, inspect_cluster, relevant, view_of
+from pathtap.collector.inventory import Inventory
+from pathtap.forwarding.fabric import Fabric
+from pathtap.model.address import Address
+
+
+def hurting(
+    nodes: Iterable[str],
+    ends: frozenset[Address],
+    towards: Address,
+    fabric: Fabric,
+    inventory: Inventory,
+    *,
+    to_service: bool,
+) -> tuple[Defect, ...]:
+    """`ends` are all addresses that the packet has on its way there and back, `towards` where it goes after DNAT."""
+    inside = fabric.is_inside(towards) or fabric.owner(towards) is not None
+    defects = [*inspect_cluster([model.snapshot for model in fabric.models.values()], inventory)]
+    for node in dict.fromkeys(nodes):
+        if (model := fabric.models.get(node)) is not None:
+            view = view_of(model.snapshot, inventory, model)
+            defects.extend(inspect(replace(view, pods={a: pod for a, pod in view.pods.items() if a in ends})))
+    return relevant(defects, ends, leaves_vpc=not inside, to_service=to_service)
