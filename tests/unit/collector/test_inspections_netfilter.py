@@ -1,0 +1,154 @@
+"""Marks, SNAT and rule sets: by prediction and by structure, in every form that the CNI has written; and healthy look-alikes."""
+
+import json
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+from wired_node import CART, ORDERS, SEARCH, found, snapshot, with_rules
+
+from pathtap.model.netfilter import Backend, RuleSet
+from pathtap.model.node import CniSettings, NodeSnapshot
+from pathtap.model.trace import Severity
+from tests.unit.forwarding import eks
+from tests.unit.forwarding.nodes import iptables, native_table
+
+FORMS = [("return", Backend.NFT), ("jump", Backend.LEGACY), ("native", Backend.NFT)]
+
+
+def edited(node: NodeSnapshot, table: str, chain: str, *, first: str = "", less: str = "\n") -> NodeSnapshot:
+    """With a rule put first in a chain of iptables, and without those that hold `less`."""
+    sets = []
+    for of in node.rule_sets:
+        if of.table == table:
+            chains = []
+            for each in of.chains:
+                if each.name == chain:
+                    rules = [rule for rule in each.rules if less not in rule.text]
+                    made = [replace(each.rules[0], text=first)] if first else []
+                    numbered = tuple(replace(rule, position=n) for n, rule in enumerate([*made, *rules], 1))
+                    each = replace(each, rules=numbered)
+                chains.append(each)
+            of = replace(of, chains=tuple(chains))
+        sets.append(of)
+    return replace(node, rule_sets=tuple(sets))
+
+
+@pytest.mark.parametrize("metadata", [True, False])
+@pytest.mark.parametrize(("form", "backend"), FORMS)
+def test_connmark_rules_that_are_gone_are_missed(form: str, backend: Backend, metadata: bool) -> None:
+    node = snapshot(form, backend, metadata=metadata)
+    gone = edited(node, "nat", "PREROUTING", less="AWS, ")
+    gone = replace(gone, rule_sets=tuple(of for of in gone.rule_sets if of.table != "aws-cni"))
+    defects = found(gone)
+    assert set(defects) == {"CONNMARK_RULES_MISSING"}
+    assert defects["CONNMARK_RULES_MISSING"].concerns == {SEARCH, ORDERS}
+
+
+def test_the_rules_for_later_packets_and_for_node_ports_are_missed_too() -> None:
+    later = found(edited(snapshot(), "mangle", "PREROUTING", less="-i eni+"))["CONNMARK_RULES_MISSING"].finding
+    ports = found(edited(snapshot(), "mangle", "PREROUTING", less="-i eth0"))["CONNMARK_RULES_MISSING"].finding
+    assert "mark of their connection" in later.text
+    assert "node ports" in ports.text
+
+
+def test_without_node_port_support_its_rule_is_not_missed() -> None:
+    node = edited(snapshot(), "mangle", "PREROUTING", less="-i eth0")
+    assert found(replace(node, settings=CniSettings(node_port_support=False))) == {}
+
+
+@pytest.mark.parametrize("rule", ["-j ACCEPT", f"-s {SEARCH}/32 -j ACCEPT", "-i eni+ -j ACCEPT"])
+def test_an_accept_before_the_connmark_rules_is_named(rule: str) -> None:
+    shadowed = edited(snapshot(), "nat", "PREROUTING", first=rule)
+    defects = found(shadowed)
+    assert set(defects) == {"CONNMARK_RULES_SHADOWED"}
+    assert f"nat PREROUTING #1 (iptables-nft): {rule}" in defects["CONNMARK_RULES_SHADOWED"].finding.text
+
+
+@pytest.mark.parametrize("rule", ["-d 10.0.0.0/8 -j ACCEPT", "-i eth0 -j ACCEPT", f"-s {CART}/32 -j ACCEPT", "-j LOG"])
+def test_what_takes_no_secondary_pods_packets_shadows_nothing(rule: str) -> None:
+    assert found(edited(snapshot(), "nat", "PREROUTING", first=rule)) == {}
+
+
+@pytest.mark.parametrize("metadata", [True, False])
+def test_snat_that_is_gone_is_missed(metadata: bool) -> None:
+    node = snapshot(metadata=metadata)
+    assert set(found(edited(node, "nat", "POSTROUTING", less="AWS"))) == {"SNAT_MISSING"}
+
+
+def test_who_translates_instead_does_as_well() -> None:
+    node = edited(snapshot(), "nat", "POSTROUTING", less="AWS", first="-o eth0 -j MASQUERADE")
+    assert found(node) == {}
+
+
+def test_external_snat_with_the_nodes_own_is_named_and_anothers_choice_is_not() -> None:
+    external = replace(snapshot(), settings=CniSettings(external_snat=True))
+    defects = found(external)
+    assert set(defects) == {"SNAT_DESPITE_EXTERNAL"}
+    assert "AWS-SNAT-CHAIN-0 #2" in defects["SNAT_DESPITE_EXTERNAL"].finding.text
+    nat = """
+*nat
+-A POSTROUTING -j cali-nat-outgoing
+-A cali-nat-outgoing ! -d 192.168.0.0/16 -j MASQUERADE
+COMMIT
+"""
+    chosen = replace(external, rule_sets=tuple(iptables(nat + eks.MANGLE)))
+    assert found(chosen) == {}
+
+
+def test_what_is_excluded_needs_no_snat() -> None:
+    everything = CniSettings(excluded_networks=(ip_network("0.0.0.0/0"),))
+    node = edited(replace(snapshot(), settings=everything), "nat", "POSTROUTING", less="AWS")
+    assert found(edited(node, "mangle", "PREROUTING", less="\n")) == {}
+
+
+def test_rules_up_to_1_7_need_no_mark() -> None:
+    """One rule 1536 for each CIDR of the VPC: what leaves it goes by main, unmarked."""
+    node = snapshot("jump", Backend.LEGACY)
+    node = edited(node, "nat", "PREROUTING", less="AWS, ")
+    for pod in (SEARCH, ORDERS):
+        node = with_rules(node, f"1536: from {pod} to 192.168.0.0/16 lookup 2", less=f"1536: from {pod} lookup")
+    assert "CONNMARK_RULES_MISSING" not in found(node)
+
+
+def old_rules(backend: Backend) -> tuple[RuleSet, ...]:
+    return tuple(of for of in eks.rule_sets("jump", backend) if of.table == "nat")
+
+
+def test_rules_in_two_stores_are_named_by_their_writers() -> None:
+    both = replace(snapshot(), rule_sets=(*snapshot().rule_sets, *old_rules(Backend.LEGACY)))
+    finding = found(both)["STALE_RULE_SET"].finding
+    assert "iptables-legacy and iptables-nft" in finding.text
+    assert finding.severity is Severity.WARNING
+
+
+def test_empty_chains_and_hints_in_the_other_store_are_no_second_set() -> None:
+    canary = """
+*nat
+-A PREROUTING -j KUBE-SERVICES
+-A KUBE-KUBELET-CANARY -j RETURN
+COMMIT
+"""
+    both = replace(snapshot(), rule_sets=(*snapshot().rule_sets, *iptables(canary, Backend.LEGACY)))
+    assert "STALE_RULE_SET" not in found(both)
+
+
+def kube_proxy(priority: int) -> RuleSet:
+    portal = {"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "daddr"}}, "right": "10.100.0.10"}}
+    made = native_table("kube-proxy", "nat", "prerouting", priority, [portal, {"dnat": {"addr": str(CART)}}])
+    assert json.loads(made.chains[0].rules[0].expression)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("priority", "severity"), [(-110, None), (-100, Severity.WARNING), (-90, Severity.ERROR)], ids=str
+)
+def test_marks_before_the_services_dnat(priority: int, severity: Severity | None) -> None:
+    node = edited(snapshot(), "nat", "PREROUTING", less="KUBE-SERVICES")
+    defect = found(replace(node, rule_sets=(*node.rule_sets, kube_proxy(priority)))).get("CONNMARK_BEFORE_DNAT")
+    assert (defect.finding.severity if defect else None) is severity
+
+
+def test_the_cnis_own_table_marks_after_the_services_dnat() -> None:
+    node = edited(snapshot("native"), "nat", "PREROUTING", less="KUBE-SERVICES")
+    assert found(replace(node, rule_sets=(*node.rule_sets, kube_proxy(-100)))) == {}
