@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathtap.lab.cluster import Node, vpc_networks
 from pathtap.lab.options import LabOptions
 
-_RANDOM_FLAG = {"prng": " --random-fully", "hashrandom": " --random", "none": ""}
+RANDOM_FLAG = {"prng": " --random-fully", "hashrandom": " --random", "none": ""}
 _SNAT = "AWS-SNAT-CHAIN"
 _CONNMARK = "AWS-CONNMARK-CHAIN"
 _RESTORE = "-j CONNMARK --restore-mark --nfmask 0x80 --ctmask 0x80"
@@ -34,7 +34,7 @@ def aws_nat(options: LabOptions, node: Node) -> TableRules:
     if options.external_snat:
         return TableRules(chains=(f"{_SNAT}-0",))
     to_snat = TableRules(rules=(f'-A POSTROUTING -m comment --comment "AWS SNAT CHAIN" -j {_SNAT}-0',))
-    snat = _snat(node.address, _RANDOM_FLAG[options.randomize])
+    snat = _snat(node.address, RANDOM_FLAG[options.randomize])
     outside = _chains(options, _SNAT, ("AWS SNAT CHAIN", "AWS SNAT CHAIN EXCLUSION"), snat)
     if options.chains == "native":
         return to_snat + outside

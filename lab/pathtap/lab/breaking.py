@@ -31,7 +31,7 @@ def break_lab(prefix: str, name: str) -> Fault:
         if name in state.faults:
             heal = command_line(f"fault {name} --heal", prefix)
             raise LabError(f"The fault {name} is in force already: `{heal}` ends it.")
-        if reason := fault.impossible(state.options):
+        if reason := fault.refusal(state.options):
             raise LabError(reason)
         cluster = make_cluster(state.options)
         changes = fault.changes(cluster)

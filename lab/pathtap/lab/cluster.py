@@ -5,13 +5,18 @@
 
 import hashlib
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from pathtap.lab.options import LabOptions
+from pathtap.model.address import Address, Network
 
 VPC = IPv4Network("192.168.0.0/16")
 # From RFC 6598's shared space, as is usual for a second CIDR that holds nothing but pods.
 SECOND_VPC_CIDR = IPv4Network("100.64.0.0/16")
+# A /56 is what a VPC gets, a /64 of it each subnet.
+VPC_IPV6 = IPv6Network("2001:db8:64:100::/56")
+# Of egress-cni's host-local addresses, the same on every node.
+EGRESS_NETWORK = IPv4Network("169.254.172.0/22")
 
 
 def vpc_networks(options: LabOptions) -> tuple[IPv4Network, ...]:
@@ -31,15 +36,38 @@ def mac_of(first: str, *parts: object) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Egress:
+    """A pod's way out by the other family than its own (egress-cni): a second veth, whose end in the pod is `v4if0`.
+
+    `veth` is the host's end, which the kernel named; `address` means something on its node alone.
+    """
+
+    veth: str
+    host_mac: str
+    mac: str
+    address: IPv4Address
+    container: str
+
+    @property
+    def chain(self) -> str:
+        """`CNI-E4-` and 21 hex digits of sha512, as cmd/egress-cni-plugin names it."""
+        return "CNI-E4-" + hashlib.sha512(f"aws-cni{self.container}".encode()).hexdigest()[:21]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """A pod with a network namespace of its own. `device` is the device number of the ENI that owns its address."""
+    """A pod with a network namespace of its own. `device` is the device number of the ENI that owns its address.
+
+    `egress` it has in an IPv6 cluster.
+    """
 
     namespace: str
     name: str
-    address: IPv4Address
+    address: Address
     device: int
     tcp_ports: tuple[int, ...]
     network_namespace: str
+    egress: Egress | None = None
 
     @property
     def key(self) -> str:
@@ -61,6 +89,15 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EniIpv6:
+    """What an ENI of an IPv6 cluster has besides its IPv4: an address of its own, and prefixes (/80) for pods."""
+
+    address: IPv6Address
+    subnet: IPv6Network
+    prefixes: tuple[IPv6Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Eni:
     """An elastic network interface. `warm` addresses belong to it and to no pod; `port` is its other end in the VPC.
 
@@ -78,6 +115,7 @@ class Eni:
     pod_addresses: tuple[IPv4Address, ...]
     warm: tuple[IPv4Address, ...]
     prefixes: tuple[IPv4Network, ...] = ()
+    ipv6: EniIpv6 | None = None
 
     @property
     def gateway(self) -> IPv4Address:
@@ -100,9 +138,10 @@ class Eni:
         return self.prefixes or tuple(IPv4Network(address) for address in (*self.pod_addresses, *self.warm))
 
     @property
-    def owned(self) -> tuple[IPv4Network, ...]:
-        """All that the VPC delivers here and accepts from here, its own address first."""
-        return (IPv4Network(self.address), *self.delegated)
+    def owned(self) -> tuple[Network, ...]:
+        """All that the VPC delivers here and accepts from here: of IPv4 its own address first, of IPv6 too."""
+        further = (IPv6Network(self.ipv6.address), *self.ipv6.prefixes) if self.ipv6 else ()
+        return (IPv4Network(self.address), *self.delegated, *further)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +158,16 @@ class Node:
         return self.primary.address
 
     @property
+    def cluster_address(self) -> Address:
+        """The one that Kubernetes knows it by."""
+        return self.primary.ipv6.address if self.primary.ipv6 else self.address
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Of its primary ENI, in every family it has."""
+        return tuple(dict.fromkeys((self.cluster_address, self.address)))
+
+    @property
     def enis(self) -> tuple[Eni, Eni]:
         return self.primary, self.secondary
 
@@ -132,7 +181,7 @@ class Service:
 
     namespace: str
     name: str
-    address: IPv4Address
+    address: Address
     port: int
     target_port: int
     backends: tuple[tuple[Pod, int], ...] = ()
@@ -150,10 +199,19 @@ class OutsideHost:
     name: str
     network: IPv4Network
     address: IPv4Address
+    network_ipv6: IPv6Network
+    address_ipv6: IPv6Address
 
     @property
     def router(self) -> IPv4Address:
         return self.network[1]
+
+    @property
+    def router_ipv6(self) -> IPv6Address:
+        return self.network_ipv6[1]
+
+    def addresses(self, options: LabOptions) -> tuple[Address, ...]:
+        return (self.address, self.address_ipv6) if options.ipv6 else (self.address,)
 
     @property
     def mac(self) -> str:
@@ -164,9 +222,21 @@ class OutsideHost:
         return mac_of("06", self.name)
 
 
-INTERNET = OutsideHost(name="internet", network=IPv4Network("198.51.100.0/24"), address=IPv4Address("198.51.100.8"))
+INTERNET = OutsideHost(
+    name="internet",
+    network=IPv4Network("198.51.100.0/24"),
+    address=IPv4Address("198.51.100.8"),
+    network_ipv6=IPv6Network("2001:db8:100::/64"),
+    address_ipv6=IPv6Address("2001:db8:100::8"),
+)
 # Another VPC, behind a peering connection: what AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS is for.
-PEER = OutsideHost(name="peer", network=IPv4Network("203.0.113.0/24"), address=IPv4Address("203.0.113.8"))
+PEER = OutsideHost(
+    name="peer",
+    network=IPv4Network("203.0.113.0/24"),
+    address=IPv4Address("203.0.113.8"),
+    network_ipv6=IPv6Network("2001:db8:200::/64"),
+    address_ipv6=IPv6Address("2001:db8:200::8"),
+)
 OUTSIDE = (INTERNET, PEER)
 
 

@@ -48,7 +48,7 @@ def _node(node: Node) -> dict[str, Any]:
         "spec": {"providerID": f"aws:///{ZONE}/{instance_id(node)}"},
         "status": {
             "addresses": [
-                {"type": "InternalIP", "address": str(node.address)},
+                {"type": "InternalIP", "address": str(node.cluster_address)},
                 {"type": "Hostname", "address": node.name},
             ],
             "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
@@ -65,7 +65,7 @@ def _status(node: Node, address: str) -> dict[str, Any]:
     return {
         "phase": "Running",
         "conditions": [{"type": "Ready", "status": "True"}],
-        "hostIP": str(node.address),
+        "hostIP": str(node.cluster_address),
         "podIP": address,
         "podIPs": [{"ip": address}],
         "startTime": _CREATED,
@@ -86,7 +86,9 @@ def _running(pod: Pod, node: Node) -> dict[str, Any]:
 def _node_exporter(node: Node) -> dict[str, Any]:
     containers = _containers("node-exporter", NODE_EXPORTER_PORT)
     spec = {"nodeName": node.name, "hostNetwork": True, "containers": containers}
-    return _pod("kube-system", f"node-exporter-{node.index}", spec=spec, status=_status(node, str(node.address)))
+    return _pod(
+        "kube-system", f"node-exporter-{node.index}", spec=spec, status=_status(node, str(node.cluster_address))
+    )
 
 
 def _service(service: Service) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def _service(service: Service) -> dict[str, Any]:
             **exposed,
             "clusterIP": address,
             "clusterIPs": [address],
-            "ipFamilies": ["IPv4"],
+            "ipFamilies": [f"IPv{service.address.version}"],
             "ports": [port],
             "selector": {"service": service.name},
         },

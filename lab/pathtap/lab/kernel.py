@@ -5,10 +5,11 @@ another one runs in a thread that ends.
 """
 
 import os
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -16,6 +17,7 @@ from pyroute2 import IPRoute
 from pyroute2 import netns as pyroute2_netns
 
 from pathtap.lab.errors import LabError
+from pathtap.model.address import Address, Network
 
 NETNS = Path("/run/netns")
 # The variable by which a lab's processes are found again, whatever became of the one that started them.
@@ -25,6 +27,8 @@ _SCOPE_HOST, _SCOPE_LINK, _SCOPE_UNIVERSE = 254, 253, 0
 # RTPROT_BOOT: what the CNI's netlink library writes, so that `ip route` prints no `proto`.
 _PROTO_KERNEL, _PROTO_BOOT = 2, 3
 _NUD_PERMANENT = 0x80
+# By IP version.
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _COMMAND_SECONDS = 30
 
 Result = TypeVar("Result")
@@ -130,25 +134,56 @@ class Netlink:
         self._route.link("set", index=self._of(interface), state="up")
 
     def add_address(
-        self, interface: str, address: IPv4Address, prefix_length: int, *, for_the_host_alone: bool = False
+        self,
+        interface: str,
+        address: Address,
+        prefix_length: int,
+        *,
+        for_the_host_alone: bool = False,
+        for_the_link_alone: bool = False,
     ) -> None:
-        """What is for the host alone (scope host) never becomes the source that MASQUERADE takes."""
-        scope = _SCOPE_HOST if for_the_host_alone else _SCOPE_UNIVERSE
+        """What is for the host alone (scope host) never becomes the source that MASQUERADE takes, what is for its link
+        alone not where a packet leaves by another. Of IPv6 the kernel knows the scope by the address.
+        """
+        scope = _SCOPE_HOST if for_the_host_alone else _SCOPE_LINK if for_the_link_alone else _SCOPE_UNIVERSE
         index = self._of(interface)
-        self._route.addr("add", index=index, address=str(address), prefixlen=prefix_length, scope=scope)
+        self._route.addr(
+            "add",
+            index=index,
+            address=str(address),
+            prefixlen=prefix_length,
+            scope=scope,
+            family=_FAMILIES[address.version],
+        )
 
     def add_route(
         self,
-        destination: IPv4Network | IPv4Address | None,
+        destination: Network | Address | None,
         interface: str,
         *,
-        via: IPv4Address | None = None,
+        via: Address | None = None,
         table: int = MAIN_TABLE,
+        source: Address | None = None,
     ) -> None:
-        """`destination` None is the default route; without `via` the route has link scope."""
-        next_hop = {"scope": _SCOPE_LINK} if via is None else {"scope": _SCOPE_UNIVERSE, "gateway": str(via)}
+        """`destination` None is the default route of the family of `via`; without `via` the route has link scope.
+
+        `source` is the one preferred for what is sent by it.
+        """
+        known = destination if destination is not None else via
+        family = _FAMILIES[known.version] if known is not None else socket.AF_INET
+        next_hop: dict[str, object] = {"scope": _SCOPE_LINK}
+        if via is not None:
+            next_hop = {"scope": _SCOPE_UNIVERSE, "gateway": str(via)}
+        if source is not None:
+            next_hop["prefsrc"] = str(source)
         self._route.route(
-            "add", dst=_prefix(destination), oif=self._of(interface), table=table, proto=_PROTO_BOOT, **next_hop
+            "add",
+            dst=_prefix(destination),
+            oif=self._of(interface),
+            table=table,
+            proto=_PROTO_BOOT,
+            family=family,
+            **next_hop,
         )
 
     def delete_subnet_route(self, subnet: IPv4Network, interface: str) -> None:
@@ -161,12 +196,14 @@ class Netlink:
         priority: int,
         table: int,
         *,
-        source: IPv4Address | None = None,
-        destination: IPv4Address | None = None,
+        source: Address | None = None,
+        destination: Address | None = None,
         mark: int | None = None,
+        version: int = 4,
     ) -> None:
-        """A rule on one address, or on `mark` under the mask of the same value."""
-        selector: dict[str, object] = {}
+        """A rule on one address, or on `mark` under the mask of the same value: then of IP's `version`."""
+        known = source if source is not None else destination
+        selector: dict[str, object] = {"family": _FAMILIES[known.version if known is not None else version]}
         if source is not None:
             selector |= {"src": str(source), "src_len": source.max_prefixlen}
         if destination is not None:
@@ -175,8 +212,15 @@ class Netlink:
             selector |= {"fwmark": mark, "fwmask": mark}
         self._route.rule("add", priority=priority, table=table, **selector)
 
-    def add_permanent_neighbour(self, interface: str, address: IPv4Address, mac: str) -> None:
-        self._route.neigh("add", dst=str(address), lladdr=mac, ifindex=self._of(interface), state=_NUD_PERMANENT)
+    def add_permanent_neighbour(self, interface: str, address: Address, mac: str) -> None:
+        self._route.neigh(
+            "add",
+            dst=str(address),
+            lladdr=mac,
+            ifindex=self._of(interface),
+            state=_NUD_PERMANENT,
+            family=_FAMILIES[address.version],
+        )
 
 
 class VethPeer:
@@ -188,5 +232,5 @@ class VethPeer:
         self.namespace, self.name, self.mac = namespace, name, mac
 
 
-def _prefix(destination: IPv4Network | IPv4Address | None) -> str:
-    return "default" if destination is None else str(IPv4Network(destination))
+def _prefix(destination: Network | Address | None) -> str:
+    return "default" if destination is None else str(ip_network(destination))

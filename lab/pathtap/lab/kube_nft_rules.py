@@ -6,13 +6,15 @@ is no interface of Kubernetes: it changes from version to version.
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 
-from pathtap.lab.cluster import Node, Pod, Service
+from pathtap.lab.topology import SERVICES, SERVICES_IPV6, Node, Pod, Service
+from pathtap.model.address import Socket
 
-_SERVICE_CIDR = "10.100.0.0/16"
-_DESTINATION = "ip daddr . meta l4proto . th dport"
-_MAP = "type ipv4_addr . inet_proto . inet_service : verdict"
+# Of the table's family: what an address is called, and where it stands.
+_DESTINATION = "IP daddr . meta l4proto . th dport"
+_MAP = "type ADDRESS . inet_proto . inet_service : verdict"
 _PORT_MAP = "type inet_proto . inet_service : verdict"
 # Hook, priority, and what each base chain does. The filter chains run before the translation, one of them after it.
 _BASE_CHAINS = (
@@ -38,14 +40,14 @@ _BASE_CHAINS = (
     ("nat-postrouting", "nat hook postrouting priority 100", ("jump masquerading",)),
 )
 _COMMON_CHAINS = (
-    ("nodeport-endpoints-check", ("ip daddr @nodeport-ips meta l4proto . th dport vmap @no-endpoint-nodeports",)),
+    ("nodeport-endpoints-check", ("IP daddr @nodeport-ips meta l4proto . th dport vmap @no-endpoint-nodeports",)),
     ("service-endpoints-check", (f"{_DESTINATION} vmap @no-endpoint-services",)),
     ("firewall-check", (f"{_DESTINATION} vmap @firewall-ips",)),
     (
         "services",
         (
             f"{_DESTINATION} vmap @service-ips",
-            "ip daddr @nodeport-ips meta l4proto . th dport vmap @service-nodeports",
+            "IP daddr @nodeport-ips meta l4proto . th dport vmap @service-nodeports",
         ),
     ),
     (
@@ -61,23 +63,31 @@ _COMMON_CHAINS = (
     (
         "cluster-ips-check",
         (
-            'ip daddr @cluster-ips reject comment "Reject traffic to invalid ports of ClusterIPs"',
-            f'ip daddr {_SERVICE_CIDR} drop comment "Drop traffic to unallocated ClusterIPs"',
+            'IP daddr @cluster-ips reject comment "Reject traffic to invalid ports of ClusterIPs"',
+            'IP daddr SERVICES drop comment "Drop traffic to unallocated ClusterIPs"',
         ),
     ),
 )
 
 
-def kube_table(services: tuple[Service, ...], node: Node) -> str:
-    """Table `ip kube-proxy` of `node`, which takes node ports at its own address alone."""
-    return "\n".join(("table ip kube-proxy {", 'comment "rules for kube-proxy"', *_body(services, node), "}\n"))
+def kube_table(services: tuple[Service, ...], node: Node, version: int = 4) -> str:
+    """Table `ip kube-proxy` or `ip6 kube-proxy` of `node`, which takes node ports at its own addresses alone.
+
+    `services` are those of that family.
+    """
+    words = {"IP": "ip", "ADDRESS": "ipv4_addr", "SERVICES": str(SERVICES)}
+    if version == 6:
+        words = {"IP": "ip6", "ADDRESS": "ipv6_addr", "SERVICES": str(SERVICES_IPV6)}
+    addresses = [str(address) for address in node.addresses if address.version == version]
+    text = "\n".join(("table IP kube-proxy {", 'comment "rules for kube-proxy"', *_body(services, addresses), "}\n"))
+    return re.sub(rf"\b({'|'.join(words)})\b", lambda found: words[found[0]], text)
 
 
-def _body(services: tuple[Service, ...], node: Node) -> Iterator[str]:
+def _body(services: tuple[Service, ...], node_addresses: Iterable[str]) -> Iterator[str]:
     served = [service for service in services if service.backends]
     exposed = [service for service in served if service.node_port]
-    yield from _set("set", "cluster-ips", "type ipv4_addr", (str(service.address) for service in services))
-    yield from _set("set", "nodeport-ips", "type ipv4_addr", (str(node.address),))
+    yield from _set("set", "cluster-ips", "type ADDRESS", (str(service.address) for service in services))
+    yield from _set("set", "nodeport-ips", "type ADDRESS", node_addresses)
     empty = (f"{_key(service)} : goto reject-chain" for service in services if not service.backends)
     yield from _set("map", "no-endpoint-services", _MAP, empty)
     yield from _set("map", "no-endpoint-nodeports", _PORT_MAP, ())
@@ -116,12 +126,13 @@ def _service(service: Service) -> Iterator[tuple[str, tuple[str, ...]]]:
     if service.node_port:
         yield _chain("external", service), ("jump mark-for-masquerade", f"goto {own}")
     for name, pod, port in endpoints:
-        hairpin = f"ip saddr {pod.address} jump mark-for-masquerade"
-        yield name, (hairpin, f"meta l4proto tcp dnat to {pod.address}:{port}")
+        hairpin = f"IP saddr {pod.address} jump mark-for-masquerade"
+        yield name, (hairpin, f"meta l4proto tcp dnat to {Socket(pod.address, port)}")
 
 
 def _chain(kind: str, service: Service, pod: Pod | None = None, port: int = 0) -> str:
     """`kind-HASH-namespace/name/tcp/` with the port's name, which is empty here, and of an endpoint `__address/port`."""
-    name = f"{service.key}/tcp/" + (f"__{pod.address}/{port}" if pod else "")
+    # A name has no colon: those of IPv6 are written as full stops.
+    name = f"{service.key}/tcp/" + (f"__{pod.address}/{port}".replace(":", ".") if pod else "")
     digest = base64.b32encode(hashlib.sha256(name.encode()).digest()).decode()
     return f"{kind}-{digest[:8]}-{name}"

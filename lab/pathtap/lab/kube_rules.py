@@ -1,4 +1,6 @@
-"""kube-proxy's and the kubelet's iptables rules for the lab's services, as `iptables -S` prints them. Pure; runs nothing.
+"""kube-proxy's and the kubelet's iptables rules for the lab's services, as `iptables -S` and `ip6tables -S` print them.
+
+Pure; runs nothing. Where the families differ, `version` is 4 or 6.
 
 Source: kubernetes v1.30 pkg/proxy/iptables/proxier.go and pkg/kubelet/kubelet_network_linux.go.
 """
@@ -6,10 +8,10 @@ Source: kubernetes v1.30 pkg/proxy/iptables/proxier.go and pkg/kubelet/kubelet_n
 import base64
 import hashlib
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 
 from pathtap.lab.aws_rules import TableRules
 from pathtap.lab.topology import Service
+from pathtap.model.address import Address, Socket
 
 _CANARIES = ("KUBE-KUBELET-CANARY", "KUBE-PROXY-CANARY")
 _PORTALS = '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES'
@@ -69,7 +71,7 @@ def kube_nat(services: tuple[Service, ...]) -> TableRules:
     )
 
 
-def kube_filter(services: tuple[Service, ...]) -> TableRules:
+def kube_filter(services: tuple[Service, ...], version: int = 4) -> TableRules:
     """What kube-proxy and the kubelet write into filter; a service without endpoints is refused here."""
     own = ("EXTERNAL-SERVICES", "FIREWALL", "FORWARD", "NODEPORTS", "PROXY-FIREWALL", "SERVICES")
     healthy = '-m comment --comment "kubernetes health check service ports" -j KUBE-NODEPORTS'
@@ -90,7 +92,7 @@ def kube_filter(services: tuple[Service, ...]) -> TableRules:
             f"-A OUTPUT {_FIREWALL}",
             f"-A OUTPUT {_NEW} {_PORTALS}",
             "-A OUTPUT -j KUBE-FIREWALL",
-            _LOCALNET,
+            *_localnet(version),
             "-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP",
             f"-A KUBE-FORWARD {_FORWARDING} -m mark --mark 0x4000/0x4000 -j ACCEPT",
             f"-A KUBE-FORWARD {established} -j ACCEPT",
@@ -103,7 +105,12 @@ def kube_mangle() -> TableRules:
     return TableRules(chains=("KUBE-IPTABLES-HINT", *_CANARIES))
 
 
-def kubelet_rules() -> dict[str, TableRules]:
+def _localnet(version: int) -> tuple[str, ...]:
+    """The kernel lets no packet for ::1 in from elsewhere, so that of IPv6 the kubelet's chain is empty."""
+    return (_LOCALNET,) if version == 4 else ()
+
+
+def kubelet_rules(version: int = 4) -> dict[str, TableRules]:
     """By table, what the kubelet writes alone, where kube-proxy keeps to a table of its own in nftables."""
     canary = _CANARIES[:1]
     return {
@@ -111,7 +118,7 @@ def kubelet_rules() -> dict[str, TableRules]:
         "nat": TableRules(chains=canary),
         "filter": TableRules(
             chains=("KUBE-FIREWALL", *canary),
-            rules=("-A INPUT -j KUBE-FIREWALL", "-A OUTPUT -j KUBE-FIREWALL", _LOCALNET),
+            rules=("-A INPUT -j KUBE-FIREWALL", "-A OUTPUT -j KUBE-FIREWALL", *_localnet(version)),
         ),
     }
 
@@ -119,12 +126,16 @@ def kubelet_rules() -> dict[str, TableRules]:
 def _endpoints(service: Service) -> Iterator[tuple[str, str]]:
     """(`address:port`, chain) of each backend."""
     for pod, port in service.backends:
-        endpoint = f"{pod.address}:{port}"
+        endpoint = str(Socket(pod.address, port))
         yield endpoint, chain_name("KUBE-SEP-", service.key, endpoint)
 
 
-def _to(address: IPv4Address, comment: str, port: int) -> str:
-    return f'-A KUBE-SERVICES -d {address}/32 -p tcp -m comment --comment "{comment}" -m tcp --dport {port}'
+def _host(address: Address) -> str:
+    return f"{address}/{address.max_prefixlen}"
+
+
+def _to(address: Address, comment: str, port: int) -> str:
+    return f'-A KUBE-SERVICES -d {_host(address)} -p tcp -m comment --comment "{comment}" -m tcp --dport {port}'
 
 
 def _portal(service: Service) -> str:
@@ -148,7 +159,8 @@ def _expose(service: Service) -> Iterator[str]:
 
 def _refusal(service: Service) -> str:
     match = _to(service.address, f"{service.key} has no endpoints", service.port)
-    return f"{match} -j REJECT --reject-with icmp-port-unreachable"
+    icmp = "icmp" if service.address.version == 4 else "icmp6"
+    return f"{match} -j REJECT --reject-with {icmp}-port-unreachable"
 
 
 def _balance(service: Service) -> Iterator[str]:
@@ -162,5 +174,5 @@ def _balance(service: Service) -> Iterator[str]:
 def _translate(service: Service) -> Iterator[str]:
     comment = f'-m comment --comment "{service.key}"'
     for (endpoint, chain), (pod, _) in zip(_endpoints(service), service.backends, strict=True):
-        yield f"-A {chain} -s {pod.address}/32 {comment} -j KUBE-MARK-MASQ"
+        yield f"-A {chain} -s {_host(pod.address)} {comment} -j KUBE-MARK-MASQ"
         yield f"-A {chain} -p tcp {comment} -m tcp -j DNAT --to-destination {endpoint}"

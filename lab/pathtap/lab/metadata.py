@@ -5,11 +5,12 @@ Shapes: the instance metadata categories of EC2, and amazon-vpc-cni-k8s pkg/ipam
 
 import base64
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Network
 from typing import Any
 
 from pathtap.lab.options import LabOptions
-from pathtap.lab.topology import MTU, Cluster, Eni, Node, Pod, vpc_networks
+from pathtap.lab.topology import MTU, VPC_IPV6, Cluster, Eni, Node, Pod, vpc_networks
+from pathtap.model.address import Network
 
 IMDS_ADDRESS = IPv4Address("169.254.169.254")
 IMDS_PORT = 80
@@ -58,19 +59,34 @@ def _interface(options: LabOptions, node: Node, eni: Eni) -> dict[str, str]:
     own = (eni.address,) if eni.prefixes else eni.addresses
     prefixes = {"ipv4-prefix": "\n".join(map(str, eni.prefixes))} if eni.prefixes else {}
     networks = vpc_networks(options)
+    return (
+        prefixes
+        | _interface_ipv6(eni)
+        | {
+            "device-number": str(eni.device),
+            "interface-id": eni.id,
+            "local-hostname": f"ip-{str(eni.address).replace('.', '-')}",
+            "local-ipv4s": "\n".join(map(str, own)),
+            "mac": eni.mac,
+            "owner-id": _OWNER,
+            "security-group-ids": _SECURITY_GROUP,
+            "subnet-id": subnet_id(node, eni),
+            "subnet-ipv4-cidr-block": str(eni.subnet),
+            "vpc-id": _VPC_ID,
+            "vpc-ipv4-cidr-block": str(networks[0]),
+            "vpc-ipv4-cidr-blocks": "\n".join(map(str, networks)),
+        }
+    )
+
+
+def _interface_ipv6(eni: Eni) -> dict[str, str]:
+    if eni.ipv6 is None:
+        return {}
+    prefixes = {"ipv6-prefix": "\n".join(map(str, eni.ipv6.prefixes))} if eni.ipv6.prefixes else {}
     return prefixes | {
-        "device-number": str(eni.device),
-        "interface-id": eni.id,
-        "local-hostname": f"ip-{str(eni.address).replace('.', '-')}",
-        "local-ipv4s": "\n".join(map(str, own)),
-        "mac": eni.mac,
-        "owner-id": _OWNER,
-        "security-group-ids": _SECURITY_GROUP,
-        "subnet-id": subnet_id(node, eni),
-        "subnet-ipv4-cidr-block": str(eni.subnet),
-        "vpc-id": _VPC_ID,
-        "vpc-ipv4-cidr-block": str(networks[0]),
-        "vpc-ipv4-cidr-blocks": "\n".join(map(str, networks)),
+        "ipv6s": str(eni.ipv6.address),
+        "subnet-ipv6-cidr-blocks": str(eni.ipv6.subnet),
+        "vpc-ipv6-cidr-blocks": str(VPC_IPV6),
     }
 
 
@@ -98,7 +114,7 @@ def introspection(cluster: Cluster, node: Node, overrides: Mapping[str, object] 
 def _data_store(node: Node) -> dict[str, Any]:
     """The addresses for pods; an ENI's own is not among them."""
     return {
-        "TotalIPs": sum(network.num_addresses for eni in node.enis for network in eni.delegated),
+        "TotalIPs": sum(network.num_addresses for eni in node.enis for network in _delegated(eni)),
         "AssignedIPs": len(node.pods),
         "ENIs": {eni.id: _eni(node, eni) for eni in node.enis},
     }
@@ -112,14 +128,22 @@ def _eni(node: Node, eni: Eni) -> dict[str, Any]:
         "IsEFA": False,
         "DeviceNumber": eni.device,
         "AvailableIPv4Cidrs": {str(network): _cidr(node, network) for network in eni.delegated},
-        "IPv6Cidrs": {},
+        "IPv6Cidrs": {str(network): _cidr(node, network) for network in _delegated_ipv6(eni)},
         "IsExcludedForPodIPs": False,
         "RouteTableID": 254 if eni.device == 0 else eni.table,
         "SubnetID": subnet_id(node, eni),
     }
 
 
-def _cidr(node: Node, network: IPv4Network) -> dict[str, Any]:
+def _delegated_ipv6(eni: Eni) -> tuple[IPv6Network, ...]:
+    return eni.ipv6.prefixes if eni.ipv6 else ()
+
+
+def _delegated(eni: Eni) -> tuple[Network, ...]:
+    return (*eni.delegated, *_delegated_ipv6(eni))
+
+
+def _cidr(node: Node, network: Network) -> dict[str, Any]:
     """One address, or a prefix with those of its addresses that pods have."""
     used = {str(pod.address): _allocation(pod) for pod in node.pods if pod.address in network}
     return {

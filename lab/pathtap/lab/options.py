@@ -12,6 +12,7 @@ InterfaceNames = Literal["eth", "ens"]
 ChainForm = Literal["return", "jump", "native"]
 KubeProxy = Literal["iptables", "nftables"]
 Randomize = Literal["prng", "hashrandom", "none"]
+Family = Literal["ipv4", "ipv6"]
 
 _CHOICES = {
     "backend": Backend,
@@ -19,6 +20,7 @@ _CHOICES = {
     "chains": ChainForm,
     "randomize": Randomize,
     "kube_proxy": KubeProxy,
+    "family": Family,
 }
 # No hyphen: every namespace is PREFIX-something, so that one lab's prefix is never the beginning of another's.
 _PREFIX = re.compile(r"[a-z][a-z0-9]{0,15}")
@@ -38,8 +40,10 @@ class LabOptions:
     `randomize`, `external_snat`, `node_port`, `exclude_cidrs` are the CNI's AWS_VPC_K8S_CNI_RANDOMIZESNAT,
     _EXTERNALSNAT, AWS_VPC_CNI_NODE_PORT_SUPPORT and AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS; `prefix_mode` is
     ENABLE_PREFIX_DELEGATION; `custom_networking` is AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, and needs a second VPC CIDR,
-    which it brings. `kube_proxy` is its mode. Raises LabError where a value is none of these, or two of them cannot be
-    had together.
+    which it brings. `kube_proxy` is its mode. `family` is that of pods and services, the CNI's
+    ENABLE_IPv6: with ipv6 pods have their IPv4 from the egress-cni plugin, and of the CNI's rules there are no others;
+    `external_snat`, `exclude_cidrs` and `chains` then change nothing, and `prefix_mode` is a matter of course. Raises
+    LabError where a value is none of these, or two of them cannot be had together.
     """
 
     prefix: str = "lab"
@@ -56,6 +60,7 @@ class LabOptions:
     custom_networking: bool = False
     prefix_mode: bool = False
     kube_proxy: KubeProxy = "iptables"
+    family: Family = "ipv4"
 
     def __post_init__(self) -> None:
         check_prefix(self.prefix)
@@ -75,8 +80,15 @@ class LabOptions:
             raise LabError(
                 "kube-proxy's nftables mode needs a node newer than those of legacy iptables: the backend nft."
             )
+        if self.family == "ipv6" and self.custom_networking:
+            # ipamd refuses to start with both (pkg/ipamd/ipamd.go, isConfigValid).
+            raise LabError("Custom networking is IPv4's alone: an IPv6 cluster's pods are on their node's primary ENI.")
         # Read again from JSON it is a list; written by a person it may have host bits, which ipamd takes away.
         object.__setattr__(self, "exclude_cidrs", tuple(str(_network(text)) for text in self.exclude_cidrs))
+
+    @property
+    def ipv6(self) -> bool:
+        return self.family == "ipv6"
 
     @property
     def excluded_networks(self) -> tuple[IPv4Network, ...]:

@@ -48,9 +48,11 @@ def listeners(cluster: Cluster) -> Iterator[Listener]:
     for pod in cluster.pods:
         yield from _reachable(pod.network_namespace, str(pod.address), pod.tcp_ports, pod.key)
     for host in OUTSIDE:
-        yield from _reachable(cluster.outside_namespace(host), str(host.address), _OUTSIDE_PORTS, host.name)
+        for address in host.addresses(cluster.options):
+            yield from _reachable(cluster.outside_namespace(host), str(address), _OUTSIDE_PORTS, host.name)
     for node in cluster.nodes:
-        yield from _reachable(node.network_namespace, str(node.address), (NODE_EXPORTER_PORT,), node.name)
+        for address in node.addresses:
+            yield from _reachable(node.network_namespace, str(address), (NODE_EXPORTER_PORT,), node.name)
         if cluster.options.metadata:
             yield from _metadata(cluster, node)
 
@@ -76,7 +78,8 @@ def _metadata(cluster: Cluster, node: Node) -> Iterator[Listener]:
 
 
 def _open(listener: Listener) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if listener.udp else socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_DGRAM if listener.udp else socket.SOCK_STREAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.bind((listener.address, listener.port))
     if not listener.udp:
@@ -126,15 +129,16 @@ async def _run(cluster: Cluster) -> None:
     loop.add_signal_handler(signal.SIGTERM, end)
     # What is closed has changed.
     loop.add_signal_handler(signal.SIGHUP, told.set)
-    servers = {(each.namespace, each.port): (each, await _serve(each)) for each in listeners(cluster)}
+    servers = {each: await _serve(each) for each in listeners(cluster)}
     os.write(sys.stdout.fileno(), b"\n")
     sys.stdout.close()
     while not ended:
         await told.wait()
         told.clear()
         closed = StateDirectory(cluster.options.prefix).closed_listeners()
-        for place, (listener, server) in servers.items():
-            servers[place] = listener, await _as_told(listener, server, listens=place not in closed)
+        for listener, server in servers.items():
+            listens = (listener.namespace, listener.port) not in closed
+            servers[listener] = await _as_told(listener, server, listens=listens)
 
 
 async def _as_told(listener: Listener, server: asyncio.Server | None, *, listens: bool) -> asyncio.Server | None:

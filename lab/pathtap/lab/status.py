@@ -7,6 +7,7 @@ from pathtap.lab.processes import AGENT, COLLECTOR, LISTENERS
 from pathtap.lab.procfs import roles
 from pathtap.lab.state import LabState, StateDirectory
 from pathtap.lab.topology import OUTSIDE, Cluster, Node, make_cluster
+from pathtap.model.address import Socket
 
 
 def status(prefix: str) -> str:
@@ -28,19 +29,21 @@ def _lines(
     yield f"  {LISTENERS:<12} {_process(running, LISTENERS)}"
     yield f"  {'vpc':<12} {_namespace(cluster.vpc_namespace, there)}"
     for host in OUTSIDE:
-        yield f"  {host.name:<12} {host.address}  {_namespace(cluster.outside_namespace(host), there)}"
+        addresses = ", ".join(map(str, host.addresses(options)))
+        yield f"  {host.name:<12} {addresses}  {_namespace(cluster.outside_namespace(host), there)}"
     for node in cluster.nodes:
         yield from _node(node, running, there)
     for service in cluster.services:
         backends = ", ".join(f"{pod.key}:{port}" for pod, port in service.backends) or "no endpoints"
-        yield f"svc/{service.key:<16} {service.address}:{service.port} → {backends}"
+        yield f"svc/{service.key:<16} {Socket(service.address, service.port)} → {backends}"
     yield f"faults in force: {', '.join(state.faults) or 'none'}"
 
 
 def _node(node: Node, running: dict[str, int], there: frozenset[str]) -> Iterator[str]:
     yield f"{node.name}  {_namespace(node.network_namespace, there)}  agent {_process(running, AGENT + node.name)}"
     for eni in node.enis:
-        yield f"  {eni.interface:<16} {eni.address!s:<16} {eni.id}"
+        addresses = ", ".join(map(str, (eni.address, *((eni.ipv6.address,) if eni.ipv6 else ()))))
+        yield f"  {eni.interface:<16} {addresses:<16} {eni.id}"
     for pod in node.pods:
         ports = "".join(f" tcp/{port}" for port in pod.tcp_ports)
         interface = node.eni_of(pod).interface

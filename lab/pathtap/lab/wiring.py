@@ -3,6 +3,7 @@
 Nodes are wired as the VPC CNI wires them (amazon-vpc-cni-k8s cmd/routed-eni-cni-plugin/driver and pkg/networkutils).
 """
 
+from pathtap.lab import wiring_ipv6
 from pathtap.lab.aws_rules import has_mark_rule
 from pathtap.lab.kernel import MAIN_TABLE, Netlink, VethPeer, command_inside, write_sysctls
 from pathtap.lab.metadata import IMDS_ADDRESS
@@ -21,7 +22,6 @@ NODE_SYSCTLS = {
 }
 _QUIET = {"net/ipv6/conf/all/disable_ipv6": "1", "net/ipv6/conf/default/disable_ipv6": "1"}
 _VPC_SYSCTLS = {
-    **_QUIET,
     "net/ipv4/ip_forward": "1",
     "net/ipv4/conf/all/rp_filter": "0",
     "net/ipv4/conf/default/rp_filter": "0",
@@ -35,7 +35,7 @@ def wire(cluster: Cluster) -> None:
     """Every namespace of `cluster` must exist and be empty."""
     _begin_vpc(cluster)
     for node in cluster.nodes:
-        _begin_node(node)
+        _begin_node(cluster, node)
         with Netlink(cluster.vpc_namespace) as vpc:
             for eni in node.enis:
                 _attach(vpc, node, eni)
@@ -43,33 +43,38 @@ def wire(cluster: Cluster) -> None:
         for pod in node.pods:
             _wire_pod(pod)
         write_sysctls(node.network_namespace, _link_sysctls(node))
-        _restore(cluster, node.network_namespace, node_rules(cluster, node))
+        for version in (4, 6):
+            _restore(cluster, node.network_namespace, node_rules(cluster, node, version), version)
         if native := native_rules(cluster, node):
             command_inside(node.network_namespace, ["nft", "-f", "-"], stdin=native, mark=cluster.options.prefix)
     for node in cluster.nodes:
         _deliver(cluster, node)
 
 
-def _restore(cluster: Cluster, namespace: str, text: str) -> None:
+def _restore(cluster: Cluster, namespace: str, text: str, version: int) -> None:
+    if not text:
+        return
+    program = "iptables" if version == 4 else "ip6tables"
     backend = cluster.options.backend
     # Every legacy writer of the machine waits for one lock, whatever its namespace.
     wait = ["-w", "10"] if backend == "legacy" else []
-    command_inside(namespace, [f"iptables-{backend}-restore", *wait], stdin=text, mark=cluster.options.prefix)
+    command_inside(namespace, [f"{program}-{backend}-restore", *wait], stdin=text, mark=cluster.options.prefix)
 
 
 def _begin_vpc(cluster: Cluster) -> None:
-    write_sysctls(cluster.vpc_namespace, _VPC_SYSCTLS)
+    write_sysctls(cluster.vpc_namespace, _VPC_SYSCTLS | (wiring_ipv6.ROUTER if cluster.options.ipv6 else _QUIET))
     with Netlink(cluster.vpc_namespace) as vpc:
         vpc.up("lo")
         for host in OUTSIDE:
             _attach_outside(cluster, vpc, host)
-    _restore(cluster, cluster.vpc_namespace, vpc_rules(cluster))
+    for version in (4, 6):
+        _restore(cluster, cluster.vpc_namespace, vpc_rules(cluster, version), version)
 
 
 def _attach_outside(cluster: Cluster, vpc: Netlink, host: OutsideHost) -> None:
     """A host that routes the VPC's addresses, pods' included: with external SNAT nothing translates on its way."""
     namespace = cluster.outside_namespace(host)
-    write_sysctls(namespace, _QUIET)
+    write_sysctls(namespace, wiring_ipv6.AT_ONCE if cluster.options.ipv6 else _QUIET)
     vpc.add_veth(host.name, host.port_mac, MTU, VethPeer(namespace=namespace, name="eth0", mac=host.mac))
     vpc.up(host.name)
     vpc.add_address(host.name, host.router, host.network.prefixlen)
@@ -79,10 +84,15 @@ def _attach_outside(cluster: Cluster, vpc: Netlink, host: OutsideHost) -> None:
         outside.add_address("eth0", host.address, host.network.prefixlen)
         for network in cluster.vpc_networks:
             outside.add_route(network, "eth0", via=host.router)
+        if cluster.options.ipv6:
+            wiring_ipv6.attach_outside(vpc, outside, host)
 
 
-def _begin_node(node: Node) -> None:
-    write_sysctls(node.network_namespace, NODE_SYSCTLS)
+def _begin_node(cluster: Cluster, node: Node) -> None:
+    write_sysctls(node.network_namespace, NODE_SYSCTLS | (wiring_ipv6.ROUTER if cluster.options.ipv6 else {}))
+    if cluster.options.ipv6:
+        for pod in node.pods:
+            write_sysctls(pod.network_namespace, wiring_ipv6.AT_ONCE)
 
 
 def _attach(vpc: Netlink, node: Node, eni: Eni) -> None:
@@ -101,6 +111,7 @@ def _deliver(cluster: Cluster, node: Node) -> None:
             vpc.add_route(eni.address, eni.port)
             for network in eni.delegated:
                 vpc.add_route(network, eni.port, via=eni.address)
+            wiring_ipv6.deliver(vpc, eni)
     answers = {}
     for eni in node.enis:
         answers[f"net/ipv4/conf/{eni.port}/proxy_arp"] = "1"
@@ -123,7 +134,9 @@ def _wire_node(cluster: Cluster, node: Node) -> None:
         link.delete_subnet_route(secondary.subnet, secondary.interface)
         link.add_route(secondary.gateway, secondary.interface, table=secondary.table)
         link.add_route(None, secondary.interface, via=secondary.gateway, table=secondary.table)
-        if has_mark_rule(cluster.options):
+        if cluster.options.ipv6:
+            wiring_ipv6.wire_node(link, cluster.options, node)
+        elif has_mark_rule(cluster.options):
             link.add_rule(_FROM_MARK, MAIN_TABLE, mark=_CONNMARK)
         link.add_rule(_FROM_ENI, secondary.table, source=secondary.address)
         for pod in node.pods:
@@ -137,12 +150,17 @@ def _add_pod(link: Netlink, node: Node, pod: Pod) -> None:
     link.add_rule(_TO_POD, MAIN_TABLE, destination=pod.address)
     if pod.device:
         link.add_rule(_FROM_POD, node.eni_of(pod).table, source=pod.address)
+    if pod.egress:
+        wiring_ipv6.add_egress(link, pod, pod.egress)
 
 
 def _wire_pod(pod: Pod) -> None:
     with Netlink(pod.network_namespace) as link:
         link.up("lo")
         link.up("eth0")
+        if pod.address.version == 6:
+            wiring_ipv6.wire_pod(link, pod)
+            return
         link.add_address("eth0", pod.address, 32)
         link.add_route(POD_GATEWAY, "eth0")
         link.add_route(None, "eth0", via=POD_GATEWAY)
@@ -154,4 +172,4 @@ def _link_sysctls(node: Node) -> dict[str, str]:
     for pod in node.pods:
         veth = f"net/ipv6/conf/{pod.veth}"
         values |= {f"{veth}/accept_ra": "0", f"{veth}/accept_redirects": "1", f"{veth}/forwarding": "0"}
-    return values
+    return values | (wiring_ipv6.link_sysctls(node) if node.primary.ipv6 else {})

@@ -104,6 +104,13 @@ def lab() -> None:
     help="AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG: all pods on secondary ENIs in the second VPC CIDR.",
 )
 @click.option("--prefix-mode", is_flag=True, help="ENABLE_PREFIX_DELEGATION: ENIs own /28 prefixes.")
+@click.option(
+    "--family",
+    type=click.Choice(["ipv4", "ipv6"]),
+    default="ipv4",
+    show_default=True,
+    help="Of pods and services. ipv6: pods have their IPv4 from egress-cni.",
+)
 @click.option("--processes/--no-processes", default=True, help="Run a collector, and an agent on each node.")
 def up(processes: bool, **options: Any) -> None:
     """Build a lab, and start its collector and agents."""

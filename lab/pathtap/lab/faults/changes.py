@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, TypeAlias
 
+from pathtap.model.address import Address
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandChange:
@@ -87,7 +89,7 @@ class ListenerChange:
     """Nothing listens on TCP `port` of the pod any more."""
 
     namespace: str
-    address: IPv4Address
+    address: Address
     port: int
 
 

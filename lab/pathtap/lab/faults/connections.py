@@ -1,5 +1,7 @@
 """Faults of connection tracking, of who listens, and of what lies outside the cluster. Pure."""
 
+from ipaddress import IPv4Address
+
 from pathtap.lab.faults.changes import (
     Change,
     EarlierChange,
@@ -63,7 +65,7 @@ def _stale_conntrack(cluster: Cluster) -> tuple[Change, ...]:
         ForgottenFlowChange(
             namespace=node.network_namespace,
             protocol=_UDP,
-            source=pod.address,
+            source=IPv4Address(pod.address),
             source_port=_STALE_PORT,
             destination=INTERNET_HOST,
             destination_port=UDP_ECHO_PORT,

@@ -60,6 +60,12 @@ class Fault:
     checked_as: tuple[str, ...] = ()
     impossible: Callable[[LabOptions], str] = _always
 
+    def refusal(self, options: LabOptions) -> str:
+        """Why a lab of these options cannot have it, "" where it can. What faults break is IPv4's wiring."""
+        if options.ipv6:
+            return f"The fault {self.name} breaks what an IPv6 cluster does not have: build a lab of the family ipv4 for it."
+        return self.impossible(options)
+
     @property
     def shown_by(self) -> str:
         return str(self.trace)
