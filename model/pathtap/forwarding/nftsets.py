@@ -148,6 +148,8 @@ def key(fields: tuple[Field, ...], element: Json) -> tuple[Value, ...] | tuple[V
     parts = element["concat"] if isinstance(element, dict) and "concat" in element else [element]
     if len(parts) != len(fields):
         raise UnevaluableError(element)
+    if all(isinstance(part, int | str) and not str(part).endswith("*") for part in parts):
+        return tuple(constant(field, part) for field, part in zip(fields, parts, strict=True))
     found = tuple(values(field, {"set": [part]}, NO_SETS) for field, part in zip(fields, parts, strict=True))
     if any(each.ranges or each.prefixes for each in found):
         return found
