@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from pathtap.collector.foresee import foresee
 from pathtap.collector.inspections import Defect, NodeView, relevant
+from pathtap.collector.inspections.netfilter import serves_node_ports
 from pathtap.collector.inventory import Inventory
 from pathtap.forwarding.fabric import Fabric
 from pathtap.forwarding.journey import Walk, walk
@@ -138,10 +139,10 @@ def _to_service(view: NodeView, source: Address, service: Service) -> Iterator[S
 
 
 def _to_node_ports(view: NodeView, inventory: Inventory) -> Iterator[Sample]:
-    """From outside, in by the primary ENI, to each backend."""
+    """From outside, in by the primary ENI, to each backend; nothing where the CNI is told not to support that."""
     primary = view.primary
     own = next((a.ip for a in primary.addresses if a.version == 4), None) if primary else None
-    if primary is None or own is None or view.outside is None:
+    if primary is None or own is None or view.outside is None or not serves_node_ports(view):
         return
     for service in inventory.services.values():
         for port in service.ports:

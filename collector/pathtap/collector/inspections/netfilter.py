@@ -41,6 +41,19 @@ def has_restore_rule(view: NodeView) -> bool:
     )
 
 
+def serves_node_ports(view: NodeView) -> bool:
+    """AWS_VPC_CNI_NODE_PORT_SUPPORT; where ipamd did not tell, whether what comes in for the node is marked."""
+    if view.settings is not None:
+        return view.settings.node_port_support
+    return any(
+        isinstance(target, SetConnmark) and target.value.constant & view.connmark
+        for chain in base_chains(view)
+        if chain.chain.kind != "nat"
+        for index in range(len(chain.chain.rules))
+        for target in targets_of(chain, index)
+    )
+
+
 def jumps_to(chain: Chain, prefix: str) -> int | None:
     """The index of the base chain's first jump into a chain of that name."""
     wanted = re.compile(rf"-[jg] {re.escape(prefix)}")
