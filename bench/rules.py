@@ -103,7 +103,7 @@ def _as_the_collector(snapshot: NodeSnapshot) -> dict[str, float]:
         "wire": _timed(carry),
         "model": _timed(begin),
         "predict": statistics.median(
-            _timed(lambda number=number: _predict(models[0], service_address(number)))
+            _timed(partial(_predict, models[0], service_address(number)))
             for number in range(0, SERVICES, SERVICES // PREDICTIONS)
         ),
     }

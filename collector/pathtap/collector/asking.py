@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pathtap.collector.agents import AgentError, Agents, NoAgent
+from pathtap.collector.agents import Agent, AgentError, Agents, NoAgent
 from pathtap.model.address import Address, FiveTuple
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot, RouteAnswer
@@ -32,6 +32,9 @@ Progress = Callable[[str], Awaitable[None]]
 
 # Seconds an agent has for what takes milliseconds: what a trace may take beyond its own time-out.
 COMMAND_TIMEOUT = 0.8
+# For a snapshot by an agent that answers other questions meanwhile: it gives up what prints its rules after 9 s, and
+# iptables-nft-save takes 2 s and more for 50,000 of them.
+SNAPSHOT_TIMEOUT = 10.0
 # For a capture, which may have to wait until the node's metadata service has been silent for its one second.
 ARM_TIMEOUT = 1.3
 PARTS: dict[type[Command], str] = {
@@ -41,6 +44,32 @@ PARTS: dict[type[Command], str] = {
     ProbeRequest: "probe",
     LookupRequest: "conntrack",
 }
+
+
+async def read_patiently(agent: Agent, request: ReadSnapshot, silence: float) -> NodeSnapshot:
+    """A busy agent has SNAPSHOT_TIMEOUT, one that does not answer an empty question either `silence` seconds.
+
+    Raises AgentError.
+    """
+    alive: LookupReport | AgentError | None = None
+    async with asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(_outcome(agent.ask(request, NodeSnapshot, max(silence, SNAPSHOT_TIMEOUT))))
+        await asyncio.wait({reading}, timeout=max(0.0, silence - COMMAND_TIMEOUT))
+        if not reading.done():
+            alive = await _outcome(agent.ask(LookupRequest(), LookupReport, COMMAND_TIMEOUT))
+            if isinstance(alive, AgentError):
+                reading.cancel()
+    read = alive if reading.cancelled() and isinstance(alive, AgentError) else reading.result()
+    if isinstance(read, AgentError):
+        raise read
+    return read
+
+
+async def _outcome(asked: Awaitable[Kind]) -> Kind | AgentError:
+    try:
+        return await asked
+    except AgentError as error:
+        return error
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,8 +82,9 @@ class Asking:
     attempted: dict[str, None] = field(default_factory=dict)
 
     async def snapshot(self, node: str, timeout: float, interiors: Sequence[Address] = ()) -> NodeSnapshot | None:
-        """`interiors` are pods of that node to look into."""
-        return await self._ask(node, ReadSnapshot(interiors=tuple(interiors)), NodeSnapshot, timeout)
+        """`interiors` are pods of that node to look into. `timeout` is in seconds, for an agent that is silent."""
+        request = ReadSnapshot(interiors=tuple(interiors))
+        return await self._answer(node, request, lambda agent: read_patiently(agent, request, timeout))
 
     async def snapshot_again(self, node: str) -> NodeSnapshot | None:
         """A second look, which a node that is slow to read may leave out: that is no gap."""
@@ -123,10 +153,13 @@ class Asking:
         return {node: answer for node, answer in zip(commands, answers, strict=True) if answer is not None}
 
     async def _ask(self, node: str, command: Command, kind: type[Kind], timeout: float) -> Kind | None:
+        return await self._answer(node, command, lambda agent: agent.ask(command, kind, timeout))
+
+    async def _answer(self, node: str, command: Command, ask: Callable[[Agent], Awaitable[Kind]]) -> Kind | None:
         if node in self.missing:
             return None
         try:
-            return await self.agents.of(node).ask(command, kind, timeout)
+            return await ask(self.agents.of(node))
         except NoAgent as error:
             if node not in self.missing:
                 self.missing.add(node)

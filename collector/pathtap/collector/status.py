@@ -5,13 +5,14 @@ from collections import Counter
 
 from pathtap import wire
 from pathtap.collector.agents import Agent, AgentError, Agents
+from pathtap.collector.asking import read_patiently
 from pathtap.collector.inventory import Inventory
 from pathtap.model.node import NodeSnapshot, Unread
 from pathtap.model.request import ReadSnapshot
 from pathtap.v1 import service_pb2
 
-# Seconds for a snapshot that is only shown.
-TIMEOUT = 4.0
+# Seconds for an agent that does not answer at all.
+SILENCE = 4.0
 MOST_NAMES = 200
 
 
@@ -44,7 +45,7 @@ async def _status(node: str, agent: Agent | None, inventory: Inventory) -> servi
         service_pb2.NodeStatus.Loss(where=where, count=count) for where, count in sorted(agent.losses.items())
     )
     try:
-        _describe(status, await agent.ask(ReadSnapshot(), NodeSnapshot, TIMEOUT))
+        _describe(status, await read_patiently(agent, ReadSnapshot(), SILENCE))
     except AgentError as error:
         status.unread.append(wire.unread_to_wire(Unread(part="snapshot", reason=str(error))))
     return status
@@ -59,4 +60,6 @@ def _describe(status: service_pb2.NodeStatus, snapshot: NodeSnapshot) -> None:
             eni_id=interface.eni_id,
             addresses=addresses or [str(address) for address in interface.pod_addresses],
         )
+    for rule_set in snapshot.rule_sets:
+        status.rules.add(table=rule_set.part, read_by=rule_set.read_by, rules=rule_set.count_rules())
     status.unread.extend(wire.unread_to_wire(unread) for unread in snapshot.unread)

@@ -60,6 +60,11 @@ class Chain:
     registration: int = 0
 
 
+def part(backend: Backend, family: str, table: str) -> str:
+    """How an Unread names a table: `nat (iptables-legacy)`, `ip6 nat (iptables-nft)`, `inet firewall (nftables)`."""
+    return f"{table} ({backend.value})" if family == "ip" else f"{family} {table} ({backend.value})"
+
+
 class Chains(Sequence[Chain]):
     """Many chains, each made a value when somebody asks for it: `pathtap.model.saved`."""
 
@@ -89,6 +94,11 @@ class RuleSet:
     chains: Sequence[Chain] = ()
     objects: str = ""
     read_by: str = ""
+
+    @property
+    def part(self) -> str:
+        """As an Unread would name it."""
+        return part(self.backend, self.family, self.table)
 
     def chain(self, name: str) -> Chain | None:
         if isinstance(self.chains, Chains):

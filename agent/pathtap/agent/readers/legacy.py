@@ -14,12 +14,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from pathtap.agent.readers import command, entries, stores, xtables
+from pathtap.agent.readers import command, entries, xtables
 from pathtap.agent.readers.command import CommandError
 from pathtap.agent.readers.stores import Stored
 from pathtap.agent.readers.xtables import UnexpectedTextError
 from pathtap.agent.worker import begin
-from pathtap.model import saved
+from pathtap.model import netfilter, saved
 from pathtap.model.netfilter import Backend, RuleSet
 from pathtap.model.node import Unread
 
@@ -171,7 +171,7 @@ def _through_save(family: str, refused: Mapping[str, str]) -> Stored:
     return Stored(
         rule_sets=found,
         unread=tuple(
-            Unread(part=stores.part(Backend.LEGACY, family, name), reason=f"{_IPTC}: {refused[name]}; and {why}")
+            Unread(part=netfilter.part(Backend.LEGACY, family, name), reason=f"{_IPTC}: {refused[name]}; and {why}")
             for name in missing
         ),
     )

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pathtap.agent.readers import generation, netlink, stores, xtables
+from pathtap.agent.readers import generation, netlink, xtables
 from pathtap.agent.readers.command import SAVE_SECONDS, Budget, CommandError
 from pathtap.agent.readers.generation import Generation
 from pathtap.agent.readers.netlink import Message
 from pathtap.agent.readers.stores import Stored
 from pathtap.agent.readers.xtables import UnexpectedTextError
+from pathtap.model import netfilter
 from pathtap.model.netfilter import Backend, Chain, NetfilterRule, RuleSet
 from pathtap.model.node import Unread
 
@@ -27,8 +28,8 @@ _SAVE = {"ip": "iptables-nft-save", "ip6": "ip6tables-nft-save"}
 # NFPROTO_* of linux/netfilter.h, as nft calls them.
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _HANDLE = re.compile(r" # handle (\d+)\Z")
-# nft's JSON of sets and maps that rules or time change, and of the statements that do (libnftables-json(5)).
-_MOVING_SET = re.compile(r'"timeout": |"dynamic"')
+# nft's JSON of elements that expire, and of rules that enter or delete elements (libnftables-json(5)).
+_MOVING_SET = re.compile(r'"timeout": ')
 _MOVING_RULE = re.compile(r'"op": "(?:add|update|delete)"')
 # What a chain's block holds besides rules.
 _CHAIN_WORDS = ("type ", "comment ", "policy ", "flags ", "devices ")
@@ -108,7 +109,7 @@ def _read_native(tables: Iterable[Table], budget: Budget) -> Stored:
         try:
             native = decode(*fetch(table, budget))
         except (CommandError, UnexpectedTextError) as error:
-            part = stores.part(Backend.NFTABLES, table.family, table.name)
+            part = netfilter.part(Backend.NFTABLES, table.family, table.name)
             unread.append(Unread(part=part, reason=str(error)))
             continue
         rule_sets.append(native)
@@ -221,7 +222,7 @@ def _counts(statement: Mapping[str, Any]) -> bool:
 def _without_parameters(table: RuleSet) -> Iterator[Unread]:
     if any('{"xt":' in rule.expression for chain in table.chains for rule in chain.rules):
         yield Unread(
-            part=stores.part(Backend.NFT, table.family, table.table),
+            part=netfilter.part(Backend.NFT, table.family, table.table),
             reason=f"table {table.family} {table.table} mixes rules of iptables-nft and of nft, so iptables-nft-save "
             "refuses to print it and nft prints iptables' matches without their parameters",
         )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pathtap.model.netfilter import Backend, RuleSet
+from pathtap.model.netfilter import RuleSet
 from pathtap.model.node import Unread
 
 
@@ -10,8 +10,3 @@ from pathtap.model.node import Unread
 class Stored:
     rule_sets: tuple[RuleSet, ...] = ()
     unread: tuple[Unread, ...] = ()
-
-
-def part(backend: Backend, family: str, table: str) -> str:
-    """How an Unread names a table: `nat (iptables-legacy)`, `ip6 nat (iptables-nft)`, `inet firewall (nftables)`."""
-    return f"{table} ({backend.value})" if family == "ip" else f"{family} {table} ({backend.value})"

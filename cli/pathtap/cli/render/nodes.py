@@ -1,4 +1,4 @@
-"""Nodes, their agents and interfaces, what could not be read of them, what was lost."""
+"""Nodes, their agents and interfaces, who read which rules, what could not be read of them, what was lost."""
 
 from rich.cells import cell_len
 
@@ -17,11 +17,23 @@ def node_lines(nodes: service_pb2.ListNodesResponse, width: int) -> list[Line]:
     for node in nodes.nodes:
         lines += [*([()] if lines else []), *_heading(node, width)]
         lines += _interfaces(node, width) if node.interfaces else []
+        for lead, text in _rules(node):
+            lines += hanging((Span(lead, Style.FAINT),), text, "", width)
         for unread in node.unread:
             lines += hanging((Span("   unread  ", Style.DOUBT),), f"{unread.part}: {unread.reason}", "", width)
         for loss in node.losses:
             lines += hanging((Span("   lost    ", Style.BAD),), f"{loss.count} at {loss.where}", "", width)
     return lines
+
+
+def _rules(node: NodeStatus) -> list[tuple[str, str]]:
+    """One line for each program or library that read rules."""
+    read: dict[str, list[str]] = {}
+    for each in node.rules:
+        read.setdefault(each.read_by, []).append(f"{each.rules} of {each.table}")
+    return [
+        ("   rules   ", f"{', '.join(tables)}, by {read_by or 'an older agent'}") for read_by, tables in read.items()
+    ]
 
 
 def _heading(node: NodeStatus, width: int) -> list[Line]:
