@@ -28,6 +28,7 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"
 PROGRAMS: dict[str, click.Command] = {"pathtap": cli, "pathtap-agent": agent, "pathtap-collector": collector}
 MESSAGES = {
     "Trace": trace_pb2.Trace,
+    "Check": trace_pb2.Check,
     "Flows": trace_pb2.Flows,
     "ListNodesResponse": service_pb2.ListNodesResponse,
 }

@@ -39,6 +39,12 @@ def busy_flows() -> trace_pb2.Flows:
 
 
 @pytest.fixture
+def a_check() -> trace_pb2.Check:
+    check: trace_pb2.Check = read_message("check-broken", trace_pb2.Check())
+    return check
+
+
+@pytest.fixture
 def two_nodes() -> service_pb2.ListNodesResponse:
     nodes: service_pb2.ListNodesResponse = read_message("nodes-two", service_pb2.ListNodesResponse())
     return nodes
@@ -65,6 +71,7 @@ class FakeCollector(service_pb2_grpc.TraceServiceServicer):
 
     trace: trace_pb2.Trace | None = None
     flows: trace_pb2.Flows | None = None
+    check: trace_pb2.Check | None = None
     nodes: service_pb2.ListNodesResponse = field(default_factory=service_pb2.ListNodesResponse)
     names: tuple[str, ...] = ()
     status: tuple[grpc.StatusCode, str] | None = None
@@ -86,6 +93,13 @@ class FakeCollector(service_pb2_grpc.TraceServiceServicer):
         self._refuse(context)
         if self.flows is not None:
             yield service_pb2.ListFlowsResponse(flows=self.flows)
+
+    def Check(self, request: Any, context: Any) -> Iterator[service_pb2.CheckResponse]:  # noqa: N802
+        self.asked.append(request)
+        yield service_pb2.CheckResponse(progress="reading 2 nodes")
+        self._refuse(context)
+        if self.check is not None:
+            yield service_pb2.CheckResponse(check=self.check)
 
     def ListNodes(self, request: Any, context: Any) -> service_pb2.ListNodesResponse:  # noqa: N802
         self._refuse(context)
