@@ -31,6 +31,11 @@ _HANDLE = re.compile(r" # handle (\d+)\Z")
 # nft's JSON of elements that expire, and of rules that enter or delete elements (libnftables-json(5)).
 _MOVING_SET = re.compile(r'"timeout": ')
 _MOVING_RULE = re.compile(r'"op": "(?:add|update|delete)"')
+# A chain's declaration in text, which tells the interfaces of its hook; the JSON of nft 1.0.6 does not.
+_CHAIN = re.compile(r"chain (?P<name>\S+) \{(?: # handle \d+)?\Z")
+_DEVICES = re.compile(
+    r'type \S+ hook (?:ingress|egress) (?:device "(?P<one>[^"]+)"|devices = \{ (?P<several>[^}]*) \})'
+)
 # What a chain's block holds besides rules.
 _CHAIN_WORDS = ("type ", "comment ", "policy ", "flags ", "devices ")
 
@@ -130,7 +135,7 @@ def decode_tables(messages: tuple[Message, ...]) -> tuple[Table, ...]:
 
 def decode(in_json: str, in_text: str) -> RuleSet:
     """One native table. Raises UnexpectedTextError."""
-    texts = rule_texts(in_text)
+    texts, devices = rule_texts(in_text), hook_devices(in_text)
     name = family = ""
     declared: dict[str, Mapping[str, Any]] = {}
     rules: dict[str, list[NetfilterRule]] = {}
@@ -152,10 +157,23 @@ def decode(in_json: str, in_text: str) -> RuleSet:
         backend=Backend.NFTABLES,
         family=family,
         table=name,
-        chains=tuple(_chain(chain, rules[key]) for key, chain in declared.items()),
+        chains=tuple(_chain(chain, rules[key], devices.get(key, "")) for key, chain in declared.items()),
         objects=json.dumps(others) if others else "",
         read_by="nft",
     )
+
+
+def hook_devices(text: str) -> Mapping[str, str]:
+    """The interfaces of each chain with a hook of interfaces, by the chain's name; several have blanks between them."""
+    found: dict[str, str] = {}
+    chain = ""
+    for line in map(str.strip, text.splitlines()):
+        if opened := _CHAIN.match(line):
+            chain = opened["name"]
+        elif told := _DEVICES.match(line):
+            several = (told["several"] or "").split(",")
+            found[chain] = told["one"] or " ".join(name.strip().strip('"') for name in several)
+    return found
 
 
 def rule_texts(text: str) -> Mapping[int, str]:
@@ -185,11 +203,11 @@ def _objects(text: str) -> Iterator[tuple[str, Any]]:
         raise UnexpectedTextError(f"nft printed something else than its JSON: {error!r}") from error
 
 
-def _chain(item: Mapping[str, Any], rules: Iterable[NetfilterRule]) -> Chain:
+def _chain(item: Mapping[str, Any], rules: Iterable[NetfilterRule], devices: str) -> Chain:
     if "hook" not in item:
         return Chain(name=item["name"], rules=tuple(rules))
-    # One name, or a list of several.
-    devices = item.get("dev", "")
+    # One name, or a list of several; where the JSON has none, what the text says.
+    named = item.get("dev") or devices
     return Chain(
         name=item["name"],
         rules=tuple(rules),
@@ -197,7 +215,7 @@ def _chain(item: Mapping[str, Any], rules: Iterable[NetfilterRule]) -> Chain:
         kind=item["type"],
         priority=item["prio"],
         policy=item.get("policy", "accept").upper(),
-        device=" ".join(devices if isinstance(devices, list) else [devices]),
+        device=" ".join(named if isinstance(named, list) else [named]),
     )
 
 
