@@ -88,6 +88,9 @@ class FakeCollector(service_pb2_grpc.TraceServiceServicer):
         if self.trace is not None:
             yield service_pb2.TraceResponse(trace=self.trace)
 
+    def Explain(self, request: Any, context: Any) -> Iterator[service_pb2.TraceResponse]:  # noqa: N802
+        return self.Trace(request, context)
+
     def ListFlows(self, request: Any, context: Any) -> Iterator[service_pb2.ListFlowsResponse]:  # noqa: N802
         self.asked.append(request)
         self._refuse(context)
