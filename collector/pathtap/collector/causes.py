@@ -218,7 +218,7 @@ def refused_source(
     if owner and rule and prediction and chosen and inside and passage.before.source == passage.after.source:
         text = words.rule_words(rule)
         says = Evidence(witness=Witness.EXPECTED, claim=text, source=f"{passage.node} ip rule")
-        whose, marked_by = f"{source} of {owner.name}", _marking(rule, prediction)
+        whose, marked_by = f"{source}, an address of {owner.name},", _marking(rule, prediction)
         return findings.wrong_eni(passage.node, interface.name, whose, text, marked_by, (*proof, says, assumed))
     name, rule_text = owner.name if owner else "", words.rule_words(rule) if rule else ""
     return findings.source_not_owned(passage.node, interface.name, source, name, rule_text, (*proof, assumed))

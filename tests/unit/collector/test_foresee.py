@@ -111,7 +111,7 @@ def test_a_mark_that_leads_to_the_wrong_eni_is_named_with_the_rule_that_set_it()
     leading = with_rule(marking, "900 from all fwmark 0x10/0x10 lookup main", mark=0x10, mask=0x10, table=254)
     (found,) = foreseen(TO_ORDERS, leading)
     assert found.code == "WRONG_ENI"
-    assert f"{SEARCH} of eth1 leaves by eth0" in found.text
+    assert f"{SEARCH}, an address of eth1, leaves by eth0" in found.text
     assert "ip rule 900 from all fwmark 0x10/0x10 lookup main" in found.text
     assert "mangle PREROUTING #1" in found.text
     assert "mangle PREROUTING #1" in found.fix

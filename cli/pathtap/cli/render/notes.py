@@ -122,9 +122,8 @@ def nat_notes(step: trace_pb2.Step, trace: trace_pb2.Trace, *, reply: bool) -> N
     if not lines and not reply and trace.snat.applied and trace.snat.translated == step.after.source:
         # Of one who translates to the own address, and of whom nothing was seen, only the rule is known, and no port.
         told.add("snat")
-        change = (
-            f"{socket_text(step.before.source, protocol)} → {socket_text(step.after.source, protocol)}, another port"
-        )
+        ends = [socket_text(end.source, protocol) for end in (step.before, step.after)]
+        change = f"{' → '.join(ends)}, another {'identifier' if protocol.startswith('icmp') else 'port'}"
         lines = [Note(label="snat", text=change, witnesses=witnesses), *_block_notes(trace.snat)]
     if not lines:
         lines.append(Note(label="nat", text="unchanged", witnesses=witnesses))
