@@ -26,7 +26,7 @@ from pathtap.model.node import Unread
 FAMILIES = ("ip", "ip6")
 # The calling thread's network namespace; /proc/net would be the main thread's.
 PROC = Path("/proc/thread-self/net")
-# Entries of all changed tables together: python-iptables takes 0.11 ms for each, iptables-legacy-save 0.003 ms.
+# Entries of all changed tables together: python-iptables takes 0.04 ms for each and 0.1 s to start, the save program 0.002 ms.
 MOST_FOR_IPTC = 1000
 
 # -P: what runs as root takes no module from the directory where it happens to stand.
