@@ -5,8 +5,8 @@ from pathtap.model.trace import Finding
 
 
 def wrong_eni(node: str, interface: str, whose: str, rule: str, marked_by: str, proof: Proof) -> Finding:
-    """`whose` is the source and its ENI: `192.168.1.116, an address of eth1,`. `rule` is the ip rule that chose the way, `marked_by` the
-    netfilter rule that set the mark it goes by, empty where it goes by something else.
+    """`whose` is the source and its ENI: `192.168.1.116, an address of eth1,`. `rule` is the ip rule that chose the way,
+    `marked_by` the netfilter rule that set the mark it goes by, empty where it goes by something else.
     """
     marked = f" (the mark is set by {marked_by})" if marked_by else ""
     text = (
