@@ -32,9 +32,9 @@ Progress = Callable[[str], Awaitable[None]]
 
 # Seconds an agent has for what takes milliseconds: what a trace may take beyond its own time-out.
 COMMAND_TIMEOUT = 0.8
-# For a snapshot by an agent that answers other questions meanwhile: it gives up what prints its rules after 9 s, and
+# For a snapshot by an agent that answers other questions meanwhile: it gives up what prints its rules after 12 s, and
 # iptables-nft-save takes 2 s and more for 50,000 of them.
-SNAPSHOT_TIMEOUT = 10.0
+SNAPSHOT_TIMEOUT = 13.0
 # For a capture, which may have to wait until the node's metadata service has been silent for its one second.
 ARM_TIMEOUT = 1.3
 PARTS: dict[type[Command], str] = {
