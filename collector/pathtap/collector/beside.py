@@ -19,7 +19,7 @@ from pathtap.model.address import Address
 from pathtap.model.trace import Finding
 
 ARRIVED = (End.DELIVERED, End.LEFT_CLUSTER)
-# A packet that leaves for an address which nobody has looks like one that leaves the cluster.
+# The node that redirects a packet to an address which nobody has sends it on; it is lost elsewhere.
 UNSEEABLE = ("SERVICE_BACKEND_GONE",)
 
 
@@ -69,7 +69,7 @@ def _uncontradicted(found: Sequence[Finding], case: Case, *, reply: bool) -> Ite
         return
     passed = {each.passage.node for each in passages if each.passage.departure is not None}
     for finding in found:
-        if finding.node not in passed:
+        if finding.node not in passed or finding.code in UNSEEABLE:
             yield finding
 
 
