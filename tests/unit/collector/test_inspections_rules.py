@@ -61,7 +61,7 @@ def test_what_changes_no_way_and_what_nobody_has_is_but_a_warning() -> None:
     assert (idle.severity, left.severity) == (Severity.WARNING, Severity.WARNING)
     assert "nm-cloud-setup" in idle.text
     hurting = found(with_rules(snapshot(), f"1000: from {CART} lookup 2"))["FOREIGN_IP_RULE"]
-    assert (hurting.finding.severity, hurting.concerns) == (Severity.ERROR, {CART})
+    assert (hurting.finding.severity, hurting.concerns) == (Severity.ERROR, frozenset({CART}))
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_an_address_of_two_pods_is_named_once() -> None:
     links = tuple(replace(i, pod_addresses=(CART,)) for i in node.interfaces if i.name == veth("cart"))
     other = replace(node, node="node-2", interfaces=links)
     (defect,) = inspect_cluster((node, other), two)
-    assert (defect.finding.code, defect.concerns) == ("POD_ADDRESS_DUPLICATED", {CART})
+    assert (defect.finding.code, defect.concerns) == ("POD_ADDRESS_DUPLICATED", frozenset({CART}))
     (routed,) = inspect_cluster((node, other), cluster)
     assert "node-2" in routed.finding.text
 
