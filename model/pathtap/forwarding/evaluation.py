@@ -122,6 +122,9 @@ def _way_to(match: WayTo, packet: Packet, tables: RoutingTables) -> Answer:
     """rpfilter_lookup_reverse of ipt_rpfilter.c, nft_fib4_eval of nft_fib_ipv4.c: iif is `lo`, oif is not part of the lookup."""
     if match.source and packet.in_interface == LOOPBACK:
         return Answer.YES
+    if packet.family == 6 and match.source and not match.loose and tables.asks_out_interface(6):
+        # ip6t_rpfilter.c looks up with that interface as oif, which rules see and routes only prefer.
+        return Answer.UNKNOWN
     asked = replace(
         packet,
         five_tuple=packet.five_tuple.reversed if match.source else packet.five_tuple,

@@ -14,7 +14,7 @@ from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.prediction import DnatPrediction, MarkChange, Outcome, Prediction, SnatPrediction
 from pathtap.forwarding.routing import LOOPBACK, RoutingDecision
-from pathtap.forwarding.sources import martian, validate
+from pathtap.forwarding.sources import martian, unwelcome, validate
 from pathtap.forwarding.world import TooManyPossibilitiesError, World, merge
 from pathtap.model.address import Socket
 
@@ -90,7 +90,9 @@ class _Passage:
         return merge([*others, *passing])
 
     def _coming(self, world: World) -> list[World]:
-        return self._at_device(INGRESS, world.packet.in_interface, world)
+        found = self._at_device(INGRESS, world.packet.in_interface, world)
+        why = unwelcome(world.packet)
+        return [each.ended(Outcome.DROPPED, why) if why and not each.outcome else each for each in found]
 
     def _leaving(self, world: World) -> list[World]:
         delivered = _is_local(world) and world.packet.in_interface

@@ -123,6 +123,10 @@ class RoutingTables:
             return (replace(found[0], unknown=()),)
         return tuple(found)
 
+    def asks_out_interface(self, family: int) -> bool:
+        """Whether any ip rule has `oif`."""
+        return any(rule.out_interface is not None for rule in self._rules[family])
+
     def address_type(self, address: Address, interface: str = "") -> str | None:
         """The RTN_* word of `inet_dev_addr_type` (net/ipv4/fib_frontend.c): local, broadcast, multicast, unicast …
 
@@ -191,9 +195,11 @@ class RoutingTables:
 
 
 def _strict_interface(packet: Packet) -> str:
-    """The interface by which a route must lead: the packet's own, for link-local destinations (rt6_need_strict, net/ipv6)."""
+    """The interface by which a route must lead: the packet's own, for destinations of the link's own scope (rt6_need_strict)."""
     destination = packet.five_tuple.destination
-    strict = destination.version == 6 and (destination.is_link_local or destination.is_multicast)
+    strict = destination.version == 6 and (
+        destination.is_link_local or destination.is_multicast or destination.is_loopback
+    )
     return packet.in_interface if strict and packet.in_interface != LOOPBACK else ""
 
 

@@ -44,14 +44,20 @@ class Validation:
 PASSED = Validation(passes=True)
 
 
-def martian(model: NodeModel, packet: Packet) -> str:
-    """Why the addresses alone, after PREROUTING, are refused before any route is looked up; empty if they are not."""
+def unwelcome(packet: Packet) -> str:
+    """Why the addresses of an IPv6 packet are refused before PREROUTING, which may still change them (ip6_rcv_core)."""
     flow, interface = packet.five_tuple, packet.in_interface
-    if interface in ("", LOOPBACK):
+    if interface in ("", LOOPBACK) or packet.family == 4:
         return ""
-    if packet.family == 6:
-        inner = [each for each in (flow.source, flow.destination) if each.is_loopback]
-        return f"{inner[0]} must not come in by {interface}" if inner else ""
+    inner = [each for each in (flow.source, flow.destination) if each.is_loopback]
+    return f"{inner[0]} must not come in by {interface}" if inner else ""
+
+
+def martian(model: NodeModel, packet: Packet) -> str:
+    """Why the addresses of an IPv4 packet, after PREROUTING, are refused before any route is looked up; empty if they are not."""
+    flow, interface = packet.five_tuple, packet.in_interface
+    if interface in ("", LOOPBACK) or packet.family == 6:
+        return ""
     if flow.source.is_multicast or flow.source in (LIMITED_BROADCAST, ANY):
         return f"the source {flow.source} is martian"
     if flow.destination == ANY:

@@ -113,6 +113,9 @@ class Bed:
         with within(self._far, self._node):
             run(["ip", "-batch", "-"], "\n".join(f"link set {name} up" for name in INTERFACES))
         write("net/ipv4/ip_forward", "1")
+        # A redirect for what leaves as it came passes OUTPUT with that connection's entry, and rules there would mark it.
+        for name in ("all", *INTERFACES):
+            write(f"net/ipv4/conf/{name}/send_redirects", "0")
         write("net/ipv6/conf/all/forwarding", "1")
         # Every error is sent, none to what only the bed itself would ask.
         for name, value in (("ipv4/icmp_ratemask", "0"), ("ipv6/icmp/ratelimit", "0")):

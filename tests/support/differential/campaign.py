@@ -127,9 +127,9 @@ class Worker:
         snapshot = bed.snapshot()
         bed.listen()
         by_ports = any("port " in rule for rule in drawn.rules)
-        openings = [packets.opening(dice, bed.scene, each, by_ports=by_ports) for each in range(OPENINGS)]
+        openings = [packets.opening(dice, bed.scene, each, by_ports=by_ports) for each in range(PACKETS)]
         found.counts["configurations"] += 1
-        for each in Exchange(bed, NodeModel(snapshot)).run(openings, PACKETS):
+        for each in Exchange(bed, NodeModel(snapshot)).run(openings, OPENINGS):
             wrong = "" if each.prediction.unknown else contradiction(each.prediction, each.sight)
             found.add(each, wrong)
             if not wrong:

@@ -53,10 +53,11 @@ class Exchange:
         self._sockets = ExitStack()
         self._opened: dict[FiveTuple, socket.socket] = {}
 
-    def run(self, openings: Sequence[Sent], most: int) -> list[Experience]:
-        """At most `most` packets: openings first, then their answers, then what follows those."""
+    def run(self, openings: Sequence[Sent], first: int) -> list[Experience]:
+        """As many packets as there are openings: the `first` of them, answers, what follows those, and openings again."""
+        most = len(openings)
         with self._sockets:
-            found = self._wave(openings)
+            found = self._wave(openings[:first])
             entries = {entry.original: entry for entry in self._bed.entries()}
             replies = [reply for each in found if (reply := _reply(each, entries))][: most - len(found)]
             answered = self._wave(replies)
@@ -66,7 +67,8 @@ class Exchange:
                 for each in answered
                 if each.sight.fate != "stopped" and (sent := _next(each, began[each.sent.token - 1], entries))
             ]
-            return [*found, *answered, *self._wave(following[: most - len(found) - len(answered)])]
+            found += [*answered, *self._wave(following[: most - len(found) - len(answered)])]
+            return [*found, *self._wave(openings[first : first + most - len(found)])]
 
     def _wave(self, sent: Sequence[Sent]) -> list[Experience]:
         if not sent:
