@@ -6,6 +6,7 @@ number of predictions bounds it, and what it cuts off is told.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from pathtap.collector.foresee import foresee
 from pathtap.collector.inspections import Defect, NodeView, relevant
@@ -19,7 +20,7 @@ from pathtap.model.inventory import Service
 from pathtap.model.trace import Finding, Severity
 
 # In all, and for each node of many.
-MOST_PREDICTIONS, MOST_OF_NODE = 2000, 200
+MOST_PREDICTIONS, MOST_OF_NODE = 2000, 50
 # A Service that nobody serves refuses everybody, by intent or by its pods' state: that is no node's wiring.
 NO_WIRING = frozenset({"SERVICE_WITHOUT_ENDPOINTS"})
 # What follows from a defect that an inspection has named already.
@@ -114,12 +115,13 @@ def _samples(view: NodeView, fabric: Fabric, inventory: Inventory) -> Iterator[S
         if view.outside is not None and source.version == 4:
             yield Sample(packet=view.opening(source, view.outside), leaves_vpc=True)
     yield from _to_node_ports(view, inventory)
-    for source in sources:
-        for service in inventory.services.values():
-            yield from _to_service(view, source, service)
-    for source in sources:
-        for destination in _pods(fabric, inventory, source):
-            yield Sample(packet=view.opening(source, destination))
+    services = (
+        each for service in inventory.services.values() for s in sources for each in _to_service(view, s, service)
+    )
+    pods = (Sample(packet=view.opening(s, pod)) for s in sources for pod in _pods(fabric, inventory, s))
+    # By turns, so that thousands of the one leave something for the other.
+    for pair in zip_longest(pods, services):
+        yield from (each for each in pair if each is not None)
 
 
 def _of_other_families(view: NodeView) -> tuple[Address, ...]:
