@@ -125,15 +125,19 @@ def _way_to(match: WayTo, packet: Packet, tables: RoutingTables) -> Answer:
     if packet.family == 6 and match.source and not match.loose and tables.asks_out_interface(6):
         # ip6t_rpfilter.c looks up with that interface as oif, which rules see and routes only prefer.
         return Answer.UNKNOWN
-    asked = replace(
-        packet,
-        five_tuple=packet.five_tuple.reversed if match.source else packet.five_tuple,
-        in_interface="",
-        out_interface="",
-        mark=packet.mark if match.marked else 0,
-    )
+    flow = packet.five_tuple.reversed if match.source else packet.five_tuple
     wanted = {"in": packet.in_interface, "out": packet.out_interface, "": ""}[match.by]
-    answers = {_leads(match, way, wanted) for way in tables.possibilities(asked)}
+    answers: set[Answer] = set()
+    # No ports are asked with, and the protocol by IPv6 and by nft alone: where an ip rule wants it, both are possible.
+    for protocol in (flow.protocol, 0):
+        asked = replace(
+            packet,
+            five_tuple=replace(flow, protocol=protocol, source_port=0, destination_port=0),
+            in_interface="",
+            out_interface="",
+            mark=packet.mark if match.marked else 0,
+        )
+        answers |= {_leads(match, way, wanted) for way in tables.possibilities(asked)}
     return answers.pop() if len(answers) == 1 else Answer.UNKNOWN
 
 
