@@ -20,6 +20,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "custom networking, prefixes, native": {"custom_networking": True, "prefix_mode": True, "chains": "native"},
     "external snat, no node ports": {"external_snat": True, "node_port": False},
     "no node ports, untold": {"node_port": False, "metadata": False, "backend": "legacy", "names": "ens"},
+    "IPv6": {"family": "ipv6"},
     "excluded, two CIDRs, jumps": {"exclude_cidrs": ("203.0.113.0/24",), "vpc_cidrs": 2, "chains": "jump"},
 }
 

@@ -112,8 +112,8 @@ def _samples(view: NodeView, fabric: Fabric, inventory: Inventory) -> Iterator[S
     """What matters most first."""
     sources = (*view.samples, *_of_other_families(view))
     for source in sources:
-        if view.outside is not None and source.version == 4:
-            yield Sample(packet=view.opening(source, view.outside), leaves_vpc=True)
+        if (outside := view.far_from(source)) is not None:
+            yield Sample(packet=view.opening(source, outside), leaves_vpc=True)
     yield from _to_node_ports(view, inventory)
     services = (
         each for service in inventory.services.values() for s in sources for each in _to_service(view, s, service)

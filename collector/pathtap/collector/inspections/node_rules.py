@@ -131,7 +131,7 @@ def _samples(view: NodeView, rule: Rule) -> Iterator[tuple[Address, Packet]]:
     for address in dict.fromkeys((*named, *pods[:IMPORTANT_PODS])):
         others = [pod for pod in pods if pod != address][:2]
         routers = [hop.gateway for route in view.snapshot.routes for hop in route.next_hops if hop.gateway]
-        targets = [view.outside, *others, *(each for each in routers if each.version == rule.family)]
+        targets = [view.far_from(address), *others, *(each for each in routers if each.version == rule.family)]
         for target in dict.fromkeys(each for each in targets if each is not None and each.version == rule.family):
             there = view.opening(address, target)
             yield address, there

@@ -40,6 +40,8 @@ BRANCH_VETH = "vlan"
 HASH_LENGTH = 11
 # Addresses that lie in nobody's VPC (RFC 5737), and two of the internet for nodes that exclude those from SNAT.
 FAR_AWAY = tuple(map(ip_address, ("198.51.100.8", "203.0.113.8", "192.0.2.8", "1.1.1.1", "9.9.9.9")))
+# Pods have IPv6 addresses of the VPC's own, which are never translated.
+FAR_AWAY_IPV6 = ip_address("2606:4700:4700::1111")
 CLIENT_PORT, HTTPS = 50_000, 443
 NETFILTER_PART = re.compile(r"legacy|nft")
 
@@ -140,6 +142,10 @@ class NodeView:
         excluded: tuple[Network, ...] = self.snapshot.vpc_networks
         excluded += self.settings.excluded_networks if self.settings else ()
         return next((address for address in FAR_AWAY if not any(address in network for network in excluded)), None)
+
+    def far_from(self, source: Address) -> Address | None:
+        """What is outside, in the family of `source`."""
+        return self.outside if source.version == 4 else FAR_AWAY_IPV6
 
     def opening(self, source: Address, destination: Address, port: int = HTTPS) -> Packet:
         """A pod's SYN as it comes out of its veth."""
