@@ -6,6 +6,7 @@ from pathtap.collector.case import Case
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.narrate import interface_words
+from pathtap.collector.parting import parting
 from pathtap.collector.words import milliseconds
 from pathtap.model.trace import Disposition, Gap, Reply, Severity, Target, Trace
 
@@ -21,9 +22,18 @@ def summarise(trace: Trace, case: Case) -> str:
     else:
         parts = [f"{end_words(trace.source)} does not reach {end_words(trace.destination)}{_last_seen(case)}."]
     parts.extend(sentence(finding.text, case.record.inventory) for finding in errors[:2])
+    if parted := _parting(trace):
+        parts.append(f"Expectation and observation part: {parted}.")
     if note := other_eni(trace, case.forward_passages):
         parts.append(note)
     return " ".join(parts)
+
+
+def _parting(trace: Trace) -> str:
+    """On the way there; on the way back where the answer set out and was lost."""
+    there = parting(trace.forward, trace.expected_forward)
+    lost = trace.verdict.reply is Reply.LOST
+    return there or (parting(trace.reply, trace.expected_reply) if lost and trace.reply.hops else "")
 
 
 def end_words(target: Target) -> str:

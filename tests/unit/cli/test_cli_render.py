@@ -125,3 +125,23 @@ def test_a_refusal_is_not_called_an_answer(code: str, name: str, a_trace: ATrace
     headline = trace_lines(trace, 120)[0]
     assert ", refused in " in headline[-1].text
     assert headline[-1].style == Style.BAD
+
+
+def test_what_was_expected_and_not_seen_follows_the_last_sighting() -> None:
+    seen = trace_pb2.Path(hops=[trace_pb2.Hop(node="n1", ingress="veth1", egress="eth0")])
+    rest = trace_pb2.Path(hops=[*seen.hops, trace_pb2.Hop(node="n2", ingress="eth0", egress="veth2")])
+    dropped = trace_pb2.Verdict(disposition=trace_pb2.Verdict.DROPPED)
+    trace = trace_pb2.Trace(verdict=dropped, forward=seen, expected_forward=rest)
+    printed = "\n".join("".join(span.text for span in line) for line in trace_lines(trace, 100))
+    assert "expected on, not seen: n2 in by eth0, out of veth2" in printed
+
+
+def test_what_was_expected_is_not_repeated_where_it_was_seen_or_otherwise() -> None:
+    seen = trace_pb2.Path(hops=[trace_pb2.Hop(node="n1", ingress="veth1", egress="eth1")])
+    other = trace_pb2.Path(hops=[trace_pb2.Hop(node="n1", ingress="veth1", egress="eth0")])
+    for disposition in (trace_pb2.Verdict.DROPPED, trace_pb2.Verdict.DELIVERED):
+        for expected in (seen, other):
+            verdict = trace_pb2.Verdict(disposition=disposition)
+            trace = trace_pb2.Trace(verdict=verdict, forward=seen, expected_forward=expected)
+            printed = "\n".join("".join(span.text for span in line) for line in trace_lines(trace, 100))
+            assert "not seen" not in printed

@@ -11,6 +11,9 @@ from pathtap.cli.render.words import nanoseconds, since, step_witnesses, tuple_t
 from pathtap.v1 import trace_pb2
 
 _A = trace_pb2.Step.Action
+_D = trace_pb2.Verdict.Disposition
+# Whatever else the packet was expected to do, it came to its end.
+_ARRIVED = frozenset({_D.DELIVERED, _D.LEFT_CLUSTER, _D.INSUFFICIENT_EVIDENCE})
 _SIGHTINGS = frozenset({_A.RECEIVED, _A.SENT, _A.FORWARDED, _A.DELIVERED})
 
 
@@ -75,6 +78,8 @@ class _Walk:
                     yield Heading(node=node, reply=reply)
                 for step in hop.steps:
                     yield from self._step(hop.node, step, reply)
+            if not reply:
+                yield from _unseen(self._trace)
         yield from self._what_no_step_told()
 
     def _step(self, node: str, step: trace_pb2.Step, reply: bool) -> Iterator[Entry]:
@@ -136,6 +141,33 @@ class _Walk:
             table = f"table {egress.table}" if egress.table else ""
             parts = (egress.interface, egress.eni_id, table, egress.rule, egress.route)
             yield Note(label="egress", text=", ".join(part for part in parts if part))
+
+
+def _unseen(trace: trace_pb2.Trace) -> Iterator[Between]:
+    """Where the packet was to go on from the place where it was last seen, by the configuration."""
+    seen, expected = list(trace.forward.hops), list(trace.expected_forward.hops)
+    if trace.verdict.disposition in _ARRIVED or len(expected) < len(seen):
+        return
+    agreed = [(hop.node, hop.egress) for hop in seen]
+    if seen and not seen[-1].egress:
+        # It came to that node and did not leave it.
+        agreed[-1] = (seen[-1].node, expected[len(seen) - 1].egress)
+    if agreed != [(hop.node, hop.egress) for hop in expected[: len(seen)]]:
+        return
+    if seen and not seen[-1].egress and agreed[-1][1]:
+        yield _expected_on(f"{agreed[-1][0]} out of {agreed[-1][1]}")
+    for hop in expected[len(seen) :]:
+        yield _expected_on(f"{hop.node} {' '.join(_ways(hop))}")
+
+
+def _expected_on(where: str) -> Between:
+    return Between(text=f"expected on, not seen: {where}", witnesses="expected", broken=False)
+
+
+def _ways(hop: trace_pb2.Hop) -> Iterator[str]:
+    if hop.ingress:
+        yield f"in by {hop.ingress},"
+    yield f"out of {hop.egress}" if hop.egress else "and no further"
 
 
 def _as_step(nat: trace_pb2.SourceNat | trace_pb2.DestinationNat, *, source: bool) -> trace_pb2.Step:
