@@ -83,6 +83,7 @@ def _gather(workers: "list[subprocess.Popen[str]]", whole: Tally, progress: Call
             line = stream.readline()
             if not line:
                 del open_[stream]
+                stream.close()
                 continue
             whole.merge(Tally.from_json(line))
             progress(whole)
