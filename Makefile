@@ -3,7 +3,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 SOURCES := agent collector proto model cli lab tests bench
 
-.PHONY: demo bench fuzz-model test unit check lint proto-check format setup clean
+.PHONY: demo bench bench-faults fuzz-model test unit check lint proto-check format setup clean
 
 demo: setup            ## build a lab, show the traces of the README, take it down
 	tools/demo
@@ -16,6 +16,9 @@ unit: setup            ## the tests that need no root
 
 bench: setup           ## measure, in namespaces and labs of its own; writes build/bench.json
 	python -m bench
+
+bench-faults: setup    ## how each fault is found, and how fast; writes build/faults.md
+	python -m bench.faults
 
 fuzz-model: setup      ## 10,000 random nodes, the forwarding model against this kernel; OPTIONS="--seed WORD"
 	python tools/fuzz-model $(OPTIONS)
