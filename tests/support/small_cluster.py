@@ -108,10 +108,10 @@ def rule(line: str, **fields: Any) -> Rule:
 def route(destination: str, device: str = "", gateway: str = "", table: int = 254, kind: str = "unicast") -> Route:
     via = f" via {gateway}" if gateway else ""
     head = "" if kind == "unicast" else f"{kind} "
-    text = f"{head}{'default' if destination == '0.0.0.0/0' else destination}{via}{f' dev {device}' if device else ''}"
+    text = f"{head}{'default' if destination in ('0.0.0.0/0', '::/0') else destination}{via}{f' dev {device}' if device else ''}"
     hops = (NextHop(interface=device, gateway=ip_address(gateway) if gateway else None),) if device else ()
     return Route(
-        family=4,
+        family=ip_network(destination).version,
         table=table,
         destination=ip_network(destination),
         kind=RouteKind(kind),

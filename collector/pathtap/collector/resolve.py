@@ -29,6 +29,14 @@ class NotTraceable(Exception):  # noqa: N818
     """It exists but cannot be traced now: FAILED_PRECONDITION, exit 1."""
 
 
+class NotListed(NotTraceable):
+    """The inventory has no address of the destination's family for the source; its node may know one."""
+
+    def __init__(self, sentence: str, source: "Target") -> None:
+        super().__init__(sentence)
+        self.source = source
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A trace, resolved. `backends` are what a service's or a node port's DNAT may choose; `protocol` is an IANA number.
@@ -60,16 +68,20 @@ class Request:
     live: bool = False
 
 
-def resolve(request: Request, inventory: Inventory) -> Question:
-    """Raises UnusableRequest, UnknownName or NotTraceable with the sentence for the person."""
+def resolve(request: Request, inventory: Inventory, unlisted: Iterable[Address] = ()) -> Question:
+    """`unlisted` are addresses of the source that its node told, for want of one in the inventory.
+
+    Raises UnusableRequest, UnknownName or NotTraceable with the sentence for the person.
+    """
     _check(request)
     source = resolve_source(request.source, request.namespace, inventory, live=request.live)
     own = _addresses_of(source, inventory)
     destination, backends = _destination(request, _families(own), inventory)
-    address = _choose(own, (destination.socket.address.version,))
+    address = _choose((*own, *unlisted), (destination.socket.address.version,))
     if address is None:
         version = destination.socket.address.version
-        raise NotTraceable(f"{source.name or source.socket} has no IPv{version} address to reach {request.destination}")
+        sentence = f"{source.name or source.socket} has no IPv{version} address to reach {request.destination}"
+        raise NotListed(sentence, source)
     source = replace(source, socket=Socket(address, source.socket.port))
     protocol = _protocol(request, destination)
     if protocol in (Protocol.TCP, Protocol.UDP) and not destination.socket.port and not request.live:

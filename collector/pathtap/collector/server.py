@@ -16,16 +16,17 @@ from pathtap.collector.explain import ExplainRun
 from pathtap.collector.flows import FlowsRun
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.resolve import (
+    NotListed,
     NotTraceable,
     Question,
     Request,
     UnknownName,
     UnusableRequest,
-    resolve,
     resolve_source,
 )
 from pathtap.collector.status import names, node_statuses
 from pathtap.collector.tracing import Options, TraceRun
+from pathtap.collector.unlisted import question_of
 from pathtap.model.address import Protocol
 from pathtap.model.request import MAX_PROBE_SIZE
 from pathtap.v1 import service_pb2, service_pb2_grpc
@@ -38,10 +39,11 @@ MAX_TIMEOUT = 600.0
 MAX_COUNT = 100
 
 Result = TypeVar("Result")
-STATUS = {
+STATUS: dict[type[Exception], grpc.StatusCode] = {
     UnusableRequest: grpc.StatusCode.INVALID_ARGUMENT,
     UnknownName: grpc.StatusCode.NOT_FOUND,
     NotTraceable: grpc.StatusCode.FAILED_PRECONDITION,
+    NotListed: grpc.StatusCode.FAILED_PRECONDITION,
 }
 REFUSALS = tuple(STATUS)
 
@@ -65,7 +67,7 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         context: grpc.aio.ServicerContext[service_pb2.TraceRequest, service_pb2.TraceResponse],
     ) -> AsyncIterator[service_pb2.TraceResponse]:
         inventory = self._inventory()
-        question = await _resolved(request, inventory, context, live=request.live)
+        question = await _resolved(request, inventory, self._agents, context, live=request.live)
         options = Options(
             timeout=_seconds(request.timeout_ms, DEFAULT_TRACE_TIMEOUT),
             count=min(max(request.count, 1), MAX_COUNT),
@@ -100,7 +102,7 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
     ) -> AsyncIterator[service_pb2.TraceResponse]:
         inventory = self._inventory()
         # Nothing is sent, so an address may be the source, as with live traffic.
-        question = await _resolved(request, inventory, context, live=True)
+        question = await _resolved(request, inventory, self._agents, context, live=True)
         identity = self._new_id()
         log.info("explain %s: %s to %s", identity, request.source, request.destination)
 
@@ -185,6 +187,7 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
 async def _resolved(
     request: service_pb2.TraceRequest,
     inventory: Inventory,
+    agents: Agents,
     context: grpc.aio.ServicerContext[service_pb2.TraceRequest, service_pb2.TraceResponse],
     *,
     live: bool,
@@ -199,7 +202,7 @@ async def _resolved(
         live=live,
     )
     try:
-        question = resolve(asked, inventory)
+        question = await question_of(asked, inventory, agents)
         if request.size and question.protocol == Protocol.TCP:
             raise UnusableRequest("a size is for ICMP and UDP: a TCP probe is a handshake and carries nothing")
         if (

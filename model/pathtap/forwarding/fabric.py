@@ -11,7 +11,7 @@ from enum import Enum
 from ipaddress import ip_network
 
 from pathtap.forwarding.node import NodeModel
-from pathtap.model.address import Address, FiveTuple
+from pathtap.model.address import Address, FiveTuple, is_for_one_node
 from pathtap.model.node import Interface, NodeSnapshot, Role
 
 # The priority of the ip rule that leads a pod's packets to the table of its ENI (VPC CNI, pkg/networkutils/network.go).
@@ -62,6 +62,7 @@ class Fabric:
             for node, model in models.items()
             for interface in model.snapshot.interfaces
             for address in interface.pod_addresses
+            if not is_for_one_node(address)
         }
         networks = (network for model in models.values() for network in model.snapshot.vpc_networks)
         self.networks = tuple(dict.fromkeys(networks))

@@ -1,11 +1,16 @@
 """A node snapshot made ready for many predictions. Knows no packets; what it indexes or decodes it keeps."""
 
+from collections.abc import Sequence
+from ipaddress import IPv6Network
+
 from pathtap.forwarding.chains import Stage, stages
 from pathtap.forwarding.evaluation import Knowledge
 from pathtap.forwarding.ipsets import IpSets
 from pathtap.forwarding.routing import RoutingTables
-from pathtap.model.address import Address
+from pathtap.model.address import Address, InterfaceAddress
 from pathtap.model.node import Interface, NodeSnapshot, Role, RouteKind
+
+_UNIQUE_LOCAL = IPv6Network("fc00::/7")
 
 
 class NodeModel:
@@ -61,16 +66,22 @@ class NodeModel:
 
         IPv4: inet_select_addr (net/ipv4/devinet.c): the interface's primary address in the subnet of the next hop, else its
         first one, else the first of any interface. Link scope is not in the snapshot: 169.254.0.0/16 counts as such.
-        IPv6: RFC 6724 chooses among several, so only a single global address is certain.
+        IPv6: ipv6_dev_get_saddr (net/ipv6/addrconf.c), RFC 6724: the interface's own, of several of which none is certain; where
+        it has none, as a pod's veth, that of any with the longest prefix in common. What is deprecated or temporary is not
+        in the snapshot.
         """
+        if towards.version == 6 and towards in self.addresses:
+            # Rule 1 of RFC 6724: what the node sends to itself has its destination for its source.
+            return towards
         mine = self._global_addresses(self._interfaces.get(interface), towards.version)
+        others = sorted(self._interfaces.values(), key=lambda each: each.index)
         if towards.version == 6:
-            return mine[0] if len(mine) == 1 else None
+            elsewhere = [own for each in others for own in each.addresses if own.ip in self._global_addresses(each, 6)]
+            return mine[0] if len(mine) == 1 else None if mine else _nearest(elsewhere, towards)
         device = self._interfaces.get(interface)
         for address in device.addresses if device else ():
             if address.ip in mine and towards in address.network:
                 return address.ip
-        others = sorted(self._interfaces.values(), key=lambda each: each.index)
         return next(iter(mine), None) or next((a for each in others for a in self._global_addresses(each, 4)), None)
 
     def first_address(self, interface: str, family: int) -> Address | None:
@@ -85,6 +96,18 @@ class NodeModel:
         if interface is None or interface.role is Role.LOOPBACK or interface.name == "lo":
             return []
         return [each.ip for each in interface.addresses if each.version == family and not each.ip.is_link_local]
+
+
+def _nearest(candidates: Sequence[InterfaceAddress], towards: Address) -> Address | None:
+    """Rules 6 and 8 of RFC 6724 (ipv6_get_saddr_eval): an address of the same kind, unique local or not, then the longest
+    prefix in common, no longer than its own; the first of equals.
+    """
+
+    def rank(own: InterfaceAddress) -> tuple[bool, int]:
+        alike = own.ip.max_prefixlen - (int(own.ip) ^ int(towards)).bit_length()
+        return (own.ip in _UNIQUE_LOCAL) == (towards in _UNIQUE_LOCAL), min(alike, own.network.prefixlen)
+
+    return max(candidates, key=rank).ip if candidates else None
 
 
 def _has_custom_routing(snapshot: NodeSnapshot, addresses: frozenset[Address]) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
+import pytest
 from journeys import flow
 from small_cluster import CART, HOST_1, INTERNET, NODE_1, NODE_2, ORDERS, REDIS, SEARCH, node_1, node_2, rule
 
@@ -114,3 +115,15 @@ def test_other_interfaces_and_routers_inside_the_vpc_are_not_modelled() -> None:
     routed = fabric().carry(flow(HOST_1, INTERNET), NODE_1, "eth0", ip_address("192.168.2.29"))
     assert routed.whereto is Whereto.NOT_MODELLED
     assert NODE_2 in routed.why
+
+
+@pytest.mark.parametrize("address", ["169.254.172.2", "fd00::ac:2"])
+def test_what_every_node_has_for_itself_is_at_no_place_of_the_vpc(address: str) -> None:
+    def with_egress(snapshot: NodeSnapshot) -> NodeSnapshot:
+        veth = replace(snapshot.interfaces[-1], name="vethegress", pod_addresses=(ip_address(address),))
+        return replace(snapshot, interfaces=(*snapshot.interfaces, veth))
+
+    vpc = fabric(with_egress(node_1()), with_egress(node_2()))
+    assert vpc.owner(ip_address(address)) is None
+    # Out of its veth it is at its pod nonetheless, on whichever node it is.
+    assert carried(vpc.carry(flow(INTERNET, address), NODE_2, "vethegress")) == (Whereto.POD, NODE_2, "vethegress")
