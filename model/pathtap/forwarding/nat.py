@@ -45,9 +45,7 @@ def translate(
             yield from _sources(_members(addresses) if addresses else [current], binding, world)
         case Masquerade(ports, random):
             binding = Binding(rule=rule, socket=None, ports=ports, random=random)
-            gateway = world.routing.gateway if world.routing else None
-            towards = gateway or world.packet.five_tuple.destination
-            found = model.masquerade_address(world.packet.out_interface, towards)
+            found = model.masquerade_address(world.packet.out_interface, _towards(world))
             yield from _sources([found] if found else None, binding, world)
 
 
@@ -58,13 +56,19 @@ def still_bound(world: World, model: NodeModel) -> Iterator[World]:
     entry tells that interface, nor that it was MASQUERADE: where the source is not what MASQUERADE takes here, both are possible.
     """
     packet = world.packet
-    if packet.tracked and packet.snated and not packet.reply:
-        towards = (world.routing.gateway if world.routing else None) or packet.five_tuple.destination
-        if model.masquerade_address(packet.out_interface, towards) != packet.five_tuple.source:
-            why = f"if MASQUERADE gave it {packet.five_tuple.source}, the kernel drops what leaves by {packet.out_interface}"
-            yield world.assuming(why, 0).ended(Outcome.DROPPED, why)
-            world = world.assuming(why, 1)
+    source, continues = packet.five_tuple.source, packet.tracked and packet.snated and not packet.reply
+    if continues and model.masquerade_address(packet.out_interface, _towards(world)) != source:
+        why = f"if MASQUERADE gave it {source}, the kernel drops what leaves by {packet.out_interface}"
+        yield world.assuming(why, 0).ended(Outcome.DROPPED, why)
+        world = world.assuming(why, 1)
     yield world
+
+
+def _towards(world: World) -> Address:
+    """What MASQUERADE chooses its address for: the next hop, but by IPv6 the destination itself (nf_nat_masquerade.c)."""
+    destination = world.packet.five_tuple.destination
+    gateway = world.routing.gateway if world.routing else None
+    return gateway if gateway and destination.version == 4 else destination
 
 
 def _members(addresses: tuple[Address, Address]) -> list[Address] | None:
