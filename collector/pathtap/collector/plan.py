@@ -75,8 +75,13 @@ def veth_of(question: Question, source_node: NodeSnapshot) -> str:
 
 
 def pods_to_enter(question: Question, inventory: Inventory, node: str) -> tuple[Address, ...]:
-    """The pods of that node between which the packet goes, by address: their own ends are to be read too."""
+    """The pods of that node between which the packet goes, by address: their own ends are to be read too.
+
+    The source's is the inventory's, which may be none that it sends from (`unlisted`).
+    """
+    source = inventory.pods.get(question.source.name) if question.source_has_namespace else None
     ends = (
+        *(source.addresses[:1] if source else ()),
         question.source.socket.address,
         question.destination.socket.address,
         *(backend.address for backend in question.backends),
