@@ -7,6 +7,10 @@ from pathtap.collector.inspections import Defect, inspect, inspect_cluster, rele
 from pathtap.collector.inventory import Inventory
 from pathtap.forwarding.fabric import Fabric
 from pathtap.model.address import Address
+from pathtap.model.trace import Severity
+from pathtap.model.trace import Finding, Severity
+
+IDLE = ("FOREIGN_IP_RULE", Severity.WARNING)
 
 
 def hurting(
@@ -25,4 +29,11 @@ def hurting(
         if (model := fabric.models.get(node)) is not None:
             view = view_of(model.snapshot, inventory, model)
             defects.extend(inspect(replace(view, pods={a: pod for a, pod in view.pods.items() if a in ends})))
-    return relevant(defects, ends, leaves_vpc=not inside, to_service=to_service)
+    # What changes nobody's way hurts nobody; that was asked of the flow's own pods alone.
+    harmful = [each for each in defects if (each.finding.code, each.finding.severity) != IDLE]
+    return relevant(harmful, ends, leaves_vpc=not inside, to_service=to_service)
+
+
+def without_chance(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Those that remain of a packet that came through: an order that nobody can read has done it no harm."""
+    return tuple(f for f in found if (f.code, f.severity) != ("CONNMARK_BEFORE_DNAT", Severity.WARNING))

@@ -21,6 +21,7 @@ from pathtap.collector.disagreements import disagreements
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import End, Fate
 from pathtap.collector.gaps import gaps_of
+from pathtap.collector.hurting import without_chance
 from pathtap.collector.losses import explained, too_big
 from pathtap.collector.once import told_once
 from pathtap.collector.prospect import Prospect
@@ -45,7 +46,10 @@ def judge(case: Case, prospect: Prospect | None) -> Verdict:
     """The verdict without its summary: `summary` writes that once all is known. `prospect` is the way as it was expected."""
     judgement = _judge(case)
     gaps = gaps_of(case, answered=judgement.reply is Reply.ANSWERED)
-    found = told_once((*judgement.findings, *disagreements(case)), configured(case, prospect))
+    answered = judgement.reply is Reply.ANSWERED
+    found = told_once((*judgement.findings, *disagreements(case)), configured(case, prospect), answered=answered)
+    if judgement.reply is Reply.ANSWERED:
+        found = without_chance(found)
     if judgement.reply is Reply.UNANSWERED and any(finding.code == "SERVICE_BACKEND_GONE" for finding in found):
         # Nobody has the address, so nobody answers: the VPC drops it.
         judgement = replace(judgement, disposition=Disposition.DROPPED, reply=Reply.NOT_SEEN)
@@ -80,7 +84,7 @@ def _with_reply(case: Case, disposition: Disposition) -> Judgement:
     if case.reply.end is End.DELIVERED and not refusal and (unheard := _unheard(case)):
         reply = Reply.ANSWERED if unheard.code == "ANSWER_NOT_RECEIVED" else Reply.LOST
         return Judgement(disposition=disposition, reply=reply, findings=(unheard,))
-    if case.reply.end is End.DELIVERED or _back_outside(case):
+    if case.reply.end is End.DELIVERED or (_back_outside(case) and source_check(case.reply) is None):
         return Judgement(disposition=disposition, reply=Reply.ANSWERED, findings=refused)
     if case.reply.end is End.NOT_SEEN and refusal:
         told = Reply.ANSWERED if _was_told(case) else Reply.LOST
@@ -121,7 +125,7 @@ def _was_told(case: Case) -> bool:
 
 
 def _back_outside(case: Case) -> bool:
-    """The answer left towards a source that is no pod or node, where nobody can follow it."""
+    """The answer left towards a source that is no pod or node, where nobody can follow it past the VPC's source check."""
     return not case.record.question.source.node and case.reply.end is End.LEFT_CLUSTER
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathtap.collector.assemble import destination_nat, egress_of
 from pathtap.collector.foresee import foreseen
 from pathtap.collector.foretell import foretell, is_translated
-from pathtap.collector.hurting import hurting
+from pathtap.collector.hurting import hurting, without_chance
 from pathtap.collector.inspections import Defect
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.once import told_once
@@ -122,8 +122,16 @@ def _verdict(explained: Explained) -> Verdict:
             disposition, reply = Disposition.DROPPED, Reply.NOT_SEEN
         elif reply is Reply.ANSWERED and _stops_the_answer(defects, prospect):
             reply = Reply.LOST
-    found = told_once(first, tuple(dict.fromkeys([*(defect.finding for defect in defects), *others])))
+    configured = tuple(dict.fromkeys([*(defect.finding for defect in defects), *others]))
+    found = told_once(first, configured, answered=reply is Reply.ANSWERED)
+    if all(_is_known(each) for each in explained.prospects):
+        found = without_chance(found)
     return Verdict(disposition=disposition, reply=reply, summary="", findings=found, gaps=gaps)
+
+
+def _is_known(prospect: Prospect) -> bool:
+    """Whether all that is open on the way there and back leaves it the same."""
+    return Arrival.UNKNOWN not in (prospect.walk.arrival, prospect.walk.reply_arrival)
 
 
 def _found(explained: Explained) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:

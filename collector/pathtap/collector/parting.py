@@ -8,6 +8,7 @@ from itertools import zip_longest
 from pathtap.model.trace import Action, Hop, Path
 
 ENDED = (Action.DROPPED, Action.REJECTED)
+STAYED = (*ENDED, Action.DELIVERED)
 
 
 def parting(seen: Path, expected: Path) -> str:
@@ -27,6 +28,9 @@ def parting(seen: Path, expected: Path) -> str:
 
 def _at(here: Hop, there: Hop) -> str:
     if any(step.action in ENDED for step in there.steps) and not here.egress:
+        return ""
+    if not there.egress and not any(step.action in STAYED for step in there.steps):
+        # What the configuration would do could not be told.
         return ""
     if not there.egress:
         return f"the configuration lets it go no further than {here.node}, and it was seen leaving by {here.egress}"

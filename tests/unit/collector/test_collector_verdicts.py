@@ -491,6 +491,18 @@ def test_live_traffic_of_a_host_outside_is_answered_when_the_answer_leaves() -> 
     assert trace.egress is None
 
 
+def test_an_answer_to_a_host_outside_that_the_vpc_refuses_is_lost() -> None:
+    of = flow(INTERNET, CART, 80)
+    observations = [
+        *travel(syn(of), "1 eth0 in", "1 enicart out"),
+        *travel(syn_ack(of), "1 enicart in", "1 eth1 out", start=1),
+    ]
+    asked = question(INTERNET, "shop/cart", 80, live=True)
+    disposition, reply, codes = verdict(trace_of(record(asked, observations=observations, sent=[of])))
+    assert (disposition, reply) == ("DELIVERED", "LOST")
+    assert "SOURCE_NOT_OWNED_BY_ENI" in codes
+
+
 def test_a_probe_that_could_not_be_sent() -> None:
     report = ProbeReport(outcome=ProbeOutcome.FAILED, detail="The probe could not be sent: no namespace.")
     trace = trace_of(record(TO_REDIS, [report]))

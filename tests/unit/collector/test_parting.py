@@ -22,7 +22,7 @@ def path(*hops: tuple[str, str]) -> Path:
         ((("a", ""),), (("a", "eth0"), ("b", "veth")), "has it leave a by eth0, where it was not seen"),
         ((("a", "eth1"),), (("a", "eth0"),), "has it leave a by eth0, and it was seen leaving by eth1"),
         ((("a", "eth0"), ("c", "")), (("a", "eth0"), ("b", "veth")), "leads it to b, and it was seen on c"),
-        ((("a", "eth0"),), (("a", ""),), "no further than a, and it was seen leaving by eth0"),
+        ((("a", "eth0"),), (("a", ""),), ""),
         ((("a", "eth0"),), (), ""),
         ((), (("a", "eth0"),), "on to a, where it was not seen"),
     ],
@@ -34,11 +34,19 @@ def test_the_first_difference_is_told(
     assert said.endswith(says) if says else said == ""
 
 
+def step(action: Action) -> Step:
+    return Step(action=action, evidence=(Evidence(witness=Witness.EXPECTED, claim="a filter rule", source="a"),))
+
+
+@pytest.mark.parametrize("action", [Action.DROPPED, Action.REJECTED, Action.DELIVERED])
+def test_what_left_a_node_where_its_way_was_to_end_is_told(action: Action) -> None:
+    expected = Path(hops=(Hop(node="a", egress="", steps=(step(action),)),))
+    said = parting(path(("a", "eth0")), expected)
+    assert said == "the configuration lets it go no further than a, and it was seen leaving by eth0"
+
+
 def test_a_drop_that_was_expected_is_no_parting() -> None:
-    drop = Step(
-        action=Action.DROPPED, evidence=(Evidence(witness=Witness.EXPECTED, claim="a filter rule", source="a"),)
-    )
-    expected = Path(hops=(Hop(node="a", egress="eth0", steps=(drop,)),))
+    expected = Path(hops=(Hop(node="a", egress="eth0", steps=(step(Action.DROPPED),)),))
     assert parting(path(("a", "")), expected) == ""
 
 
