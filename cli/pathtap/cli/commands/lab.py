@@ -67,9 +67,8 @@ def lab() -> None:
 @click.option(
     "--chains",
     type=click.Choice(["return", "jump", "native"]),
-    default="return",
-    show_default=True,
-    help="The AWS chains as of CNI v1.16.2 (return), v1.8 (jump) or v1.23 with nft (native).",
+    help="The AWS chains as of CNI v1.16.2 (return), v1.8 (jump) or v1.23 with nft (native). "
+    "return unless told; native with --kube-proxy nftables.",
 )
 @click.option(
     "--kube-proxy",
@@ -112,8 +111,11 @@ def lab() -> None:
     help="Of pods and services. ipv6: pods have their IPv4 from egress-cni.",
 )
 @click.option("--processes/--no-processes", default=True, help="Run a collector, and an agent on each node.")
-def up(processes: bool, **options: Any) -> None:
+def up(processes: bool, chains: str | None, **options: Any) -> None:
     """Build a lab, and start its collector and agents."""
+    # In iptables the connmark rules and kube-proxy's chain have one priority: which comes first would be chance.
+    nftables = options["kube_proxy"] == "nftables" and options["backend"] == "nft"
+    options["chains"] = chains or ("native" if nftables else "return")
     with _sentences():
         from pathtap.lab.build import LabOptions, build
         from pathtap.lab.processes import start
