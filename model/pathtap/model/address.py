@@ -9,13 +9,13 @@ Address: TypeAlias = IPv4Address | IPv6Address
 InterfaceAddress: TypeAlias = IPv4Interface | IPv6Interface
 Network: TypeAlias = IPv4Network | IPv6Network
 
-# Of the VPC CNI's egress-cni plugin for pods of an IPv4 cluster; for those of an IPv6 one it is 169.254.172.0/22.
-_EGRESS_IPV6 = IPv6Network("fd00::ac:0/118")
+# What the VPC CNI's egress-cni plugin gives pods as their way out by the other family: of an IPv6 cluster, and of an IPv4 one.
+EGRESS_CNI = (IPv4Network("169.254.172.0/22"), IPv6Network("fd00::ac:0/118"))
 
 
 def is_for_one_node(address: Address) -> bool:
     """Whether every node has this address for itself: link-local ones, and those of pods' way out by the other family."""
-    return address.is_link_local or address in _EGRESS_IPV6
+    return address.is_link_local or any(address in network for network in EGRESS_CNI)
 
 
 class Protocol(IntEnum):

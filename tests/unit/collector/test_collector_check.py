@@ -1,6 +1,7 @@
 """A check over snapshots: which nodes, one finding for each cause, what was left out, what could not be read."""
 
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 from wired_node import CART, NODE, SEARCH, inventory, snapshot, view, with_rules
@@ -9,7 +10,7 @@ from pathtap.collector.check import judge, nodes_to_check
 from pathtap.collector.resolve import UnknownName
 from pathtap.collector.sampling import MOST_OF_NODE, MOST_PREDICTIONS, sample, share
 from pathtap.forwarding.fabric import Fabric
-from pathtap.model.node import NodeSnapshot, PodInterior, Unread
+from pathtap.model.node import MAIN_TABLE, NextHop, NodeSnapshot, PodInterior, Role, Route, Unread
 from pathtap.model.trace import Severity
 
 
@@ -58,6 +59,27 @@ def test_a_source_that_no_inspection_explains_is_found_by_a_sample() -> None:
         for of in node.rule_sets
     )  # fmt: skip
     assert codes(replace(node, rule_sets=sets)) == ["SOURCE_NOT_OWNED_BY_ENI"]
+
+
+@pytest.mark.parametrize(("less", "expected"), [("\n", False), ("AWS, SNAT", True)])
+def test_a_pods_way_out_by_egress_cni_is_walked_to_where_it_is_translated(less: str, expected: bool) -> None:
+    node = snapshot()
+    given = ip_network("169.254.172.2")
+    veth = next(each for each in node.interfaces if each.role is Role.POD_VETH)
+    second = replace(veth, index=90, name="vethegress", pod_addresses=(given.network_address,))
+    hops = (NextHop(interface="vethegress"),)
+    route = Route(family=4, table=MAIN_TABLE, destination=given, next_hops=hops, text=f"{given} dev vethegress")
+    sets = tuple(
+        replace(of, chains=tuple(
+            replace(each, rules=tuple(rule for rule in each.rules if less not in rule.text)) for each in of.chains
+        ))
+        for of in node.rule_sets
+    )  # fmt: skip
+    node = replace(node, interfaces=(*node.interfaces, second), routes=(*node.routes, route), rule_sets=sets)
+    seen = view(node)
+    sampled = sample(seen, Fabric({NODE: seen.model}), inventory(), (), MOST_OF_NODE)
+    claims = [proof.claim for each in sampled.findings for proof in each.evidence]
+    assert any(f"{given.network_address} belongs to no ENI" in claim for claim in claims) == expected
 
 
 def test_errors_come_before_warnings() -> None:
