@@ -24,25 +24,29 @@ _PRIORITIES = {"raw": -300, "mangle": -150, "filter": 0, "security": 50}
 _NAT_SOURCE = 100
 _NAT_DESTINATION = -100
 
-_DECLARATION = re.compile(r":(\S+) (\S+)(?: \[\d+:\d+\])?\n")
+# Names hold anything but what isspace() of the C locale tells (xtables' parse_chain): quotes and other alphabets too.
+_NAME = r"[^ \n]++"
+_DECLARATION = re.compile(rf":({_NAME}) ({_NAME})(?: \[\d+:\d+\])?\n")
 _DECLARATIONS = re.compile(rf"(?:{_DECLARATION.pattern})*+")
 _COMMENT = re.compile(r"(?:#.*)?\n")
-_RULE = re.compile(r"\[(\d+):(\d+)\] -A \S+ ?(.*)\Z", re.DOTALL)
+# Counters have 64 bits.
+_COUNTED = r"\[\d{1,20}:\d{1,20}\] -A "
+_RULE = re.compile(rf"\[(\d+):(\d+)\] -A {_NAME}(?: (.*))?\n\Z", re.DOTALL)
 
-# A line of the text. The second form lets a line break stand in a quoted string: xtables_save_string leaves it as it is.
+# What follows a rule's chain, to its line's end. The second form lets a line break stand in a quoted string, as
+# xtables_save_string leaves it; a string begins behind a blank.
 _PLAIN = r".*\n"
-_QUOTING = r'[^"\n]*+(?:"(?:[^"\\]|\\[\s\S])*+"[^"\n]*+)*+\n'
+_QUOTING = r'(?:[^ \n]++| (?:"(?:[^"\\]|\\[\s\S])*+")?+)*+\n'
 
 
 class Grammar:
     """The patterns of a text for its kind of lines."""
 
     def __init__(self, line: str) -> None:
-        self.table = re.compile(rf"\*(\S+)\n((?:[:\[#]{line}|\n)*+)COMMIT\n")
-        self.line = re.compile(line)
-        counted = r"\[\d+:\d+\] -A "
+        self.table = re.compile(rf"\*(\S+)\n((?:[:#].*\n|\[\S+ -A {_NAME}{line}|\n)*+)COMMIT\n")
+        self.rule = re.compile(f"{_COUNTED}{_NAME}{line}")
         # All rules of one chain that stand together, as they do in every iptables-save: one match for each chain.
-        self.block = re.compile(rf"{counted}(\S+)(?=[ \n]){line}(?:{counted}\1(?=[ \n]){line})*+")
+        self.block = re.compile(rf"{_COUNTED}({_NAME}){line}(?:{_COUNTED}\1(?=[ \n]){line})*+")
 
 
 _GRAMMARS = (Grammar(_PLAIN), Grammar(_QUOTING))
@@ -61,14 +65,16 @@ def grammar(text: str) -> Grammar:
 class SavedRules(Sequence[NetfilterRule]):
     """The rules of one chain. Equal to any sequence of equal rules."""
 
-    __slots__ = ("__dict__", "_text")
+    __slots__ = ("__dict__", "_grammar", "_text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, lines: Grammar) -> None:
+        """`lines` is the grammar by which `text` was found to be rules: by another one it might be none."""
         self._text = text
+        self._grammar = lines
 
     @cached_property
     def _lines(self) -> list[str]:
-        return grammar(self._text).line.findall(self._text)
+        return self._grammar.rule.findall(self._text)
 
     def texts(self) -> Iterator[str]:
         """Every rule's text, without making it a value."""
@@ -115,7 +121,8 @@ class SavedChains(Chains):
         # Name to policy, `-` for a user chain.
         self._policies: dict[str, str] = {}
         self._blocks: dict[str, tuple[int, ...]] = {}
-        self._index((lines or grammar(text)).block)
+        self._grammar = lines or grammar(text)
+        self._index(self._grammar.block)
 
     def named(self, name: str) -> Chain | None:
         return self._chain(name) if name in self._policies else None
@@ -174,7 +181,8 @@ class SavedChains(Chains):
 
     def _rules(self, name: str) -> SavedRules:
         blocks = self._blocks.get(name, ())
-        return SavedRules("".join(self.text[start:end] for start, end in zip(blocks[::2], blocks[1::2], strict=True)))
+        text = "".join(self.text[start:end] for start, end in zip(blocks[::2], blocks[1::2], strict=True))
+        return SavedRules(text, self._grammar)
 
 
 def chain(table: str, name: str, policy: str, rules: Sequence[NetfilterRule]) -> Chain:
@@ -210,10 +218,9 @@ def _rule(position: int, line: str) -> NetfilterRule:
 
 def _parts(line: str) -> tuple[str, str, str]:
     """Packets, octets and text of a line that the index has accepted."""
-    found = _RULE.match(line[:-1])
-    if found is None:
-        raise SavedTextError(f"a rule without counters: {line[:80]!r}")
-    return found[1], found[2], found[3]
+    found = _RULE.match(line)
+    assert found is not None  # noqa: S101 - a rule of the grammar
+    return found[1], found[2], found[3] or ""
 
 
 def _priority(table: str, name: str) -> int:

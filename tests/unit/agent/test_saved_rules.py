@@ -1,8 +1,11 @@
 """A table's text as iptables-save prints it, and what is asked of it without making every rule a value."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pathtap import wire
+from pathtap.agent.readers.xtables import parse
 from pathtap.model.netfilter import Backend, Chain, NetfilterRule, RuleSet
 from pathtap.model.saved import SavedChains, SavedRules, SavedTextError
 from pathtap.v1 import node_pb2
@@ -100,3 +103,39 @@ def test_chains_with_and_without_a_text_are_equal() -> None:
     saved = SavedChains("nat", TEXT)
     assert all((saved == tuple(saved), tuple(saved) == saved, hash(saved) == hash(tuple(saved))))
     assert saved != SavedChains("nat", TEXT.replace("DROP", "ACCEPT"))
+
+
+@pytest.mark.parametrize("name", ['a"b', 'a"', "a\u00a0b", "\u65e5\u672c", "a\\b", "\u0085"])
+def test_a_chain_is_named_by_anything_but_blanks(name: str) -> None:
+    rules = f'[1:2] -A OTHER -j {name}\n[3:4] -A {name} -m comment --comment "x\ny" -j {name}\n[5:6] -A {name}\n'
+    chains = SavedChains("nat", f":{name} - [0:0]\n:OTHER - [0:0]\n{rules}")
+    found = {chain.name: [rule.text for rule in chain.rules] for chain in chains}
+    assert found == {name: [f'-m comment --comment "x\ny" -j {name}', ""], "OTHER": [f"-j {name}"]}
+    assert parse(f"*nat\n{chains.text}COMMIT\n", Backend.NFT, "ip").rule_sets[0].chains == chains
+
+
+PIECES = (
+    *(
+        "[1:2] -A A",
+        "[1:2] -A B ",
+        '[0:0] -A a"',
+        f"[{'9' * 5000}:1] -A A",
+        ":A - [0:0]",
+        ':a" - [0:0]',
+        "# x",
+        "COMMIT",
+    ),
+    *(" -j B", '"', "\\", "\n", "\r", "\x0b", "\u00a0", "\u0085", " ", "x", "*nat"),
+)
+
+
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=12))
+def test_whatever_is_taken_for_a_tables_text_can_be_read_to_its_end(pieces: list[str]) -> None:
+    text = f':A - [0:0]\n:B ACCEPT [0:0]\n:a" - [0:0]\n{"".join(pieces)}\n'
+    message = node_pb2.RuleSet(backend=node_pb2.RuleSet.NFT, family="ip", table="nat", saved=text)
+    try:
+        received = wire.rule_set_from_wire(message)
+    except wire.WireError:
+        return
+    assert received.count_rules() == sum(len(list(chain.rules)) for chain in received.chains)
+    assert wire.rule_set_from_wire(wire.rule_set_to_wire(received)) == received
