@@ -44,6 +44,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "bool": [True, False],
     "Proof": [()],
     "RuleReference": [RULE],
+    "pathtap.model.trace.RuleReference | None": [RULE, None],
     "Route": [*ROUTES],
     "Rule": [*RULES],
     "TcProgram": [TcProgram(interface="eni1", hook="ingress", kind="bpf", name="handle_egress")],
@@ -67,7 +68,9 @@ def produced() -> Iterator[Finding]:
     for _, make in inspect.getmembers(findings, inspect.isfunction):
         if not make.__module__.startswith(findings.__name__) or make.__name__.startswith("_"):
             continue
-        names = [getattr(p.annotation, "__name__", "") for p in inspect.signature(make).parameters.values()]
+        names = [
+            getattr(p.annotation, "__name__", str(p.annotation)) for p in inspect.signature(make).parameters.values()
+        ]
         kinds = ["Proof" if name == "Sequence" else name for name in names]
         most = max(len(ARGUMENTS[kind]) for kind in kinds)
         for number in range(most):

@@ -1,5 +1,6 @@
 """Why a packet that came to a node did not leave it, or left it and did not arrive: the cause, with its proof. Pure."""
 
+import re
 from ipaddress import ip_network
 
 from pathtap.collector import findings, words
@@ -12,10 +13,12 @@ from pathtap.forwarding.prediction import Outcome, Prediction
 from pathtap.model.address import Address
 from pathtap.model.node import Interface, Role, RouteKind, Rule
 from pathtap.model.packet import PacketObservation
-from pathtap.model.trace import Evidence, Finding, Witness
+from pathtap.model.trace import Evidence, Finding, RuleReference, Witness
 
 STRICT_REFUSALS = ("EXDEV", "EINVAL")
 # The ip rules that the kernel makes itself, and nobody chose: lookup main, lookup default (net/ipv4/fib_rules.c).
+# Gives the packet its connection's mark, in iptables' words and in nftables'.
+RESTORES = re.compile(r"--restore-mark|mark set ct mark")
 KERNELS_OWN = (32766, 32767)
 
 
@@ -74,6 +77,9 @@ def _recorded(expected: ExpectedPassage) -> tuple[Evidence, ...]:
 
 def _unexplained(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding:
     node, arrival = expected.passage.node, expected.passage.arrival
+    if expected.prediction and expected.prediction.unknown:
+        claim = f"what the rules do there cannot be told: {expected.prediction.unknown[0]}"
+        proof = (*proof, Evidence(witness=Witness.EXPECTED, claim=claim, source=f"{node} netfilter"))
     if arrival is None:
         return findings.never_left_node(node, node, proof)
     return findings.unexplained(node, arrival.interface, direction_words(expected), proof)
@@ -86,7 +92,14 @@ def _filtered(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding
     rule = prediction.dropped_by
     says = Evidence(witness=Witness.EXPECTED, claim=words.netfilter_words(rule), source=f"{node} {rule.backend.value}")
     make = findings.filter_reject if prediction.outcome is Outcome.REJECTED else findings.filter_drop
-    return make(node, rule, (*proof, says))
+    return make(node, rule, _family(expected, rule), (*proof, says))
+
+
+def _family(expected: ExpectedPassage, rule: RuleReference) -> str:
+    """Of the table that has the rule: `ip`, `inet`, `netdev`."""
+    rule_sets = expected.snapshot.rule_sets if expected.snapshot else ()
+    found = (of for of in rule_sets if (of.backend, of.table) == (rule.backend, rule.table) and of.chain(rule.chain))
+    return next((of.family for of in found), "")
 
 
 def _refused_by_route(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Finding | None:
@@ -218,20 +231,35 @@ def refused_source(
     if owner and rule and prediction and chosen and inside and passage.before.source == passage.after.source:
         text = words.rule_words(rule)
         says = Evidence(witness=Witness.EXPECTED, claim=text, source=f"{passage.node} ip rule")
-        whose, marked_by = f"{source}, an address of {owner.name},", _marking(rule, prediction)
-        return findings.wrong_eni(passage.node, interface.name, whose, text, marked_by, (*proof, says, assumed))
+        whose, by = f"{source}, an address of {owner.name},", _marking(rule, prediction)
+        family = _family(expected, by) if by else ""
+        return findings.wrong_eni(passage.node, interface.name, whose, text, by, family, (*proof, says, assumed))
     name, rule_text = owner.name if owner else "", words.rule_words(rule) if rule else ""
-    return findings.source_not_owned(passage.node, interface.name, source, name, rule_text, (*proof, assumed))
+    snat = _wrong_snat(expected, interface)
+    if snat is not None:
+        says = Evidence(witness=Witness.EXPECTED, claim=words.netfilter_words(snat), source=f"{passage.node} netfilter")
+        proof = (*proof, says)
+    return findings.source_not_owned(passage.node, interface.name, source, name, rule_text, snat, (*proof, assumed))
 
 
-def _marking(rule: Rule, prediction: Prediction) -> str:
-    """The netfilter rule that gave the packet the mark by which the ip rule took it; empty where that goes by no mark."""
+def _wrong_snat(expected: ExpectedPassage, interface: Interface) -> RuleReference | None:
+    """The rule that translated a packet to an address which the primary ENI, the right one for what is translated, has not."""
+    passage, snat = expected.passage, expected.prediction.snat if expected.prediction else None
+    if passage.before.source == passage.after.source or interface.role is not Role.PRIMARY_ENI or snat is None:
+        return None
+    return snat.rule if snat.address == passage.after.source else None
+
+
+def _marking(rule: Rule, prediction: Prediction) -> RuleReference | None:
+    """The netfilter rule that gave the packet the mark by which the ip rule took it; None where that goes by no mark.
+
+    Where a rule made it of the connection's mark, the one that gave the connection that mark.
+    """
     if rule.mark is None:
-        return ""
+        return None
     wanted = rule.mark & rule.mask
-    made = [
-        change
-        for change in prediction.marks
-        if change.kind == "fwmark" and change.after & rule.mask == wanted != change.before & rule.mask
-    ]
-    return words.netfilter_words(made[-1].rule) if made else ""
+    made = [each for each in prediction.marks if each.after & rule.mask == wanted != each.before & rule.mask]
+    marked = [each.rule for each in made if each.kind == "fwmark"][-1:]
+    if marked and RESTORES.search(marked[0].text):
+        marked = [each.rule for each in made if each.kind == "connmark"][-1:] or marked
+    return marked[0] if marked else None

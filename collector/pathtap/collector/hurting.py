@@ -7,7 +7,6 @@ from pathtap.collector.inspections import Defect, inspect, inspect_cluster, rele
 from pathtap.collector.inventory import Inventory
 from pathtap.forwarding.fabric import Fabric
 from pathtap.model.address import Address
-from pathtap.model.trace import Severity
 from pathtap.model.trace import Finding, Severity
 
 IDLE = ("FOREIGN_IP_RULE", Severity.WARNING)

@@ -1,10 +1,14 @@
 """Says each cause once, where packets, foresight and inspections came upon it by several names. Pure."""
 
+from dataclasses import replace
+
 from pathtap.model.trace import Finding
 
 # What says only that a packet was lost gives way to the defect that must have lost it.
 EXPLAINED_BY = {
     "DROPPED_UNEXPLAINED": frozenset({"LINK_DOWN", "CONNTRACK_TABLE_FULL", "GATEWAY_NEIGHBOUR_STALE"}),
+    "SOURCE_NOT_OWNED_BY_ENI": frozenset({"CONNTRACK_ENTRY_STALE"}),
+    "ROUTING_LOOP": frozenset({"TO_POD_RULE_MISSING", "TO_POD_RULE_OVERRULED"}),
     "NEVER_LEFT_POD": frozenset({"LINK_DOWN", "GATEWAY_NEIGHBOUR_STALE"}),
     "NEVER_LEFT_NODE": frozenset({"LINK_DOWN", "CONNTRACK_TABLE_FULL"}),
     "LOST_IN_VPC": frozenset({"LINK_DOWN", "POD_ADDRESS_DUPLICATED"}),
@@ -12,15 +16,45 @@ EXPLAINED_BY = {
     "NO_ANSWER_FROM_OUTSIDE": frozenset({"SERVICE_BACKEND_GONE"}),
     "NEIGHBOUR_FAILED": frozenset({"POD_NEIGHBOUR_STALE", "POD_ROUTE_WRONG_VETH", "LINK_DOWN", "SERVICE_BACKEND_GONE"}),
 }
+# Of these an inspection knows the names that the mend needs; the packets showed the loss.
+BETTER_MENDED = ("GATEWAY_NEIGHBOUR_STALE", "MTU_TOO_SMALL", "NO_ROUTE_TO_DESTINATION", "POD_ROUTE_MISSING")
+# These lead packets another way, by routing alone: one that got there and back was not led astray by them.
+OF_THE_WAY = frozenset(
+    {
+        "ENI_TABLE_WITHOUT_DEFAULT_ROUTE",
+        "FOREIGN_IP_RULE",
+        "FROM_POD_RULE_DUPLICATED",
+        "FROM_POD_RULE_MISSING",
+        "FROM_POD_RULE_STALE",
+        "FWMARK_RULE_MISSING",
+    }
+)
 REFUSALS_BY_ROUTE = ("BLACKHOLE_ROUTE", "UNREACHABLE_ROUTE", "PROHIBIT_ROUTE", "NO_ROUTE_TO_DESTINATION")
 
 
-def told_once(seen: tuple[Finding, ...], configured_: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """What packets show first; of what configuration adds only what is new, and instead of what it explains."""
-    added = tuple(finding for finding in configured_ if not any(_says_already(other, finding) for other in seen))
-    codes = {finding.code for finding in added}
-    kept = tuple(finding for finding in seen if not codes & EXPLAINED_BY.get(finding.code, frozenset()))
+def told_once(
+    seen: tuple[Finding, ...], configured_: tuple[Finding, ...], *, answered: bool = False
+) -> tuple[Finding, ...]:
+    """What packets show first; of what configuration adds only what is new, and instead of what it explains.
+
+    `answered` says that the packet gets there and its answer back.
+    """
+    added = tuple(
+        finding
+        for finding in configured_
+        if not any(_says_already(other, finding) for other in seen) and not (answered and finding.code in OF_THE_WAY)
+    )
+    codes = {finding.code for finding in (*seen, *added)}
+    mended = tuple(_mended(finding, configured_) for finding in seen)
+    kept = tuple(finding for finding in mended if not codes & EXPLAINED_BY.get(finding.code, frozenset()))
     return (*kept, *added)
+
+
+def _mended(seen: Finding, configured_: tuple[Finding, ...]) -> Finding:
+    """What packets show, with the mend of the inspection that found the same."""
+    same = (each for each in configured_ if (each.code, each.node) == (seen.code, seen.node))
+    found = next(same, None) if seen.code in BETTER_MENDED else None
+    return replace(seen, fix=found.fix) if found else seen
 
 
 def _says_already(seen: Finding, other: Finding) -> bool:

@@ -16,7 +16,8 @@ def route_words(route: Route) -> str:
 
 def netfilter_words(rule: RuleReference) -> str:
     """`nat AWS-SNAT-CHAIN-0 #2 (iptables-nft): ! -o vlan+ … -j SNAT --to-source 192.168.1.29 --random-fully`."""
-    return f"{rule.table} {rule.chain} #{rule.position} ({rule.backend.value}): {rule.text}"
+    number = f" #{rule.position}" if rule.position else ""
+    return f"{rule.table} {rule.chain}{number} ({rule.backend.value}): {rule.text}"
 
 
 def kernel_answer_words(answer: RouteAnswer) -> str:

@@ -35,7 +35,7 @@ def test_an_ip_rule_that_refuses_is_named_and_is_no_missing_route(action: RuleAc
     assert verdict(trace) == (disposition, "NOT_SEEN", [f"{action.value.upper()}_ROUTE"])
     (finding,) = trace.verdict.findings
     assert f"100 from all to {REDIS} {action.value}" in finding.text
-    assert finding.fix == f"ip rule del priority 100 from all to {REDIS} {action.value}"
+    assert finding.fix == f"on {NODE_1}: ip rule del priority 100 from all to {REDIS} {action.value}"
 
 
 def unsent(snapshot: NodeSnapshot) -> Trace:
@@ -94,4 +94,4 @@ def test_a_policy_is_mended_as_a_policy() -> None:
     asked = question("shop/cart", "shop/redis", 6379)
     trace = trace_of(record(asked, [silent(CART_REDIS)], seen, snapshots=(snapshot, node_2())))
     assert verdict(trace) == ("DROPPED", "NOT_SEEN", ["FILTER_DROP"])
-    assert trace.verdict.findings[0].fix == "iptables-nft -t filter -P FORWARD ACCEPT"
+    assert trace.verdict.findings[0].fix == f"on {NODE_1}: iptables-nft -t filter -P FORWARD ACCEPT"

@@ -114,7 +114,7 @@ def test_a_mark_that_leads_to_the_wrong_eni_is_named_with_the_rule_that_set_it()
     assert f"{SEARCH}, an address of eth1, leaves by eth0" in found.text
     assert "ip rule 900 from all fwmark 0x10/0x10 lookup main" in found.text
     assert "mangle PREROUTING #1" in found.text
-    assert "mangle PREROUTING #1" in found.fix
+    assert "iptables-nft -t mangle -D PREROUTING -i enisearch -j MARK --set-xmark 0x10/0x10;" in found.fix
 
 
 def test_a_foreign_rule_that_leads_to_the_wrong_eni_is_named_there_and_back() -> None:

@@ -1,7 +1,7 @@
 """What the rule sets and the kernel's own state say of a node: marks, SNAT, two stores at once, a full conntrack table."""
 
 from pathtap.collector import words
-from pathtap.collector.findings.making import Proof, error, warning
+from pathtap.collector.findings.making import Proof, deletion, error, warning
 from pathtap.model.trace import Finding, RuleReference
 
 
@@ -14,12 +14,12 @@ def connmark_rules_missing(node: str, lacks: str, proof: Proof) -> Finding:
     return error("CONNMARK_RULES_MISSING", node, text, fix, proof)
 
 
-def connmark_rules_shadowed(node: str, rule: RuleReference, proof: Proof) -> Finding:
+def connmark_rules_shadowed(node: str, rule: RuleReference, family: str, proof: Proof) -> Finding:
     text = (
         f"a rule on {node} takes packets before the VPC CNI's connmark rules: {words.netfilter_words(rule)}; unmarked, they leave"
         " by the pod's own ENI with the primary one's address"
     )
-    fix = f"on {node}, delete that rule or let it RETURN instead of ACCEPT (Calico: IptablesMangleAllowAction=Return)"
+    fix = f"on {node}: {deletion(rule, family)}; or let it RETURN (Calico: IptablesMangleAllowAction=Return)"
     return error("CONNMARK_RULES_SHADOWED", node, text, fix, proof)
 
 

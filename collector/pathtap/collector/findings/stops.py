@@ -1,12 +1,9 @@
 """Why a packet stopped: a rule, a route, a filter, the VPC, a neighbour."""
 
 from pathtap.collector import words
-from pathtap.collector.findings.making import Proof, error
-from pathtap.model.netfilter import Backend
+from pathtap.collector.findings.making import Proof, deletion, error
 from pathtap.model.node import Route, Rule
 from pathtap.model.trace import Finding, RuleReference
-
-BUILTIN_CHAINS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 
 
 def lost_in_vpc(node: str, interface: str, owner: str, direction: str, proof: Proof) -> Finding:
@@ -15,8 +12,12 @@ def lost_in_vpc(node: str, interface: str, owner: str, direction: str, proof: Pr
     return error("LOST_IN_VPC", node, text, fix, proof)
 
 
-def source_not_owned(node: str, interface: str, source: str, owner: str, rule: str, proof: Proof) -> Finding:
-    """`rule` is the ip rule that chose this way, or empty."""
+def source_not_owned(
+    node: str, interface: str, source: str, owner: str, rule: str, snat: RuleReference | None, proof: Proof
+) -> Finding:
+    """`rule` is the ip rule that chose this way, or empty. `snat` gave the packet a source that is wrong for the right way."""
+    if snat is not None:
+        return _translated_wrongly(node, interface, source, owner, snat, proof)
     belongs = f", which belongs to {owner}" if owner else ""
     chose = f" (by ip rule {rule})" if rule else ""
     text = f"the packet leaves by {interface}{chose} as {source}{belongs}: the VPC drops what its ENI does not own"
@@ -27,14 +28,32 @@ def source_not_owned(node: str, interface: str, source: str, owner: str, rule: s
     return error("SOURCE_NOT_OWNED_BY_ENI", node, text, fix, proof)
 
 
-def filter_drop(node: str, rule: RuleReference, proof: Proof) -> Finding:
-    text = f"a filter rule on {node} drops the packet: {words.netfilter_words(rule)}"
-    return error("FILTER_DROP", node, text, _delete(rule), proof)
+def _translated_wrongly(
+    node: str, interface: str, source: str, owner: str, snat: RuleReference, proof: Proof
+) -> Finding:
+    belongs = f"which belongs to {owner}" if owner else "which no ENI of the node has"
+    text = (
+        f"the packet leaves by {interface} as {source}, {belongs}: the VPC drops what its ENI does not own. That source is given"
+        f" by {words.netfilter_words(snat)}"
+    )
+    whose = (
+        "restart aws-node, whose rule it is" if snat.chain.startswith("AWS-") else "mend it where it is written from"
+    )
+    fix = f"on {node}, let that rule translate to an address of {interface}: {whose}"
+    return error("SOURCE_NOT_OWNED_BY_ENI", node, text, fix, proof)
 
 
-def filter_reject(node: str, rule: RuleReference, proof: Proof) -> Finding:
+def filter_drop(node: str, rule: RuleReference, family: str, proof: Proof) -> Finding:
+    """`family` is that of the rule's nftables table: `ip`, `inet`, `netdev`; of iptables it is not needed."""
+    what = "a filter rule" if rule.position else "a chain's policy"
+    text = f"{what} on {node} drops the packet: {words.netfilter_words(rule)}"
+    return error("FILTER_DROP", node, text, f"on {node}: {deletion(rule, family)}", proof)
+
+
+def filter_reject(node: str, rule: RuleReference, family: str, proof: Proof) -> Finding:
+    """`family` as of `filter_drop`."""
     text = f"a filter rule on {node} refuses the packet in its destination's place: {words.netfilter_words(rule)}"
-    return error("FILTER_REJECT", node, text, _delete(rule), proof)
+    return error("FILTER_REJECT", node, text, f"on {node}: {deletion(rule, family)}", proof)
 
 
 def rejected_by_node(node: str, proof: Proof) -> Finding:
@@ -53,7 +72,7 @@ def service_without_endpoints(node: str, service: str, proof: Proof) -> Finding:
 def refusing_route(node: str, route: Route, proof: Proof) -> Finding:
     code = f"{route.kind.value.upper()}_ROUTE"
     text = f"a route on {node} takes the packet: {words.route_words(route)}"
-    fix = f"ip route del {route.text} table {route.table}"
+    fix = f"on {node}: ip route del {route.text} table {route.table}"
     return error(code, node, text, fix, proof)
 
 
@@ -61,37 +80,40 @@ def refusing_rule(node: str, rule: Rule, proof: Proof) -> Finding:
     """An ip rule that refuses by itself, without a route."""
     code = f"{rule.action.value.upper()}_ROUTE"
     text = f"an ip rule on {node} takes the packet: {words.rule_words(rule)}"
-    return error(code, node, text, f"ip rule del priority {words.rule_words(rule)}", proof)
+    return error(code, node, text, f"on {node}: ip rule del priority {words.rule_words(rule)}", proof)
 
 
-def no_route(node: str, destination: str, proof: Proof) -> Finding:
+def no_route(node: str, destination: str, proof: Proof, missing: str = "") -> Finding:
+    """`missing` is the route that is to be added, where that is known."""
     text = f"{node} has no route to {destination}"
-    return error("NO_ROUTE_TO_DESTINATION", node, text, f"on {node}: ip rule; ip route show table all", proof)
+    fix = f"ip route add {missing}; or restart the node's networking" if missing else "ip rule; ip route show table all"
+    return error("NO_ROUTE_TO_DESTINATION", node, text, f"on {node}: {fix}", proof)
 
 
-def pod_route_missing(node: str, pod: str, address: str, interface: str, proof: Proof) -> Finding:
+def pod_route_missing(node: str, pod: str, address: str, interface: str, proof: Proof, veth: str = "VETH") -> Finding:
+    """`interface` is where the packet would go instead, `veth` the pod's own where that is known."""
     text = f"{node} has no route to the veth of {pod} ({address}): it would send the packet out of {interface} instead"
-    fix = f"ip route add {address} dev VETH scope link on {node}, or restart the pod so that the CNI wires it anew"
+    fix = f"on {node}: ip route add {address} dev {veth} scope link; or restart the pod, so that the CNI wires it anew"
     return error("POD_ROUTE_MISSING", node, text, fix, proof)
 
 
 def reverse_path(node: str, interface: str, source: str, proof: Proof) -> Finding:
     text = f"the reverse path filter of {interface} on {node} drops the packet: {source} is not routed back that way"
     # The greater of `all` and the interface's own holds (net/ipv4/fib_frontend.c), and 2, loose, is the greatest.
-    fix = f"sysctl -w net.ipv4.conf.{interface}.rp_filter=2"
+    fix = f"on {node}: sysctl -w net/ipv4/conf/{interface}/rp_filter=2"
     return error("RP_FILTER_DROP", node, text, fix, proof)
 
 
 def forwarding_disabled(node: str, interface: str, family: int, proof: Proof) -> Finding:
     text = f"{node} does not forward what comes in by {interface}: IPv{family} forwarding is switched off there"
-    of_interface = f"net.ipv4.ip_forward=1 net.ipv4.conf.{interface}.forwarding=1"
-    fix = f"sysctl -w {of_interface if family == 4 else 'net.ipv6.conf.all.forwarding=1'}"
+    of_interface = f"net.ipv4.ip_forward=1 net/ipv4/conf/{interface}/forwarding=1"
+    fix = f"on {node}: sysctl -w {of_interface if family == 4 else 'net.ipv6.conf.all.forwarding=1'}"
     return error("FORWARDING_DISABLED", node, text, fix, proof)
 
 
 def neighbour_failed(node: str, address: str, interface: str, proof: Proof) -> Finding:
     text = f"{node} got no answer to its neighbour requests for {address} on {interface}"
-    return error("NEIGHBOUR_FAILED", node, text, f"ip neigh show {address} dev {interface}", proof)
+    return error("NEIGHBOUR_FAILED", node, text, f"on {node}: ip neigh show {address} dev {interface}", proof)
 
 
 def unexplained(node: str, interface: str, direction: str, proof: Proof) -> Finding:
@@ -103,16 +125,3 @@ def unexplained(node: str, interface: str, direction: str, proof: Proof) -> Find
 def looped(node: str, interface: str, proof: Proof) -> Finding:
     text = f"the packet comes to {node} on {interface} again and again: two routers send it to each other"
     return error("ROUTING_LOOP", node, text, f"on {node}: ip rule; ip route show table all", proof)
-
-
-def _delete(rule: RuleReference) -> str:
-    """A rule of the node's own chains can be deleted; those of other chains their owners write again."""
-    if rule.backend is Backend.NFTABLES and not rule.position:
-        return f"nft list chain {rule.table} {rule.chain}: accept the packet there, or change its policy"
-    if rule.backend is Backend.NFTABLES:
-        return f"nft -a list chain {rule.table} {rule.chain}, then nft delete rule … handle N"
-    if not rule.position:
-        return f"{rule.backend.value} -t {rule.table} -P {rule.chain} ACCEPT"
-    if rule.chain in BUILTIN_CHAINS:
-        return f"{rule.backend.value} -t {rule.table} -D {rule.chain} {rule.position}"
-    return f"{rule.backend.value} -t {rule.table} -S {rule.chain}, and mend it where that chain is written from"

@@ -1,20 +1,23 @@
 """The wrong way: another ENI than the source's own, a backend that is gone."""
 
-from pathtap.collector.findings.making import Proof, error
-from pathtap.model.trace import Finding
+from pathtap.collector import words
+from pathtap.collector.findings.making import Proof, deletion, error
+from pathtap.model.trace import Finding, RuleReference
 
 
-def wrong_eni(node: str, interface: str, whose: str, rule: str, marked_by: str, proof: Proof) -> Finding:
+def wrong_eni(
+    node: str, interface: str, whose: str, rule: str, marked_by: RuleReference | None, family: str, proof: Proof
+) -> Finding:
     """`whose` is the source and its ENI: `192.168.1.116, an address of eth1,`. `rule` is the ip rule that chose the way,
-    `marked_by` the netfilter rule that set the mark it goes by, empty where it goes by something else.
+    `marked_by` the netfilter rule that set the mark it goes by, None where it goes by something else; `family` is its table's.
     """
-    marked = f" (the mark is set by {marked_by})" if marked_by else ""
+    marked = f" (the mark is set by {words.netfilter_words(marked_by)})" if marked_by else ""
     text = (
         f"the packet of {whose} leaves by {interface}: ip rule {rule}{marked} sends it there, and the VPC drops what"
         " its ENI does not own"
     )
     if marked_by:
-        fix = f"let {marked_by} not mark what stays inside the VPC, or delete it"
+        fix = f"{deletion(marked_by, family)}; or let that rule not mark what stays inside the VPC"
     else:
         fix = f"ip rule del priority {rule}; find out what wrote it, for it may come back"
     return error("WRONG_ENI", node, text, f"on {node}: {fix}", proof)

@@ -31,29 +31,42 @@ def to_pod_rule_overruled(node: str, pod: str, address: str, rule: str, proof: P
     return error("TO_POD_RULE_OVERRULED", node, text, _delete(node, rule), proof)
 
 
-def from_pod_rule_missing(node: str, pod: str, address: str, eni: str, proof: Proof) -> Finding:
+def from_pod_rule_missing(node: str, pod: str, address: str, eni: str, table: int, proof: Proof) -> Finding:
+    """`table` is that of the ENI, 0 where the node has none that leads out of it."""
     text = (
         f"{node} has no ip rule 1536 from {pod} ({address}), whose address belongs to {eni}: its packets leave by the primary"
         " ENI, and the VPC drops what that does not own"
     )
-    fix = f"on {node}: ip rule add priority 1536 from {address} lookup TABLE (the table of {eni}); or {RESTART}"
+    added = f"ip rule add priority 1536 from {address} lookup {table}; or {RESTART}"
+    fix = (
+        f"on {node}: {added}" if table else f"restart aws-node on {node}, which writes the table of {eni} and the rule"
+    )
     return error("FROM_POD_RULE_MISSING", node, text, fix, proof)
 
 
-def from_pod_rule_duplicated(node: str, pod: str, address: str, tables: Sequence[int], proof: Proof) -> Finding:
+def from_pod_rule_duplicated(
+    node: str, pod: str, address: str, tables: Sequence[int], wrong: str, proof: Proof
+) -> Finding:
+    """`wrong` is the rule whose table is not that of the pod's ENI, empty where nobody told which ENI that is."""
     listed = " and ".join(str(table) for table in tables)
     text = f"{node} has ip rules 1536 from {pod} ({address}) to tables {listed}: the first one wins, whichever is right"
-    fix = f"on {node}: ip rule show from {address}; ip rule del priority 1536 from {address} lookup TABLE for the wrong one"
+    show = f"ip rule show from {address}"
+    choose = f"on {node}: {show}; then ip rule del priority 1536 from {address} lookup TABLE for the wrong one"
+    fix = _delete(node, wrong) if wrong else choose
     return error("FROM_POD_RULE_DUPLICATED", node, text, fix, proof)
 
 
-def from_pod_rule_wrong(node: str, pod: str, address: str, eni: str, rule: str, proof: Proof) -> Finding:
-    """A rule that a former holder of the address left, as it seems: it leads away from the ENI that has the address now."""
+def from_pod_rule_wrong(node: str, pod: str, address: str, eni: str, rule: str, table: int, proof: Proof) -> Finding:
+    """A rule that a former holder of the address left, as it seems: it leads away from the ENI that has the address now.
+
+    `table` is the one to which a rule is to lead instead, 0 where there is to be no rule.
+    """
     text = (
         f"on {node} ip rule {rule} leads packets of {pod} ({address}) away from {eni}, which owns its address: it is left from a"
         " former pod, most likely"
     )
-    return error("FROM_POD_RULE_STALE", node, text, _delete(node, rule), proof)
+    instead = f" && ip rule add priority 1536 from {address} lookup {table}" if table else ""
+    return error("FROM_POD_RULE_STALE", node, text, _delete(node, rule) + instead, proof)
 
 
 def from_pod_rule_left(node: str, address: str, rule: str, proof: Proof) -> Finding:
@@ -77,14 +90,20 @@ def pod_route_wrong_veth(node: str, pod: str, address: str, veth: str, own: str,
     return error("POD_ROUTE_WRONG_VETH", node, text, fix, proof)
 
 
-def eni_table_without_default(node: str, table: int, eni: str, pods: int, proof: Proof) -> Finding:
-    """`eni` is empty where nobody told whose table it is."""
+def eni_table_without_default(node: str, table: int, eni: str, router: str, pods: int, proof: Proof) -> Finding:
+    """`eni` is empty where nobody told whose table it is, `router` where its subnet's is not known."""
     of = f" of {eni}" if eni else ""
     whose = "the pod whose rule leads" if pods == 1 else f"the {pods} pods whose rules lead"
     text = (
         f"table {table}{of} on {node} has no default route: packets of {whose} there leave by the primary ENI instead"
     )
-    fix = f"on {node}: ip route add default via GATEWAY dev {eni or 'ENI'} table {table}; or {RESTART}"
+    # Its own route to the router may be gone as well.
+    added = f"ip route add default via {router} dev {eni} onlink table {table}"
+    fix = (
+        f"on {node}: {added}; or {RESTART}"
+        if eni and router
+        else f"restart aws-node on {node}, which writes the table anew"
+    )
     return error("ENI_TABLE_WITHOUT_DEFAULT_ROUTE", node, text, fix, proof)
 
 

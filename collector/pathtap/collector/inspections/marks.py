@@ -47,10 +47,10 @@ def inspect(view: NodeView) -> Iterator[Defect]:
             continue
         flow = f"{wanted.packet.five_tuple} is not marked {view.connmark:#x}"
         proof = (expected(flow, f"{view.node} netfilter"),)
-        obstacle = _obstacle(view, wanted) if wanted.is_written else None
+        obstacle, family = (_obstacle(view, wanted) if wanted.is_written else None) or (None, "")
         if obstacle is not None:
             says = expected(words.netfilter_words(obstacle), f"{view.node} {obstacle.backend.value}")
-            finding = findings.connmark_rules_shadowed(view.node, obstacle, (*proof, says))
+            finding = findings.connmark_rules_shadowed(view.node, obstacle, family, (*proof, says))
         else:
             finding = findings.connmark_rules_missing(view.node, wanted.lacks, proof)
         yield Defect(finding=finding, concerns=concerns, traffic=wanted.traffic)
@@ -130,8 +130,8 @@ def _node_port(view: NodeView, secondary: frozenset[Address]) -> Iterator[Wanted
     )
 
 
-def _obstacle(view: NodeView, wanted: Wanted) -> RuleReference | None:
-    """The rule of somebody else without which the packet would be marked."""
+def _obstacle(view: NodeView, wanted: Wanted) -> tuple[RuleReference, str] | None:
+    """The rule of somebody else without which the packet would be marked, and its table's family."""
     suspects = [
         (chain, index)
         for chain in base_chains(view)
@@ -141,5 +141,5 @@ def _obstacle(view: NodeView, wanted: Wanted) -> RuleReference | None:
     for chain, index in suspects[:SUSPECTS]:
         prediction = predict(NodeModel(pruned(view.snapshot, chain, index)), wanted.packet)
         if prediction.routed is not None and wanted.is_marked(prediction):
-            return chain.reference(index)
+            return chain.reference(index), chain.table.rule_set.family
     return None

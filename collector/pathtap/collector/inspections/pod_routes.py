@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from pathtap.collector import findings, words
 from pathtap.collector.inspections.defect import Defect, Traffic
 from pathtap.collector.inspections.links import down_links
-from pathtap.collector.inspections.view import NodeView, expected, from_pod_rules, hashed, known_addresses
+from pathtap.collector.inspections.view import (
+    NodeView,
+    expected,
+    from_pod_rules,
+    hashed,
+    known_addresses,
+    router_of,
+)
 from pathtap.model.address import Address
 from pathtap.model.inventory import Pod
 from pathtap.model.node import MAIN_TABLE, Interface, Role
@@ -30,7 +37,8 @@ def _of_pod(view: NodeView, address: Address, pod: Pod, named: Interface | None)
         decision = view.model.tables.lookup(view.opening(address, address))
         way = decision.interface or "nowhere"
         proof = (expected(decision.text or "no route", f"{view.node} ip route"),)
-        finding = findings.pod_route_missing(view.node, pod.key, str(address), way, proof)
+        veth = named.name if named else "VETH"
+        finding = findings.pod_route_missing(view.node, pod.key, str(address), way, proof, veth)
         yield Defect(finding=finding, concerns=concerns)
         return
     wrong = next((link for link in routed if _is_anothers(view, link, pod)), None)
@@ -64,7 +72,10 @@ def _main(view: NodeView, down: set[str]) -> Iterator[Defect]:
     if view.default_routes(MAIN_TABLE, family) or primary is None or primary.name in down:
         return
     proof = (expected("no default route in table main", f"{view.node} ip route"),)
-    finding = findings.no_route(view.node, "anything outside its subnet: table main has no default route", proof)
+    router = router_of(primary) if family == 4 else None
+    missing = f"default via {router} dev {primary.name}" if router else ""
+    what = "anything outside its subnet: table main has no default route"
+    finding = findings.no_route(view.node, what, proof, missing)
     yield Defect(finding=finding)
 
 
@@ -79,9 +90,13 @@ def _tables(view: NodeView, down: set[str]) -> Iterator[Defect]:
     secondary = [each for each in view.snapshot.interfaces if each.role is Role.SECONDARY_ENI]
     for (table, family), addresses in sorted(by_table.items()):
         enis = {owner.name for address in addresses if (owner := view.owner(address)) is not None}
-        if view.default_routes(table, family) or enis & down or (down and not secondary):
+        # Where their ENI has another table, the rules are wrong, and that is told of each.
+        elsewhere = any((eni := view.owner(a)) and view.table_of(eni, family) for a in addresses)
+        if view.default_routes(table, family) or elsewhere or enis & down or (down and not secondary):
             continue
         proof = (expected(f"no default route in table {table}", f"{view.node} ip route"),)
         name = next(iter(sorted(enis)), "")
-        finding = findings.eni_table_without_default(view.node, table, name, len(addresses), proof)
+        eni = view.snapshot.interface(name)
+        router = str((router_of(eni) if eni and family == 4 else None) or "")
+        finding = findings.eni_table_without_default(view.node, table, name, router, len(addresses), proof)
         yield Defect(finding=finding, concerns=frozenset(addresses), traffic=Traffic.ANY)

@@ -82,19 +82,25 @@ def _from_pod(view: NodeView, address: Address, pod: Pod) -> Iterator[Defect]:
     duplicates = {rule.destination for rule in rules if _tables_of(rules, rule) > 1}
     proof = tuple(expected(words.rule_words(rule), f"{view.node} ip rule") for rule in rules)
     if duplicates:
+        astray = next((r for r in rules if not _fits(view, r, owner)), None) if owner else None
+        which = words.rule_words(astray) if astray else ""
         yield Defect(
-            finding=findings.from_pod_rule_duplicated(view.node, pod.key, str(address), tables, proof),
+            finding=findings.from_pod_rule_duplicated(view.node, pod.key, str(address), tables, which, proof),
             concerns=concerns,
         )
     elif owner is not None and owner.role is Role.SECONDARY_ENI and not rules:
         says = expected(f"{address} belongs to {_eni_words(owner)}", f"{view.node} ENIs")
-        finding = findings.from_pod_rule_missing(view.node, pod.key, str(address), owner.name, (says,))
+        table = view.table_of(owner, address.version)
+        finding = findings.from_pod_rule_missing(view.node, pod.key, str(address), owner.name, table, (says,))
         yield Defect(finding=finding, concerns=concerns)
     elif owner is not None and (wrong := next((r for r in rules if not _fits(view, r, owner)), None)) is not None:
         says = expected(f"{address} belongs to {_eni_words(owner)}", f"{view.node} ENIs")
         text = words.rule_words(wrong)
+        table = view.table_of(owner, address.version) if owner.role is Role.SECONDARY_ENI else 0
         yield Defect(
-            finding=findings.from_pod_rule_wrong(view.node, pod.key, str(address), owner.name, text, (*proof, says)),
+            finding=findings.from_pod_rule_wrong(
+                view.node, pod.key, str(address), owner.name, text, table, (*proof, says)
+            ),
             concerns=concerns,
         )
 
@@ -108,13 +114,17 @@ def _eni_words(eni: Interface) -> str:
 
 
 def _fits(view: NodeView, rule: Rule, owner: Interface) -> bool:
-    """Whether the rule's table leads out of the pod's ENI; one without default route is for another inspection."""
+    """Whether the rule's table leads out of the pod's ENI; one without default route is for another inspection, unless the ENI
+    has another.
+    """
     if owner.role is Role.PRIMARY_ENI:
         return rule.table == MAIN_TABLE
     if rule.table == MAIN_TABLE:
         return False
     routes = view.default_routes(rule.table, rule.family)
-    return not routes or any(hop.interface == owner.name for route in routes for hop in route.next_hops)
+    if not routes:
+        return not view.table_of(owner, rule.family)
+    return any(hop.interface == owner.name for route in routes for hop in route.next_hops)
 
 
 def _left_over(view: NodeView) -> Iterator[Defect]:

@@ -112,6 +112,14 @@ class NodeView:
     def veth(self, address: Address) -> Interface | None:
         return next(iter(self.veths.get(address, ())), None)
 
+    def table_of(self, eni: Interface, family: int) -> int:
+        """The table whose default route leads out of a secondary ENI; 0 where there is none."""
+        tables = {route.table for route in self.snapshot.routes if route.table not in KERNELS_TABLES}
+        return next((t for t in sorted(tables) if self._leads_out(t, family, eni)), 0)
+
+    def _leads_out(self, table: int, family: int, eni: Interface) -> bool:
+        return any(hop.interface == eni.name for r in self.default_routes(table, family) for hop in r.next_hops)
+
     def has_branch_eni(self, address: Address) -> bool:
         """Whether a pod has a branch ENI of its own (security groups for pods): other rules and tables are then right."""
         if any(each.name.startswith(BRANCH_VETH) for each in self.veths.get(address, ())):
@@ -175,6 +183,12 @@ class NodeView:
             return f"{owner.role is Role.SECONDARY_ENI:d} {owner.name}"
         tables = sorted(rule.table for rule in from_pod_rules(self.rules, address))
         return f"1 {tables[0]:010d}" if tables else "0"
+
+
+def router_of(eni: Interface) -> Address | None:
+    """The VPC's router, the first address of every IPv4 subnet; None where the ENI has none of its own."""
+    own = (each.network for each in eni.addresses if each.version == 4 and each.network.prefixlen < 31)
+    return next((network.network_address + 1 for network in own), None)
 
 
 def view_of(snapshot: NodeSnapshot, inventory: Inventory, model: NodeModel | None = None) -> NodeView:
