@@ -144,7 +144,7 @@ FAULTS = (
     ),
     Fault(
         name="stale-rule-set",
-        breaks="The rules of an older CNI live in the other backend of iptables too: SNAT without a random port.",
+        breaks="The rules of an older CNI live in the other backend of iptables too: whose chain was registered last translates.",
         trace=_OUT,
         changes=_stale_rule_set,
         traced_as=("STALE_RULE_SET",),
