@@ -52,6 +52,8 @@ BECAME = {
 }
 # Where nobody answers outside of the cluster, nobody in it is accused.
 INCONCLUSIVE = {"host-unreachable"}
+# --timeout: a live flow is waited for; with a full table neither IMDS nor ipamd answers, each of which the agent waits for.
+SECONDS = {"stale-conntrack": 3, "conntrack-full": 5}
 SOURCE_NODE, FAR_NODE = 0, 1
 LAST_SEEN = {
     "no-fwmark-rule": SOURCE_NODE,
@@ -118,7 +120,7 @@ def test_a_trace_names_the_cause(whole: Bench, name: str) -> None:
     if (fault := possible(whole, name)) is None:
         return
     with whole.broken(name):
-        trace = whole.trace(*words(fault), "--timeout", "3" if fault.trace.live else "2")
+        trace = whole.trace(*words(fault), "--timeout", str(SECONDS.get(name, 2)))
     verdict = trace["verdict"]
     assert set(fault.traced_as) <= codes(verdict["findings"]), verdict
     assert_told(verdict["findings"])

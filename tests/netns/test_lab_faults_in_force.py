@@ -121,10 +121,6 @@ def connected(protocol: str, host: str, port: int, patience: float = SILENCE) ->
             return error.errno or -1
 
 
-def possible(lab: Cluster) -> list[Fault]:
-    return [fault for fault in FAULTS if not fault.impossible(lab.options)]
-
-
 def settled(lab: Cluster) -> dict[str, str]:
     """Everything that a fault may change, as text, by where it was read."""
     here = StateDirectory(lab.options.prefix)
