@@ -69,15 +69,16 @@ def snapshot() -> NodeSnapshot:
     return replace(snapshot, interfaces=(*interfaces, veth), interiors=(interior(),), sysctls=sysctls, rules=rules)
 
 
-def explain(source: str, read: NodeSnapshot, directory: Path) -> trace_pb2.Trace | str:
+def explain(source: str, read: NodeSnapshot | None, directory: Path) -> trace_pb2.Trace | str:
     """The answer, or the sentence that refuses it."""
 
     async def call() -> trace_pb2.Trace | str:
         async with AsyncExitStack() as stack:
             bench = await stack.enter_async_context(serving(directory, cluster()))
-            agent = ScriptedAgent(read)
-            await stack.enter_async_context(agent.connected(bench.address))
-            await bench.agent(agent.node)
+            if read is not None:
+                agent = ScriptedAgent(read)
+                await stack.enter_async_context(agent.connected(bench.address))
+                await bench.agent(agent.node)
             request = service_pb2.TraceRequest(source=source, destination=OUTSIDE, port=443)
             try:
                 return [each async for each in bench.client.Explain(request, timeout=10)][-1].trace
@@ -113,3 +114,10 @@ def test_where_nobody_knows_one_the_refusal_stands(tmp_path: Path) -> None:
     for interiors in ((), (unread,), (replace(interior(), routes=()),)):
         answer = explain("shop/cart", replace(snapshot(), interiors=interiors), tmp_path)
         assert answer == f"shop/cart has no IPv6 address to reach {OUTSIDE}"
+
+
+def test_where_the_node_cannot_be_asked_that_is_said(tmp_path: Path) -> None:
+    answer = explain("shop/cart", None, tmp_path)
+    assert isinstance(answer, str)
+    assert answer.startswith(f"shop/cart has no IPv6 address to reach {OUTSIDE}, as far as the inventory knows; ")
+    assert "agent" in answer
