@@ -10,7 +10,7 @@ from pathtap.collector.correlate import Passage
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.predict import predict
-from pathtap.forwarding.prediction import Prediction
+from pathtap.forwarding.prediction import Prediction, Shown
 from pathtap.model.node import NodeSnapshot, RouteAnswer
 from pathtap.model.request import RouteQuestion
 
@@ -87,8 +87,18 @@ def _expectation(passage: Passage, model: NodeModel, reply: bool) -> Expectation
     packet = _packet(passage, reply)
     # What both conntrack and the packets leave open stays open: only a sighting or an entry settles where DNAT led.
     known = passage.departure is not None or passage.entry is not None
-    prediction = predict(model, packet, passage.after.destination_socket if known and not reply else None)
+    chosen = passage.after.destination_socket if known and not reply else None
+    prediction = predict(model, packet, chosen, _shown(passage))
     return Expectation(prediction=prediction, packet=packet, question=question_of(passage, packet, prediction))
+
+
+def _shown(passage: Passage) -> Shown:
+    departure, entry = passage.departure, passage.entry
+    return Shown(
+        source=passage.after.source if departure or entry else None,
+        connmark=entry.mark if entry else None,
+        interface=departure.interface if departure else "",
+    )
 
 
 def _packet(passage: Passage, reply: bool) -> Packet:

@@ -8,7 +8,7 @@ from pathtap.forwarding.answer import Answer
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet, State
 from pathtap.forwarding.predict import predict
-from pathtap.forwarding.prediction import DnatPrediction, MarkChange, Outcome, Prediction, SnatPrediction
+from pathtap.forwarding.prediction import DnatPrediction, MarkChange, Outcome, Prediction, Shown, SnatPrediction
 from pathtap.forwarding.routing import RoutingDecision
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Packet",
     "Prediction",
     "RoutingDecision",
+    "Shown",
     "SnatPrediction",
     "State",
     "predict",

@@ -35,7 +35,8 @@ def conclude(worlds: Sequence[World], notes: tuple[str, ...] = ()) -> Prediction
 def _unknown(worlds: Sequence[World], notes: tuple[str, ...]) -> tuple[str, ...]:
     """What was assumed on the way matters only where the worlds differ. The kernel's dice are no gap in themselves."""
     ended = [world.reason for world in worlds if world.outcome is Outcome.UNKNOWN]
-    assumed = {each.text for world in worlds for each in world.assumed if not each.chance} if len(worlds) > 1 else set()
+    shared = frozenset.intersection(*(world.assumed for world in worlds))
+    assumed = {each.text for world in worlds for each in world.assumed - shared if not each.chance}
     found = tuple(dict.fromkeys([*notes, *ended, *sorted(assumed - set(ended))]))
     if not found and len({world.outcome for world in worlds}) > 1:
         chances = sorted({each.text for world in worlds for each in world.assumed if each.chance})

@@ -112,12 +112,13 @@ class Walk:
         read back which that was.
         """
         orders = [tuple(permutations(group)) if len(group) <= PERMUTABLE else (group,) for group in stage.groups]
+        several = [chain for group in stage.groups if len(group) > 1 for chain in group]
+        why = f"the order of {' and '.join(sorted(map(_chain_words, several)))} is not readable"
         for choice, order in enumerate(product(*orders)):
-            chosen = world
-            if any(len(group) > 1 for group in stage.groups):
-                names = " and ".join(_chain_words(chain) for group in order for chain in group)
-                chosen = world.assuming(f"the order of {names} is not readable", choice)
+            chosen = world.assuming(why, choice, order=True) if several else world
             yield from self._sequence([chain for group in order for chain in group], stage, chosen)
+        if any(len(group) > PERMUTABLE for group in stage.groups):
+            yield world.assuming(why, -1, order=True).ended(Outcome.UNKNOWN, why)
 
     def _sequence(self, chains: list[CompiledChain], stage: Stage, world: World) -> list[World]:
         # What the node sends to itself keeps its entry, or that it has none, by the loopback interface (nf_conntrack_in).

@@ -12,7 +12,7 @@ from pathtap.forwarding.conclusion import conclude
 from pathtap.forwarding.netfilter import Walk
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet
-from pathtap.forwarding.prediction import DnatPrediction, MarkChange, Outcome, Prediction, SnatPrediction
+from pathtap.forwarding.prediction import DnatPrediction, MarkChange, Outcome, Prediction, Shown, SnatPrediction
 from pathtap.forwarding.routing import LOOPBACK, RoutingDecision
 from pathtap.forwarding.sources import martian, unwelcome, validate
 from pathtap.forwarding.world import TooManyPossibilitiesError, World, merge
@@ -25,6 +25,7 @@ __all__ = [
     "Outcome",
     "Prediction",
     "RoutingDecision",
+    "Shown",
     "SnatPrediction",
     "predict",
 ]
@@ -37,11 +38,14 @@ REFUSED = {
 }
 
 
-def predict(model: NodeModel, packet: Packet, translated_to: Socket | None = None) -> Prediction:
+def predict(
+    model: NodeModel, packet: Packet, translated_to: Socket | None = None, shown: Shown | None = None
+) -> Prediction:
     """What the node must do with the packet, from the interface it came in by, or from its own socket, to its way out.
 
     `translated_to` is the destination that conntrack or packets showed after DNAT: of several possible backends the one
     that was really chosen. Where no rule leads there, nothing is chosen and the prediction's `unknown` says so.
+    `shown` decides in which order chains of equal priority ran, where it can, and nothing else.
     """
     try:
         began = World(packet=replace(packet, first=packet.five_tuple))
@@ -49,7 +53,7 @@ def predict(model: NodeModel, packet: Packet, translated_to: Socket | None = Non
     except TooManyPossibilitiesError:
         why = "the rules that cannot be evaluated leave too many possibilities"
         return Prediction(outcome=Outcome.UNKNOWN, packet=packet, unknown=(why,))
-    return conclude(worlds, notes)
+    return conclude(_as_ordered(worlds, shown) if shown else worlds, notes)
 
 
 class _Passage:
@@ -169,6 +173,25 @@ class _Passage:
             dropped = replace(world, reverse_path=refusal.reverse_path).ended(Outcome.DROPPED, refusal.reason)
             choices.append(dropped.assuming(found.unknown, number) if found.unknown else dropped)
         return choices
+
+
+def _as_ordered(worlds: list[World], shown: Shown) -> list[World]:
+    """Without the orders by which nothing comes to what was shown; all of them where that is none's outcome."""
+    possible = {world.orders for world in worlds if world.orders and _leads_to(shown, world)}
+    return [world for world in worlds if not world.orders or world.orders in possible] if possible else worlds
+
+
+def _leads_to(shown: Shown, world: World) -> bool:
+    packet, routing = world.packet, world.routing
+    if world.outcome is Outcome.UNKNOWN:
+        return True
+    if shown.interface and (
+        world.outcome is not Outcome.FORWARDED or not routing or routing.interface != shown.interface
+    ):
+        return False
+    if shown.connmark is not None and packet.tracked and packet.connmark != shown.connmark:
+        return False
+    return shown.source in (None, packet.five_tuple.source) or (world.snat is not None and world.snat.socket is None)
 
 
 def _routing_keys(world: World) -> tuple[int, int]:

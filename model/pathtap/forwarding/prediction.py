@@ -68,6 +68,18 @@ class ReversePath:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What packets and conntrack showed of how a packet left a node: its source, the entry's mark, the interface.
+
+    None and the empty name where nothing showed it.
+    """
+
+    source: Address | None = None
+    connmark: int | None = None
+    interface: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """What must happen to one packet on one node.
 

@@ -25,11 +25,14 @@ class TooManyPossibilitiesError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Assumption:
-    """`choice` of what could not be decided. A `chance` is the kernel's own dice and no gap in what we know."""
+    """`choice` of what could not be decided. A `chance` is the kernel's own dice and no gap in what we know; an `order` is
+    that of chains of equal priority.
+    """
 
     text: str
     choice: int
     chance: bool = False
+    order: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +66,12 @@ class World:
     reverse_path: ReversePath | None = None
     assumed: frozenset[Assumption] = field(default=frozenset(), compare=False)
 
-    def assuming(self, text: str, choice: int, *, chance: bool = False) -> "World":
-        return replace(self, assumed=self.assumed | {Assumption(text, choice, chance)})
+    @property
+    def orders(self) -> frozenset[Assumption]:
+        return frozenset(each for each in self.assumed if each.order)
+
+    def assuming(self, text: str, choice: int, *, chance: bool = False, order: bool = False) -> "World":
+        return replace(self, assumed=self.assumed | {Assumption(text, choice, chance, order)})
 
     def ended(self, outcome: Outcome, reason: str, cause: RuleReference | None = None) -> "World":
         return replace(self, outcome=outcome, reason=reason, cause=cause)

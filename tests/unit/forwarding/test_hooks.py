@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from pathtap.forwarding import NodeModel, Outcome, Packet, Prediction, predict
+from pathtap.forwarding import NodeModel, Outcome, Packet, Prediction, Shown, predict
 from pathtap.model.address import FiveTuple, Protocol
 from pathtap.model.netfilter import Backend, Chain, NetfilterRule, RuleSet
 from pathtap.model.node import Unread
@@ -43,7 +43,11 @@ def chain(hook: str, *statements: Mapping[str, object], **fields: object) -> Cha
 
 
 def walked(
-    *rule_sets: RuleSet, destination: str = "198.51.100.8", unread: tuple[Unread, ...] = (), **changes: object
+    *rule_sets: RuleSet,
+    destination: str = "198.51.100.8",
+    unread: tuple[Unread, ...] = (),
+    shown: Shown | None = None,
+    **changes: object,
 ) -> Prediction:
     flow = FiveTuple(
         protocol=Protocol.TCP,
@@ -53,7 +57,7 @@ def walked(
         destination_port=443,
     )
     packet = replace(Packet.opening(flow, "eniaaa"), **changes)  # type: ignore[arg-type]
-    return predict(NodeModel(snapshot(RULES, ROUTES, rule_sets, INTERFACES, unread)), packet)
+    return predict(NodeModel(snapshot(RULES, ROUTES, rule_sets, INTERFACES, unread)), packet, shown=shown)
 
 
 def mark(value: int) -> dict[str, object]:
@@ -132,6 +136,63 @@ def test_nat_chains_of_one_priority_too() -> None:
 
     assert (destination(*pair(1, 2)), destination(*pair(2, 1))) == ("10.0.0.2", "10.0.0.1")
     assert walked(*pair(1, 2)).unknown == ()
+
+
+def marking(pod_is_marked_first: int = 0, services_first: int = 0) -> list[RuleSet]:
+    """iptables-nft's chain that marks connections with all but 10.0.0.0/8, and kube-proxy's, which leads there."""
+    outside = {"match": {"op": "!=", "left": {"payload": {"protocol": "ip", "field": "daddr"}}, "right": "10.0.0.1"}}
+    connmark = {"mangle": {"key": {"ct": {"key": "mark"}}, "value": 0x80}}
+    hook: dict[str, object] = {"kind": "nat", "priority": -100}
+    marks = chain("prerouting", outside, connmark, name="marks", registration=pod_is_marked_first, **hook)
+    serves = chain("prerouting", {"dnat": {"addr": "10.0.0.1"}}, name="serves", registration=services_first, **hook)
+    restored = {"mangle": {"key": {"meta": {"key": "mark"}}, "value": {"ct": {"key": "mark"}}}}
+    restores = chain("prerouting", restored, name="restores", priority=-90)
+    return [table("aws", "ip", marks, restores), table("kube", "ip", serves)]
+
+
+ORDER = "the order of nftables aws marks and nftables kube serves is not readable"
+
+
+def test_an_order_that_nobody_can_read_is_named_once() -> None:
+    found = walked(*marking())
+    assert (found.unknown, way(found)) == ((ORDER,), "")
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (Shown(connmark=0x80), "eth1"),
+        (Shown(connmark=0), "eth0"),
+        (Shown(interface="eth1"), "eth1"),
+        (Shown(interface="eth0", source=ip_address("192.168.1.50")), "eth0"),
+    ],
+    ids=["marked", "not marked", "left by eth1", "left by eth0"],
+)
+def test_packets_and_conntrack_decide_which_order_it_was(shown: Shown, expected: str) -> None:
+    found = walked(*marking(), shown=shown)
+    assert (way(found), found.unknown, found.outcome) == (expected, (), Outcome.FORWARDED)
+    assert way(walked(*marking(1, 2), shown=shown)) == way(walked(*marking(1, 2)))
+
+
+@pytest.mark.parametrize(
+    "shown", [Shown(), Shown(connmark=7), Shown(interface="eth9"), Shown(connmark=0, interface="eth1")]
+)
+def test_what_no_order_explains_decides_none(shown: Shown) -> None:
+    assert walked(*marking(), shown=shown).unknown == (ORDER,)
+
+
+def test_what_is_shown_decides_orders_alone() -> None:
+    limited = iptables("*filter\n-A FORWARD -m limit --limit 3/min -j ACCEPT\n-A FORWARD -p tcp -j DROP\nCOMMIT\n")
+    found = walked(*limited, *marking(), shown=Shown(connmark=0x80, interface="eth1"))
+    assert found.outcome is Outcome.UNKNOWN
+    assert "-m limit --limit 3/min -j ACCEPT" in found.unknown[0]
+
+
+def test_the_order_of_many_chains_is_not_guessed() -> None:
+    many = [table(str(n), "ip", chain("prerouting", mark(n), priority=5, name=str(n))) for n in range(5)]
+    found = walked(*many)
+    assert found.outcome is Outcome.UNKNOWN
+    assert found.unknown[0].startswith("the order of nftables 0 0 and nftables 1 1 and ")
 
 
 def test_a_changed_tos_routes_a_packet_of_the_node_again() -> None:
