@@ -150,7 +150,10 @@ def _not_forwarded(expected: ExpectedPassage, proof: tuple[Evidence, ...]) -> Fi
     if prediction.routing is None or prediction.routing.refused or not prediction.reason.startswith("forwarding is"):
         return None
     says = Evidence(witness=Witness.EXPECTED, claim=prediction.reason, source=f"{node} sysctl")
-    return findings.forwarding_disabled(node, expected.came_by, expected.passage.before.family, (*proof, says))
+    family, sysctls = expected.passage.before.family, expected.snapshot.sysctls if expected.snapshot else {}
+    # ip_forward is that of all interfaces: 0 there is one cause, whatever the packet came by.
+    everywhere = family == 4 and sysctls.get("net.ipv4.ip_forward") == "0"
+    return findings.forwarding_disabled(node, "" if everywhere else expected.came_by, family, (*proof, says))
 
 
 def misrouted(expected: ExpectedPassage, inventory: Inventory, proof: tuple[Evidence, ...] = ()) -> Finding | None:
@@ -236,18 +239,19 @@ def refused_source(
         return findings.wrong_eni(passage.node, interface.name, whose, text, by, family, (*proof, says, assumed))
     name, rule_text = owner.name if owner else "", words.rule_words(rule) if rule else ""
     snat = _wrong_snat(expected, interface)
-    if snat is not None:
-        says = Evidence(witness=Witness.EXPECTED, claim=words.netfilter_words(snat), source=f"{passage.node} netfilter")
+    if snat:
+        says = Evidence(witness=Witness.EXPECTED, claim=snat, source=f"{passage.node} netfilter")
         proof = (*proof, says)
     return findings.source_not_owned(passage.node, interface.name, source, name, rule_text, snat, (*proof, assumed))
 
 
-def _wrong_snat(expected: ExpectedPassage, interface: Interface) -> RuleReference | None:
+def _wrong_snat(expected: ExpectedPassage, interface: Interface) -> str:
     """The rule that translated a packet to an address which the primary ENI, the right one for what is translated, has not."""
     passage, snat = expected.passage, expected.prediction.snat if expected.prediction else None
-    if passage.before.source == passage.after.source or interface.role is not Role.PRIMARY_ENI or snat is None:
-        return None
-    return snat.rule if snat.address == passage.after.source else None
+    if passage.before.source == passage.after.source or interface.role is not Role.PRIMARY_ENI or expected.reply:
+        return ""
+    known = snat is not None and snat.rule is not None and snat.address == passage.after.source
+    return words.netfilter_words(snat.rule) if known and snat and snat.rule else "a NAT rule that cannot be told"
 
 
 def _marking(rule: Rule, prediction: Prediction) -> RuleReference | None:

@@ -100,6 +100,29 @@ def backend_gone(legs: Sequence[Leg], inventory: Inventory) -> Finding | None:
     return None
 
 
+def backends_gone(way: Walk, inventory: Inventory) -> Iterator[Finding]:
+    """Of a Service's several backends those that are nobody's, whichever of them the packet follows."""
+    for leg in way.forward:
+        service = _service(leg, inventory) if len(leg.alternatives) > 1 else None
+        if service is None:
+            continue
+        known = {(backend.address, backend.port) for backend in service.backends}
+        for socket in leg.alternatives:
+            if (socket.address, socket.port) in known or owner_of(socket.address, 0, inventory).kind != "address":
+                continue
+            choices = ", ".join(map(str, leg.alternatives))
+            endpoints = ", ".join(f"{b.address}:{b.port}" for b in service.backends) or "none"
+            proof = (
+                Evidence(
+                    witness=Witness.EXPECTED,
+                    claim=f"{leg.before.destination_socket} becomes one of {choices}",
+                    source=f"{leg.node} netfilter",
+                ),
+                Evidence(witness=Witness.RECORDED, claim=f"{service.key} has {endpoints}", source="inventory"),
+            )
+            yield findings.service_backend_gone(leg.node, service.key, str(socket), proof)
+
+
 def _service(leg: Leg, inventory: Inventory) -> Service | None:
     """By its own address, or by the node port."""
     flow = leg.before

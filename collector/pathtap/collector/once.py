@@ -29,6 +29,11 @@ OF_THE_WAY = frozenset(
         "FWMARK_RULE_MISSING",
     }
 )
+# The same of one node alone.
+EXPLAINED_THERE_BY = {
+    "DROPPED_UNEXPLAINED": frozenset({"FILTER_DROP", "FILTER_REJECT"}),
+    "UNREACHABLE_OUTSIDE": frozenset({"SERVICE_BACKEND_GONE"}),
+}
 REFUSALS_BY_ROUTE = ("BLACKHOLE_ROUTE", "UNREACHABLE_ROUTE", "PROHIBIT_ROUTE", "NO_ROUTE_TO_DESTINATION")
 
 
@@ -46,8 +51,21 @@ def told_once(
     )
     codes = {finding.code for finding in (*seen, *added)}
     mended = tuple(_mended(finding, configured_) for finding in seen)
-    kept = tuple(finding for finding in mended if not codes & EXPLAINED_BY.get(finding.code, frozenset()))
+    kept = tuple(
+        finding
+        for finding in mended
+        if not codes & EXPLAINED_BY.get(finding.code, frozenset())
+        and not any(_explains(other, finding) for other in (*seen, *added))
+    )
     return (*kept, *added)
+
+
+def _explains(other: Finding, lost: Finding) -> bool:
+    if other.node != lost.node:
+        return False
+    # A veth that is down has no route.
+    veth_down = other.code == "LINK_DOWN" and ", the veth of" in other.text and lost.code == "POD_ROUTE_MISSING"
+    return veth_down or other.code in EXPLAINED_THERE_BY.get(lost.code, frozenset())
 
 
 def _mended(seen: Finding, configured_: tuple[Finding, ...]) -> Finding:

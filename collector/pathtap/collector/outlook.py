@@ -176,7 +176,7 @@ def _stops_the_answer(defects: Sequence[Defect], prospect: Prospect) -> bool:
 
 
 def _hurts(defects: Sequence[Defect], codes: Sequence[str], pod: Address) -> bool:
-    return any(defect.finding.code in codes and pod in defect.concerns for defect in defects)
+    return any((defect.severs or defect.finding.code in codes) and pod in defect.concerns for defect in defects)
 
 
 def _reply(arrival: Arrival | None, question: Question) -> Reply:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
-from pathtap.collector.foresee import foresee
+from pathtap.collector.foresee import backends_gone, foresee
 from pathtap.collector.inspections import Defect, NodeView, relevant
 from pathtap.collector.inspections.netfilter import serves_node_ports
 from pathtap.collector.inventory import Inventory
@@ -70,10 +70,17 @@ def sample(view: NodeView, fabric: Fabric, inventory: Inventory, defects: Sequen
         way = walk(fabric, view.node, each.packet, translated_to=each.backend)
         predictions += len(way.forward) + len(way.reply)
         unknown.update(dict.fromkeys(way.unknown))
-        for finding in foresee(way, fabric, inventory):
-            if finding.code not in NO_WIRING and not _follows(finding, each, way, defects):
+        leaves = each.leaves_vpc or _leaves(way, fabric)
+        for finding in (*foresee(way, fabric, inventory), *backends_gone(way, inventory)):
+            if finding.code not in NO_WIRING and not _follows(finding, replace(each, leaves_vpc=leaves), way, defects):
                 found.setdefault(finding)
     return Sampled(findings=tuple(found), unknown=tuple(unknown), predictions=predictions, left_out=left_out)
+
+
+def _leaves(way: Walk, fabric: Fabric) -> bool:
+    """Whether it goes out of the VPC in the end: a Service's packet does where nothing translates it."""
+    towards = way.forward[-1].after.destination
+    return not fabric.is_inside(towards) and fabric.owner(towards) is None
 
 
 def share(nodes: int) -> int:

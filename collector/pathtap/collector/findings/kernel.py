@@ -16,8 +16,8 @@ def connmark_rules_missing(node: str, lacks: str, proof: Proof) -> Finding:
 
 def connmark_rules_shadowed(node: str, rule: RuleReference, family: str, proof: Proof) -> Finding:
     text = (
-        f"a rule on {node} takes packets before the VPC CNI's connmark rules: {words.netfilter_words(rule)}; unmarked, they leave"
-        " by the pod's own ENI with the primary one's address"
+        f"a rule on {node} keeps packets from the mark of the VPC CNI's connmark rules: {words.netfilter_words(rule)}; unmarked,"
+        " they leave by the pod's own ENI with the primary one's address"
     )
     fix = f"on {node}: {deletion(rule, family)}; or let it RETURN (Calico: IptablesMangleAllowAction=Return)"
     return error("CONNMARK_RULES_SHADOWED", node, text, fix, proof)
@@ -42,7 +42,10 @@ def connmark_before_dnat(node: str, marking: str, serving: str, certain: bool, p
 
 
 def snat_missing(node: str, proof: Proof) -> Finding:
-    text = f"{node} does not SNAT what its pods send out of the VPC, and its VPC CNI is told to: no answer finds the way back"
+    text = (
+        f"{node} does not SNAT what its pods send out of the VPC, and its VPC CNI is told to: unless a router beyond translates"
+        " it, no answer finds the way back"
+    )
     fix = f"restart aws-node on {node}; iptables -t nat -S POSTROUTING must jump to AWS-SNAT-CHAIN-0"
     return error("SNAT_MISSING", node, text, fix, proof)
 

@@ -12,11 +12,11 @@ def lost_in_vpc(node: str, interface: str, owner: str, direction: str, proof: Pr
     return error("LOST_IN_VPC", node, text, fix, proof)
 
 
-def source_not_owned(
-    node: str, interface: str, source: str, owner: str, rule: str, snat: RuleReference | None, proof: Proof
-) -> Finding:
-    """`rule` is the ip rule that chose this way, or empty. `snat` gave the packet a source that is wrong for the right way."""
-    if snat is not None:
+def source_not_owned(node: str, interface: str, source: str, owner: str, rule: str, snat: str, proof: Proof) -> Finding:
+    """`rule` is the ip rule that chose this way, or empty. `snat` gave the packet a source that is wrong for the right way, or
+    is empty.
+    """
+    if snat:
         return _translated_wrongly(node, interface, source, owner, snat, proof)
     belongs = f", which belongs to {owner}" if owner else ""
     chose = f" (by ip rule {rule})" if rule else ""
@@ -28,17 +28,13 @@ def source_not_owned(
     return error("SOURCE_NOT_OWNED_BY_ENI", node, text, fix, proof)
 
 
-def _translated_wrongly(
-    node: str, interface: str, source: str, owner: str, snat: RuleReference, proof: Proof
-) -> Finding:
+def _translated_wrongly(node: str, interface: str, source: str, owner: str, snat: str, proof: Proof) -> Finding:
     belongs = f"which belongs to {owner}" if owner else "which no ENI of the node has"
     text = (
         f"the packet leaves by {interface} as {source}, {belongs}: the VPC drops what its ENI does not own. That source is given"
-        f" by {words.netfilter_words(snat)}"
+        f" by {snat}"
     )
-    whose = (
-        "restart aws-node, whose rule it is" if snat.chain.startswith("AWS-") else "mend it where it is written from"
-    )
+    whose = "restart aws-node, whose rule it is" if " AWS-SNAT-CHAIN-" in snat else "mend it where it is written from"
     fix = f"on {node}, let that rule translate to an address of {interface}: {whose}"
     return error("SOURCE_NOT_OWNED_BY_ENI", node, text, fix, proof)
 
@@ -105,8 +101,12 @@ def reverse_path(node: str, interface: str, source: str, proof: Proof) -> Findin
 
 
 def forwarding_disabled(node: str, interface: str, family: int, proof: Proof) -> Finding:
+    """`interface` is empty where nothing at all is forwarded."""
+    if not interface:
+        text = f"{node} forwards nothing: net.ipv4.ip_forward is 0"
+        return error("FORWARDING_DISABLED", node, text, f"on {node}: sysctl -w net.ipv4.ip_forward=1", proof)
     text = f"{node} does not forward what comes in by {interface}: IPv{family} forwarding is switched off there"
-    of_interface = f"net.ipv4.ip_forward=1 net/ipv4/conf/{interface}/forwarding=1"
+    of_interface = f"net/ipv4/conf/{interface}/forwarding=1"
     fix = f"on {node}: sysctl -w {of_interface if family == 4 else 'net.ipv6.conf.all.forwarding=1'}"
     return error("FORWARDING_DISABLED", node, text, fix, proof)
 

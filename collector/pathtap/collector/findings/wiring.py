@@ -107,9 +107,13 @@ def eni_table_without_default(node: str, table: int, eni: str, router: str, pods
     return error("ENI_TABLE_WITHOUT_DEFAULT_ROUTE", node, text, fix, proof)
 
 
-def link_down(node: str, interface: str, what: str, proof: Proof) -> Finding:
+def link_down(node: str, interface: str, what: str, inside: str, proof: Proof) -> Finding:
+    """`inside` is the pod whose own end is down, empty where the host's is."""
     text = f"{interface} on {node}, {what}, is down: nothing passes it, and the kernel took its routes away"
     fix = f"on {node}: ip link set {interface} up; then restart aws-node, which writes the routes anew"
+    if inside:
+        text = f"{interface} on {node}, {what}, has no carrier: the pod's own end is down, and nothing passes it"
+        fix = f"restart {inside}; ip link set up inside of it does not bring its routes back"
     return error("LINK_DOWN", node, text, fix, proof)
 
 
@@ -122,8 +126,9 @@ def mtu_too_small(node: str, interface: str, mtu: int, pods: int, largest: int, 
 
 
 def gateway_neighbour_stale(node: str, pod: str, gateway: str, has: str, veth: str, proof: Proof) -> Finding:
-    """`has` is what the pod's entry holds, `veth` the name and MAC of the host's end."""
-    text = f"inside {pod} on {node} the neighbour entry of its gateway {gateway} has {has}, and the veth is {veth}"
+    """`has` is what the pod's entry holds, empty where it has none, `veth` the name and MAC of the host's end."""
+    entry = f"has {has}" if has else "is missing"
+    text = f"inside {pod} on {node} the neighbour entry of its gateway {gateway} {entry}, and the veth is {veth}"
     mac = veth.rpartition(" ")[2]
     fix = f"inside {pod}: ip neigh replace {gateway} lladdr {mac} dev eth0 nud permanent; or restart the pod"
     return error("GATEWAY_NEIGHBOUR_STALE", node, text, fix, proof)

@@ -17,19 +17,21 @@ def inspect(view: NodeView) -> Iterator[Defect]:
             users = frozenset(_pods_of(view, eni))
             proof = (recorded(f"{eni.name} is down", f"{view.node} links"),)
             primary = view.primary is not None and eni.name == view.primary.name
-            finding = findings.link_down(view.node, eni.name, f"an ENI of {len(users)} pods", proof)
+            what = "the primary ENI" if primary else "an ENI that has pods"
+            finding = findings.link_down(view.node, eni.name, what, "", proof)
             yield Defect(finding=finding, concerns=frozenset() if primary else users)
         yield from _small(view, eni)
     for address, pod in view.pods.items():
         link = view.veth(address) or view.snapshot.interface(view.named_veth(pod))
         inside = interface_of(view.interior(address), address)
-        # What is down on one end has no carrier on the other: the end that somebody took down is named.
-        down = inside if inside is not None and not inside.up else link
+        # What is down on one end has no carrier on the other. Only where the host's was taken down its route went with it.
+        down = inside if inside is not None and not inside.up and view.veth(address) is not None else link
         if down is not None and link is not None and not link.up:
             where = f"inside {pod.key}" if down is inside else f"the host's end of the veth of {pod.key}"
             proof = (recorded(f"{down.name} is down, {where}", f"{view.node} links"),)
-            finding = findings.link_down(view.node, link.name, f"the veth of {pod.key} {address}", proof)
-            yield Defect(finding=finding, concerns=frozenset({address}))
+            of = pod.key if down is inside else ""
+            finding = findings.link_down(view.node, link.name, f"the veth of {pod.key} {address}", of, proof)
+            yield Defect(finding=finding, concerns=frozenset({address}), severs=True)
 
 
 def down_links(view: NodeView) -> tuple[Interface, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from pathtap.collector import findings, words
 from pathtap.collector.inspections.defect import Defect, Traffic
-from pathtap.collector.inspections.netfilter import base_chains, is_cnis, pruned, sets_connmark
+from pathtap.collector.inspections.netfilter import base_chains, has_restore_rule, is_cnis, pruned, sets_connmark
 from pathtap.collector.inspections.translation import is_snat_intended
 from pathtap.collector.inspections.view import FROM_MARK, NodeView, expected, from_pod_rules
 from pathtap.forwarding.node import NodeModel
@@ -91,7 +91,7 @@ def _wanted(view: NodeView, secondary: frozenset[Address]) -> Iterator[Wanted]:
         lacks = "the rules that mark a pod's new connections to what is outside the VPC"
         yield Wanted(packet=packet, is_marked=leaves_rightly, is_written=written, lacks=lacks, traffic=Traffic.OUTSIDE)
         if has_rule:
-            yield _following(packet, mark)
+            yield _following(packet, mark, has_restore_rule(view))
     yield from _node_port(view, secondary)
 
 
@@ -100,13 +100,13 @@ def _would_leave_wrong(view: NodeView, packet: Packet, primary: str) -> bool:
     return not decision.unknown and decision.interface != primary
 
 
-def _following(packet: Packet, mark: int) -> Wanted:
+def _following(packet: Packet, mark: int, is_written: bool) -> Wanted:
     """The packets after the first one, which pass no nat chain: the mangle rule `-i eni+` gives them the mark."""
     later = replace(packet, state=State.ESTABLISHED, connmark=mark, translated=packet.five_tuple)
     return Wanted(
         packet=later,
         is_marked=lambda prediction: bool(prediction.routed and prediction.routed.mark & mark),
-        is_written=False,
+        is_written=is_written,
         lacks="the mangle rule that gives a pod's packets the mark of their connection",
         traffic=Traffic.OUTSIDE,
     )
@@ -126,7 +126,7 @@ def _node_port(view: NodeView, secondary: frozenset[Address]) -> Iterator[Wanted
         is_marked=lambda prediction: bool(prediction.packet.connmark & mark),
         is_written=True,
         lacks=f"the mangle rule that marks what comes in by {primary.name} for the node: node ports need it",
-        traffic=Traffic.OUTSIDE,
+        traffic=Traffic.NODE_PORT,
     )
 
 

@@ -36,8 +36,10 @@ def _gateway(view: NodeView, pod: Pod, interior: PodInterior, inside: Interface,
         )
         if entry is not None and entry.mac == veth.mac and entry.state not in UNRESOLVED:
             continue
-        has = f"{entry.mac or 'no MAC'} ({entry.state})" if entry else "no entry"
-        proof = (recorded(f"inside {pod.key}, neighbour {hop.gateway}: {has}", f"{view.node} neighbours"),)
+        has = f"{entry.mac or 'no MAC'} ({entry.state})" if entry else ""
+        proof = (
+            recorded(f"inside {pod.key}, neighbour {hop.gateway}: {has or 'no entry'}", f"{view.node} neighbours"),
+        )
         gateway = str(hop.gateway)
         finding = findings.gateway_neighbour_stale(view.node, pod.key, gateway, has, f"{veth.name} {veth.mac}", proof)
         yield Defect(finding=finding, concerns=frozenset({interior.address}))
