@@ -116,12 +116,20 @@ def test_what_became_of_a_packet_is_said_of_faults_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("name", [fault.name for fault in FAULTS])
-def test_a_trace_names_the_cause(whole: Bench, name: str) -> None:
+def test_a_trace_and_a_check_name_the_cause(whole: Bench, name: str) -> None:
     if (fault := possible(whole, name)) is None:
         return
-    with whole.broken(name):
+    with whole.broken(name), whole.checking() as check:
         trace = whole.trace(*words(fault), "--timeout", str(SECONDS.get(name, 2)))
-    verdict = trace["verdict"]
+    assert_traced(whole, fault, trace)
+    found = check()
+    assert set(fault.checked_as) <= codes(found["findings"]), found
+    assert_told(found["findings"])
+    assert found["exit_code"] == (3 if found["findings"] else 0)
+
+
+def assert_traced(bench: Bench, fault: Fault, trace: Any) -> None:
+    name, verdict = fault.name, trace["verdict"]
     assert set(fault.traced_as) <= codes(verdict["findings"]), verdict
     assert_told(verdict["findings"])
     if name in BECAME:
@@ -131,31 +139,7 @@ def test_a_trace_names_the_cause(whole: Bench, name: str) -> None:
     else:
         assert trace["exit_code"] == (4 if name in INCONCLUSIVE else 3)
     if name in LAST_SEEN:
-        assert trace["forward"]["hops"][-1]["node"] == whole.cluster.nodes[LAST_SEEN[name]].name
-
-
-@pytest.mark.parametrize("name", [fault.name for fault in FAULTS if fault.checked_as])
-def test_a_check_names_the_cause_without_a_packet(whole: Bench, name: str) -> None:
-    if (fault := possible(whole, name)) is None:
-        return
-    with whole.broken(name):
-        found = whole.check()
-    assert set(fault.checked_as) <= codes(found["findings"]), found
-    assert_told(found["findings"])
-    assert found["exit_code"] == 3
-
-
-@pytest.mark.parametrize("name", [fault.name for fault in FAULTS])
-def test_a_healed_lab_has_no_finding(whole: Bench, name: str) -> None:
-    if (fault := possible(whole, name)) is None:
-        return
-    with whole.broken(name):
-        pass
-    # A flow that is to be seen live has ended with its fault; a probe takes the same way.
-    trace = whole.trace(*(word for word in words(fault) if word != "--live"))
-    assert (trace["verdict"]["findings"], trace["exit_code"]) == ([], 0)
-    found = whole.check()
-    assert (found["findings"], found["exit_code"]) == ([], 0)
+        assert trace["forward"]["hops"][-1]["node"] == bench.cluster.nodes[LAST_SEEN[name]].name
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -49,18 +49,24 @@ class Bench:
         return finish(self.start(*words), timeout)
 
     def trace(self, *words: str) -> Any:
-        answer = self.run("trace", *words, "-o", "json")
-        assert answer.output, answer.errors
-        document = answer.json
-        document["exit_code"] = answer.exit_code
-        return document
+        return _document(self.run("trace", *words, "-o", "json"))
 
     def check(self, *nodes: str) -> Any:
-        answer = self.run("check", *nodes, "-o", "json")
-        assert answer.output, answer.errors
-        document = answer.json
-        document["exit_code"] = answer.exit_code
-        return document
+        return _document(self.run("check", *nodes, "-o", "json"))
+
+    @contextmanager
+    def checking(self) -> Iterator[Callable[[], Any]]:
+        """A check beside what the block does; calling what it gives waits for the answer."""
+        process = self.start("check", "-o", "json")
+        answers: list[Answer] = []
+
+        def answer() -> Any:
+            return _document(answers[0])
+
+        try:
+            yield answer
+        finally:
+            answers.append(finish(process))
 
     @contextmanager
     def broken(self, *faults: str) -> Iterator[None]:
@@ -74,6 +80,14 @@ class Bench:
         finally:
             for fault in made:
                 heal_lab(self.prefix, fault)
+
+
+def _document(answer: Answer) -> Any:
+    """The JSON with the exit code beside it."""
+    assert answer.output, answer.errors
+    document = answer.json
+    document["exit_code"] = answer.exit_code
+    return document
 
 
 def finish(process: "subprocess.Popen[str]", timeout: float = 30) -> Answer:
