@@ -46,6 +46,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "RuleReference": [RULE],
     "pathtap.model.trace.RuleReference | None": [RULE, None],
     "Route": [*ROUTES],
+    "RouteKind": [*routing.REFUSING],
     "Rule": [*RULES],
     "TcProgram": [TcProgram(interface="eni1", hook="ingress", kind="bpf", name="handle_egress")],
 }

@@ -17,6 +17,8 @@ from pathtap.model.trace import Evidence, Finding, RuleReference, Witness
 
 STRICT_REFUSALS = ("EXDEV", "EINVAL")
 # The ip rules that the kernel makes itself, and nobody chose: lookup main, lookup default (net/ipv4/fib_rules.c).
+# What takes packets; without a route or rule where several could be the one.
+REFUSING = ("blackhole", "unreachable", "prohibit")
 # Gives the packet its connection's mark, in iptables' words and in nftables'.
 RESTORES = re.compile(r"--restore-mark|mark set ct mark")
 KERNELS_OWN = (32766, 32767)
@@ -114,6 +116,10 @@ def _refused_by_route(expected: ExpectedPassage, proof: tuple[Evidence, ...]) ->
         return findings.refusing_route(passage.node, decision.route, proof)
     if decision.refused and decision.rule is not None:
         return findings.refusing_rule(passage.node, decision.rule, proof)
+    if decision.refused in REFUSING:
+        return findings.refusing_unknown(
+            passage.node, RouteKind(decision.refused), str(passage.after.destination), proof
+        )
     return findings.no_route(passage.node, str(passage.after.destination), proof) if decision.refused else None
 
 

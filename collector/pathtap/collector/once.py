@@ -70,7 +70,7 @@ def _explains(other: Finding, lost: Finding) -> bool:
 
 def _mended(seen: Finding, configured_: tuple[Finding, ...]) -> Finding:
     """What packets show, with the mend of the inspection that found the same."""
-    same = (each for each in configured_ if (each.code, each.node) == (seen.code, seen.node))
+    same = (each for each in configured_ if (each.code, each.node) == (seen.code, seen.node) and each.fix != seen.fix)
     found = next(same, None) if seen.code in BETTER_MENDED else None
     return replace(seen, fix=found.fix) if found else seen
 

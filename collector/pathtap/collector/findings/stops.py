@@ -2,7 +2,7 @@
 
 from pathtap.collector import words
 from pathtap.collector.findings.making import Proof, deletion, error
-from pathtap.model.node import Route, Rule
+from pathtap.model.node import Route, RouteKind, Rule
 from pathtap.model.trace import Finding, RuleReference
 
 
@@ -77,6 +77,13 @@ def refusing_rule(node: str, rule: Rule, proof: Proof) -> Finding:
     code = f"{rule.action.value.upper()}_ROUTE"
     text = f"an ip rule on {node} takes the packet: {words.rule_words(rule)}"
     return error(code, node, text, f"on {node}: ip rule del priority {words.rule_words(rule)}", proof)
+
+
+def refusing_unknown(node: str, kind: RouteKind, destination: str, proof: Proof) -> Finding:
+    """Which of several routes or ip rules of that kind, nobody can tell."""
+    text = f"whichever way {node} chooses for {destination}, a {kind.value} route or ip rule takes the packet"
+    fix = f"on {node}: ip route show table all type {kind.value}; ip rule"
+    return error(f"{kind.value.upper()}_ROUTE", node, text, fix, proof)
 
 
 def no_route(node: str, destination: str, proof: Proof, missing: str = "") -> Finding:

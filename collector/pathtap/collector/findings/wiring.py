@@ -110,7 +110,10 @@ def eni_table_without_default(node: str, table: int, eni: str, router: str, pods
 def link_down(node: str, interface: str, what: str, inside: str, proof: Proof) -> Finding:
     """`inside` is the pod whose own end is down, empty where the host's is."""
     text = f"{interface} on {node}, {what}, is down: nothing passes it, and the kernel took its routes away"
-    fix = f"on {node}: ip link set {interface} up; then restart aws-node, which writes the routes anew"
+    writer = (
+        "the pod, so that the CNI writes its route anew" if " veth " in what else "aws-node, which writes them anew"
+    )
+    fix = f"on {node}: ip link set {interface} up; then restart {writer}"
     if inside:
         text = f"{interface} on {node}, {what}, has no carrier: the pod's own end is down, and nothing passes it"
         fix = f"restart {inside}; ip link set up inside of it does not bring its routes back"
