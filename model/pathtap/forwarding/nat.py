@@ -79,7 +79,7 @@ def _members(addresses: tuple[Address, Address]) -> list[Address] | None:
 
 
 def _sources(addresses: list[Address] | None, binding: Binding, world: World) -> Iterator[World]:
-    if addresses is None:
+    if not addresses:
         yield replace(world, snat=binding, source_bound=True)
         return
     port = world.packet.five_tuple.source_port
@@ -98,7 +98,7 @@ def _destinations(
     current = world.packet.five_tuple.destination_socket
     hosts = _members(addresses) if addresses else [current.address]
     numbers = _ports(target, current.port)
-    if hosts is None or numbers is None or len(hosts) * len(numbers) > ENUMERABLE:
+    if hosts is None or numbers is None or not 0 < len(hosts) * len(numbers) <= ENUMERABLE:
         yield world.ended(Outcome.UNKNOWN, f"{rule.text}: the kernel chooses among too many destinations", rule)
         return
     sockets = [Socket(host, number) for host in hosts for number in numbers]

@@ -39,13 +39,16 @@ from pathtap.forwarding.targets import (
     Target,
     Untrack,
 )
-from pathtap.forwarding.world import World, merge
+from pathtap.forwarding.world import TooManyPossibilitiesError, World, merge
 from pathtap.model.trace import RuleReference
 
 # Both iptables and nft refuse deeper nesting (NFT_JUMP_STACK_SIZE is 16), so deeper means a broken snapshot.
 DEEPEST = 64
 # More chains of equal priority than this are not permuted.
 PERMUTABLE = 4
+# Rules at one hook, counted as often as they are come to: the kernel refuses chains that lead back to themselves, an agent may
+# send some.
+MOST_RULES = 250_000
 
 
 @dataclass(slots=True)
@@ -78,11 +81,12 @@ def words(rule: RuleReference) -> str:
 
 
 class Walk:
-    """One hook of one node. Holds no state of its own between calls."""
+    """One packet at one hook of one node. Raises TooManyPossibilitiesError where it comes to more than MOST_RULES rules."""
 
     def __init__(self, model: NodeModel, hook: str) -> None:
         self._model = model
         self._hook = hook
+        self._left = MOST_RULES
 
     def stage(self, stage: Stage, world: World) -> list[World]:
         """The worlds after the stage, those that ended in it included."""
@@ -166,6 +170,9 @@ class Walk:
         if position == len(place.clauses):
             place.onward.append(world)
             return
+        self._left -= 1
+        if not self._left:
+            raise TooManyPossibilitiesError
         clause = place.clauses[position]
         known, packet = self._model.known, world.packet
         answer = every(evaluate(match, packet, known) for match in clause.matches)

@@ -39,19 +39,25 @@ STATUS = {
 # Of `ip frag-off`, the offset and MF: no packet here is a fragment. DF is not known.
 FRAGMENT = 0x3FFF
 LAST = 0xFFFFFFFF
-UNREADABLE = (UnevaluableError, KeyError, TypeError, ValueError, AttributeError, IndexError)
+# An agent may send anything: other shapes than nft's, and some nested deeper than Python can go.
+UNREADABLE = (
+    UnevaluableError, KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration, RecursionError,
+)  # fmt: skip
 
 
 def decode(expression: str, sets: Sets) -> tuple[Clause, ...]:
     """The rule's clauses in order. `sets` are the named sets and maps of the rule's table. Never fails."""
+    try:
+        return _decode([(statement, *next(iter(statement.items()))) for statement in json.loads(expression)], sets)
+    except UNREADABLE:
+        return (Clause((), Unmodelled(expression)),)
+
+
+def _decode(statements: Iterable[tuple[Json, str, Json]], sets: Sets) -> tuple[Clause, ...]:
+    """Of statements, each with its kind and body."""
     clauses: list[Clause] = []
     matches: list[Match] = []
-    try:
-        statements = json.loads(expression)
-    except ValueError:
-        return (Clause((), Unmodelled(expression)),)
-    for statement in statements:
-        kind, body = next(iter(statement.items()))
+    for statement, kind, body in statements:
         if kind in SILENT:
             continue
         if kind in CHANCES:

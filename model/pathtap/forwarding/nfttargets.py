@@ -78,7 +78,7 @@ def decode_target(kind: str, body: Json, sets: Sets) -> Target:
     """One statement that is no match. UnevaluableError, KeyError or TypeError for what is not modelled."""
     match kind:
         case "jump" | "goto":
-            return Jump(body["target"], kind == "goto")
+            return Jump(str(body["target"]), kind == "goto")
         case "reject":
             return Reject(" ".join(str(body[name]) for name in ("type", "expr") if name in body) if body else "")
         case "mangle":
@@ -105,6 +105,8 @@ def _map(left: Json, data: Json, sets: Sets, decoded: Callable[[Json], Target]) 
     """`numgen` is the kernel's dice, and a hash of the packet with a seed that nobody can read is as good as that."""
     pairs = [(entry[0], decoded(entry[1])) for entry in alternatives(data, sets)]
     match left:
+        case {"numgen": _} | {"jhash": _} if not pairs:
+            raise UnevaluableError(data)
         case {"numgen": {"mode": mode}}:
             return OneOf(Chance(f"numgen {mode}"), tuple(target for _, target in pairs))
         case {"jhash": _}:

@@ -232,3 +232,46 @@ def test_in_long_chains_the_rule_that_matches_is_still_found() -> None:
     assert outcome("-A KUBE-NODEPORTS -p tcp -m tcp ! --dport 80 -j DROP") is Outcome.DROPPED
     assert outcome("-A KUBE-NODEPORTS -d 198.51.100.8/32 -j DROP") is Outcome.DROPPED
     assert outcome("-A KUBE-NODEPORTS -p udp -m udp --dport 443 -j DROP") is Outcome.FORWARDED
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *(
+            "{",
+            "null",
+            "5",
+            "[null]",
+            "[[]]",
+            "[{}]",
+            "[5]",
+            "[" * 5000,
+            '[{"match": []}, {"drop": null}]',
+            '[{"xt": null}]',
+        ),
+        *('[{"jump": {"target": ["c"]}}]', '[{"vmap": {"key": {"numgen": {"mode": "random"}}, "data": {"set": []}}}]'),
+        *('[{"dnat": {"addr": {"range": ["10.0.0.9", "10.0.0.1"]}}}]', '[{"dnat": {"port": {"range": [9, 1]}}}]'),
+        '[{"snat": {"addr": {"map": {"key": {"jhash": 1}, "data": {"set": []}}}}}]',
+    ],
+)
+def test_what_no_nft_prints_is_unknown(expression: str) -> None:
+    rules = (NetfilterRule(position=1, text="rule", expression=expression),)
+    hostile = Chain(name="c", rules=rules, hook="prerouting", kind="nat", priority=-100, policy="ACCEPT")
+    found = walked(table("t", "ip", hostile))
+    assert found.outcome is Outcome.UNKNOWN
+    assert found.unknown
+
+
+def test_a_source_from_nowhere_is_not_told() -> None:
+    nowhere = {"snat": {"addr": {"range": ["10.0.0.9", "10.0.0.1"]}}}
+    found = walked(table("t", "ip", chain("postrouting", nowhere, kind="nat", priority=100)))
+    assert found.snat
+    assert found.snat.address is None
+
+
+def test_chains_that_lead_back_to_themselves_come_to_an_end() -> None:
+    unknown = {"match": {"op": "==", "left": {"nobody": "knows"}, "right": 1}}
+    again = [unknown, {"jump": {"target": "c"}}]
+    rules = tuple(NetfilterRule(position=n, text="rule", expression=json.dumps(again)) for n in (1, 2, 3))
+    found = walked(table("t", "ip", Chain(name="c", rules=rules, hook="forward", kind="filter", policy="ACCEPT")))
+    assert (found.outcome, len(found.unknown)) == (Outcome.UNKNOWN, 1)
