@@ -46,9 +46,9 @@ from pathtap.model.trace import RuleReference
 DEEPEST = 64
 # More chains of equal priority than this are not permuted.
 PERMUTABLE = 4
-# Rules at one hook, counted as often as they are come to: the kernel refuses chains that lead back to themselves, an agent may
-# send some.
-MOST_RULES = 250_000
+# Rules at one hook, counted as often as they are come to, and so many more for each jump: the kernel refuses chains that lead
+# back to themselves, an agent may send some.
+MOST_RULES, JUMP = 250_000, 50
 
 
 @dataclass(slots=True)
@@ -170,9 +170,7 @@ class Walk:
         if position == len(place.clauses):
             place.onward.append(world)
             return
-        self._left -= 1
-        if not self._left:
-            raise TooManyPossibilitiesError
+        self._spend(1)
         clause = place.clauses[position]
         known, packet = self._model.known, world.packet
         answer = every(evaluate(match, packet, known) for match in clause.matches)
@@ -215,7 +213,13 @@ class Walk:
                 place.exits.ended.append(world.ended(Outcome.UNKNOWN, why))
         return ()
 
+    def _spend(self, rules: int) -> None:
+        self._left -= rules
+        if self._left < 0:
+            raise TooManyPossibilitiesError
+
     def _jump(self, place: Place, target: Jump, world: World) -> Iterable[World]:
+        self._spend(JUMP)
         chain = place.chain.table.chain(target.chain)
         if chain is None or place.depth == DEEPEST:
             why = (
@@ -235,8 +239,7 @@ class Walk:
         if isinstance(target, OneOf):
             text = words(place.reference())
             for choice, each in enumerate(target.targets):
-                onward = self._target(place, each, world.assuming(text, choice, chance=True))
-                yield from onward
+                yield from self._target(place, each, world.assuming(text, choice, chance=True))
             return
         key = tuple(read(name, world.packet) for name in target.fields)
         if any(value is Answer.UNKNOWN for value in key):
