@@ -1,6 +1,7 @@
 """Rule sets of a real kernel are read again when they have changed, and only then. What was run is counted."""
 
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from threading import Thread
@@ -158,6 +159,28 @@ def test_sets_that_packets_or_time_change_are_read_each_time(node: Node, body: s
     node.run("nft", f"add table ip moving {{ {body}; }}")
     reader = NftablesReader()
     assert [node.read(reader)[1] for _ in range(3)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("table", "read"),
+    [
+        ("ip t { chain c { type filter hook input priority 0; iif v0 drop; }; }", ['iif "v0" drop', "iif {} drop"]),
+        ("netdev t { chain c { type filter hook ingress device v0 priority 0; ip ttl 1 drop; }; }", None),
+    ],
+    ids=["a number that prints as a name", "a hook of an interface"],
+)
+def test_what_an_interface_changes_by_going_is_read_each_time(node: Node, table: str, read: list[str] | None) -> None:
+    node.run("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+    number = node.inside(lambda: socket.if_nametoindex("v0"))
+    node.run("nft", f"add table {table}")
+    reader = NftablesReader()
+    first = node.read(reader)
+    node.run("ip", "link", "del", "v0")
+    node.run("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+    second = node.read(reader)
+    assert (first[1], second[1]) == (2, 2)
+    if read:
+        assert [texts(stored, "t", "c") for stored, _ in (first, second)] == [[text.format(number)] for text in read]
 
 
 def test_another_namespace_with_the_same_number_is_another_generation(node: Node) -> None:

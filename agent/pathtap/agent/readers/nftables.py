@@ -31,6 +31,8 @@ _HANDLE = re.compile(r" # handle (\d+)\Z")
 # nft's JSON of elements that expire, and of rules that enter or delete elements (libnftables-json(5)).
 _MOVING_SET = re.compile(r'"timeout": ')
 _MOVING_RULE = re.compile(r'"op": "(?:add|update|delete)"')
+# Asks for an interface by its number, which nft prints as the name of whoever has that number now.
+_NUMBERED = re.compile(r'"key": "[io]if"')
 # A chain's declaration in text, which tells the interfaces of its hook; the JSON of nft 1.0.6 does not.
 _CHAIN = re.compile(r"chain (?P<name>\S+) \{(?: # handle \d+)?\Z")
 _DEVICES = re.compile(
@@ -86,10 +88,17 @@ def _generation() -> Generation | None:
 
 
 def _is_lasting(stored: Stored) -> bool:
-    """Whether nothing failed, and no set changes without a transaction: by packets that enter or expire elements."""
+    """Whether nothing failed, and nothing changes without a transaction: sets by packets that enter elements or by time, what
+    belongs to an interface by its coming and going.
+    """
     return not stored.unread and not any(
         _MOVING_SET.search(rule_set.objects)
-        or any(_MOVING_RULE.search(rule.expression) for chain in rule_set.chains for rule in chain.rules)
+        or any(chain.device for chain in rule_set.chains)
+        or any(
+            _MOVING_RULE.search(rule.expression) or _NUMBERED.search(rule.expression)
+            for chain in rule_set.chains
+            for rule in chain.rules
+        )
         for rule_set in stored.rule_sets
         if rule_set.backend is Backend.NFTABLES
     )
