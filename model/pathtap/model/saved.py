@@ -36,7 +36,7 @@ _RULE = re.compile(rf"\[(\d+):(\d+)\] -A {_NAME}(?: (.*))?\n\Z", re.DOTALL)
 # What follows a rule's chain, to its line's end. The second form lets a line break stand in a quoted string, as
 # xtables_save_string leaves it; a string begins behind a blank.
 _PLAIN = r".*\n"
-_QUOTING = r'(?:[^ \n]++| (?:"(?:[^"\\]|\\[\s\S])*+")?+)*+\n'
+_QUOTING = r'(?:[^ \n]++| (?!")| "(?:[^"\\]|\\[\s\S])*+")*+\n'
 
 
 class Grammar:
