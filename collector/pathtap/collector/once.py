@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from pathtap.model.trace import Finding
+from pathtap.collector.findings import GIVEN_BY
+from pathtap.model.trace import Finding, Severity
 
 # What says only that a packet was lost gives way to the defect that must have lost it.
 EXPLAINED_BY = {
@@ -34,6 +35,25 @@ EXPLAINED_THERE_BY = {
     "DROPPED_UNEXPLAINED": frozenset({"FILTER_DROP", "FILTER_REJECT"}),
     "UNREACHABLE_OUTSIDE": frozenset({"SERVICE_BACKEND_GONE"}),
 }
+# How a node is wired: packets that go astray by it are its consequence.
+ASTRAY_BY = frozenset(
+    {
+        "CONNMARK_BEFORE_DNAT",
+        "CONNMARK_RULES_MISSING",
+        "CONNMARK_RULES_SHADOWED",
+        "ENI_TABLE_WITHOUT_DEFAULT_ROUTE",
+        "FOREIGN_IP_RULE",
+        "FROM_POD_RULE_DUPLICATED",
+        "FROM_POD_RULE_MISSING",
+        "FROM_POD_RULE_STALE",
+        "FWMARK_RULE_MISSING",
+        "LINK_DOWN",
+        "SNAT_MISSING",
+        "TO_POD_RULE_MISSING",
+        "TO_POD_RULE_OVERRULED",
+    }
+)
+CONSEQUENCES = frozenset({"SOURCE_NOT_OWNED_BY_ENI", "WRONG_ENI", "ROUTING_LOOP"})
 REFUSALS_BY_ROUTE = ("BLACKHOLE_ROUTE", "UNREACHABLE_ROUTE", "PROHIBIT_ROUTE", "NO_ROUTE_TO_DESTINATION")
 
 
@@ -57,7 +77,30 @@ def told_once(
         if not codes & EXPLAINED_BY.get(finding.code, frozenset())
         and not any(_explains(other, finding) for other in (*seen, *added))
     )
-    return (*kept, *added)
+    return causes_first((*kept, *added))
+
+
+def causes_first(found: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Each consequence behind what it comes of, and without a mend of its own; the rest as it was."""
+    ordered: list[Finding] = []
+    for finding in found:
+        causes = [other for other in found if _leads_astray(other, finding)]
+        ordered += [cause for cause in causes if cause not in ordered]
+        if causes:
+            codes = " and ".join(dict.fromkeys(cause.code for cause in causes))
+            finding = replace(finding, fix=f"none of its own: it goes away with {codes} above")
+        ordered += [finding] if finding not in ordered else []
+    return tuple(ordered)
+
+
+def _leads_astray(cause: Finding, astray: Finding) -> bool:
+    if (cause.node, cause.severity) != (astray.node, Severity.ERROR) or cause.code not in ASTRAY_BY:
+        return False
+    if astray.code == "WRONG_ENI":
+        # It names the rule that sent the packet there: another rule is another cause.
+        return any(evidence.claim in astray.text for evidence in cause.evidence)
+    # Of what NAT gives a wrong source the NAT rule is the cause, and named there.
+    return astray.code in CONSEQUENCES and GIVEN_BY not in astray.text
 
 
 def _explains(other: Finding, lost: Finding) -> bool:

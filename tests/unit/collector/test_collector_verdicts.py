@@ -451,8 +451,8 @@ def test_the_source_check_of_the_vpc() -> None:
     seen = travel(syn(OUTWARD), "1 enisearch in", ("1 eth1 out", SNATTED))
     snapshot = without_rules(node_1(), "fwmark")
     trace = trace_of(record(TO_INTERNET, [silent(OUTWARD)], seen, entries=[SNAT], snapshots=[snapshot]))
-    assert verdict(trace) == ("DROPPED", "NOT_SEEN", ["SOURCE_NOT_OWNED_BY_ENI", "FWMARK_RULE_MISSING"])
-    assert Witness.ASSUMED in [evidence.witness for evidence in trace.verdict.findings[0].evidence]
+    assert verdict(trace) == ("DROPPED", "NOT_SEEN", ["FWMARK_RULE_MISSING", "SOURCE_NOT_OWNED_BY_ENI"])
+    assert Witness.ASSUMED in [evidence.witness for evidence in trace.verdict.findings[1].evidence]
 
 
 def test_the_source_check_where_no_metadata_tells_who_owns_an_address() -> None:

@@ -34,6 +34,7 @@ from pathtap.collector.findings.packets import (
     too_big,
 )
 from pathtap.collector.findings.stops import (
+    GIVEN_BY,
     filter_drop,
     filter_reject,
     forwarding_disabled,
@@ -71,6 +72,7 @@ from pathtap.collector.findings.wiring import (
 )
 
 __all__ = [
+    "GIVEN_BY",
     "answer_not_received",
     "asymmetric_reply",
     "connection_refused",

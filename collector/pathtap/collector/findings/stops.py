@@ -5,6 +5,9 @@ from pathtap.collector.findings.making import Proof, deletion, error
 from pathtap.model.node import Route, RouteKind, Rule
 from pathtap.model.trace import Finding, RuleReference
 
+# Introduces the NAT rule that gave a packet a source which its ENI does not own.
+GIVEN_BY = "That source is given by"
+
 
 def lost_in_vpc(node: str, interface: str, owner: str, direction: str, proof: Proof) -> Finding:
     text = f"the {direction} left {node} by {interface} and never came to {owner}, which owns the address; no capture lost any"
@@ -31,8 +34,8 @@ def source_not_owned(node: str, interface: str, source: str, owner: str, rule: s
 def _translated_wrongly(node: str, interface: str, source: str, owner: str, snat: str, proof: Proof) -> Finding:
     belongs = f"which belongs to {owner}" if owner else "which no ENI of the node has"
     text = (
-        f"the packet leaves by {interface} as {source}, {belongs}: the VPC drops what its ENI does not own. That source is given"
-        f" by {snat}"
+        f"the packet leaves by {interface} as {source}, {belongs}: the VPC drops what its ENI does not own. {GIVEN_BY}"
+        f" {snat}"
     )
     whose = "restart aws-node, whose rule it is" if " AWS-SNAT-CHAIN-" in snat else "mend it where it is written from"
     fix = f"on {node}, let that rule translate to an address of {interface}: {whose}"

@@ -1,0 +1,61 @@
+"""What is wrong comes first, and what merely follows from it behind it."""
+
+from dataclasses import replace
+
+import pytest
+from journeys import codes, flow, question, record, silent, syn, trace_of, travel
+from small_cluster import HOST_1, INTERNET, NODE_1, ORDERS, SEARCH, node_1, node_2, without_rules
+
+from pathtap.collector import findings
+from pathtap.collector.once import told_once
+from pathtap.model.node import NodeSnapshot
+from pathtap.model.packet import PacketObservation
+from pathtap.model.trace import Evidence, Finding, Trace, Witness
+
+OUT, ACROSS = flow(SEARCH, INTERNET, 443), flow(SEARCH, ORDERS, 8080)
+TRANSLATED = replace(OUT, source=flow(HOST_1, INTERNET).source, source_port=50_712)
+
+
+def trace(snapshot: NodeSnapshot, destination: str, seen: list[PacketObservation]) -> Trace:
+    of = OUT if destination == INTERNET else ACROSS
+    asked = question("shop/search", destination, of.destination_port)
+    return trace_of(record(asked, [silent(of)], seen, snapshots=[snapshot, node_2()]))
+
+
+@pytest.mark.parametrize(
+    ("code", "snapshot", "destination", "seen"),
+    [
+        (
+            "FWMARK_RULE_MISSING",
+            without_rules(node_1(), "fwmark"),
+            INTERNET,
+            travel(syn(OUT), "1 enisearch in", ("1 eth1 out", TRANSLATED)),
+        ),
+        (
+            "FROM_POD_RULE_MISSING",
+            without_rules(node_1(), "from 192.168.1.116"),
+            "shop/orders",
+            travel(syn(ACROSS), "1 enisearch in", "1 eth0 out"),
+        ),
+    ],
+)
+def test_a_source_that_its_eni_does_not_own_comes_behind_the_rule_that_is_missing(
+    code: str, snapshot: NodeSnapshot, destination: str, seen: list[PacketObservation]
+) -> None:
+    made = trace(snapshot, destination, seen)
+    assert codes(made) == [code, "SOURCE_NOT_OWNED_BY_ENI"]
+    cause, consequence = made.verdict.findings
+    assert "ip rule add priority" in cause.fix
+    assert consequence.fix == f"none of its own: it goes away with {code} above"
+    assert made.verdict.summary.index(cause.text[1:]) < made.verdict.summary.index(consequence.text[1:])
+
+
+def test_a_rule_that_leads_astray_explains_only_the_packets_that_it_led() -> None:
+    def foreign(text: str) -> Finding:
+        proof = (Evidence(witness=Witness.EXPECTED, claim=text, source=f"{NODE_1} ip rule"),)
+        return findings.foreign_ip_rule(NODE_1, text, "", True, proof)
+
+    leading, other = "1000 from 192.168.1.116 lookup 100", "1001 from 192.168.1.41 lookup 101"
+    astray = findings.wrong_eni(NODE_1, "eth0", SEARCH, leading, None, "", ())
+    assert [each.code for each in told_once((astray,), (foreign(leading),))] == ["FOREIGN_IP_RULE", "WRONG_ENI"]
+    assert told_once((astray,), (foreign(other),)) == (astray, foreign(other))
