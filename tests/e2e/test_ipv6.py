@@ -114,4 +114,4 @@ def test_what_is_broken_is_named_in_either_family(six: Bench) -> None:
 def test_a_lab_of_ipv6_refuses_the_faults_of_ipv4s_wiring(six: Bench) -> None:
     answer = six.run("lab", "fault", "no-fwmark-rule", "--prefix", six.prefix)
     assert answer.exit_code == 1
-    assert "an IPv6 cluster does not have" in answer.errors
+    assert "is written for IPv4 labs" in answer.errors

@@ -19,6 +19,7 @@ from pathtap.lab.breaking import break_lab, fault_named, heal_lab
 from pathtap.lab.build import LabOptions, build, tear_down
 from pathtap.lab.errors import LabError
 from pathtap.lab.faults import FAULTS, Fault
+from pathtap.lab.faults.changes import CommandChange
 from pathtap.lab.kernel import command_inside, inside, network_namespaces
 from pathtap.lab.procfs import roles
 from pathtap.lab.state import StateDirectory
@@ -431,12 +432,54 @@ def test_a_fault_that_cannot_be_made_leaves_nothing_of_itself(lab: Cluster, heal
     assert what_is_left(lab, healthy) == []
 
 
-def test_a_part_that_is_gone_already_does_not_keep_the_rest_from_healing(lab: Cluster, healthy: dict[str, str]) -> None:
+def test_a_part_that_is_gone_already_counts_as_healed(lab: Cluster, healthy: dict[str, str]) -> None:
     break_lab(lab.options.prefix, "foreign-rule")
     node = lab.nodes[0].network_namespace
     command_inside(node, ["ip", "rule", "del", "priority", "1000"])
-    with pytest.raises(LabError, match="ip rule del"):
-        heal_lab(lab.options.prefix, "foreign-rule")
+    assert [line.split()[:3] for line in heal_lab(lab.options.prefix, "foreign-rule").already] == [
+        ["ip", "rule", "del"]
+    ]
+    assert what_is_left(lab, healthy) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no-fwmark-rule",
+        "no-from-pod-rule",
+        "no-pod-route",
+        "no-default-route",
+        "blackhole-route",
+        "stale-pod-neighbour",
+        "forward-drop",
+        "missing-snat",
+        "stale-rule-set",
+        "tc-drop",
+        "silent-pod",
+    ],
+)
+def test_what_a_person_mended_heals_to_the_exact_former_state(lab: Cluster, healthy: dict[str, str], name: str) -> None:
+    break_lab(lab.options.prefix, name)
+    for change in reversed(fault_named(name).changes(lab)):
+        assert isinstance(change, CommandChange)
+        if change.healed:
+            command_inside(change.namespace, change.healed, stdin=change.healed_input)
+    assert heal_lab(lab.options.prefix, name).already
+    assert what_is_left(lab, healthy) == []
+
+
+def test_what_was_mended_wrongly_is_no_mend(lab: Cluster, healthy: dict[str, str]) -> None:
+    """Of a destination main has one route: another in its place is what keeps the right one out."""
+    node, eni = lab.nodes[0].network_namespace, lab.nodes[0].secondary
+    wrong = ["default", "via", str(eni.gateway), "dev", eni.interface, "onlink"]
+    break_lab(lab.options.prefix, "no-default-route")
+    command_inside(node, ["ip", "route", "add", *wrong])
+    with pytest.raises(LabError, match=r"ip route add default.*File exists"):
+        heal_lab(lab.options.prefix, "no-default-route")
+    for change in fault_named("no-default-route").changes(lab):
+        assert isinstance(change, CommandChange)
+        command_inside(node, ["ip", "route", "del", *wrong])
+        command_inside(node, change.healed)
     assert what_is_left(lab, healthy) == []
 
 

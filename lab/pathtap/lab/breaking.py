@@ -1,6 +1,8 @@
 """Puts a fault into a lab and takes it out again. Knows no fault by its name."""
 
+import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from pathtap.lab.build import require_root
 from pathtap.lab.changing import Changing, settle_listeners, write_documents
@@ -11,12 +13,23 @@ from pathtap.lab.state import StateDirectory, command_line
 from pathtap.lab.topology import Cluster, make_cluster
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healed:
+    """A fault that ended. `already` are the commands whose work somebody had done before: a finding's mend, most likely."""
+
+    fault: Fault
+    already: tuple[str, ...] = ()
+
+
 def fault_named(name: str) -> Fault:
-    """LabError with all names where there is none."""
+    """LabError with the nearest names where there is none."""
     for fault in FAULTS:
         if fault.name == name:
             return fault
-    raise LabError(f"There is no fault {name}. There are: {', '.join(fault.name for fault in FAULTS)}.")
+    names = [fault.name for fault in FAULTS]
+    near = difflib.get_close_matches(name, names, cutoff=0.75) or [known for known in names if name in known][:3]
+    hint = f"Did you mean {' or '.join(near)}?" if near else "`pathtap lab fault --list` names them all."
+    raise LabError(f"There is no fault {name}. {hint}")
 
 
 def break_lab(prefix: str, name: str) -> Fault:
@@ -50,8 +63,11 @@ def break_lab(prefix: str, name: str) -> Fault:
     return fault
 
 
-def heal_lab(prefix: str, name: str) -> Fault:
-    """Ends the fault. LabError where it is not in force, or where a part of it could not be undone; the rest then is."""
+def heal_lab(prefix: str, name: str) -> Healed:
+    """Ends the fault. LabError where it is not in force, or where a part of it could not be undone; the rest then is.
+
+    What is as it should be already, by whoever's hand, is no failure.
+    """
     require_root()
     fault = fault_named(name)
     directory = StateDirectory(prefix)
@@ -63,26 +79,27 @@ def heal_lab(prefix: str, name: str) -> Fault:
         directory.set_faults(left)
         cluster = make_cluster(state.options)
         changes = fault.changes(cluster)
-        failures = _undo(Changing(directory=directory, fault=name), changes)
+        already, failures = _undo(Changing(directory=directory, fault=name), changes)
         _tell(directory, cluster, changes, left, broken=False)
         if failures:
             raise failures[0]
-    return fault
+    return Healed(fault=fault, already=tuple(already))
 
 
-def _undo(changing: Changing, changes: Iterable[Change]) -> list[LabError]:
-    """What could not be undone is left as it is, and the rest undone."""
+def _undo(changing: Changing, changes: Iterable[Change]) -> tuple[list[str], list[LabError]]:
+    """What was undone before by others, and what could not be; that is left as it is, and the rest undone."""
+    already: list[str] = []
     failures = []
     for change in reversed(tuple(changes)):
         try:
-            _make(changing, change, broken=False)
+            already += _make(changing, change, broken=False)
         except LabError as error:
             failures.append(error)
-    return failures
+    return already, failures
 
 
-def _make(changing: Changing, change: Change, *, broken: bool) -> None:
-    changing.make(change, broken=broken)
+def _make(changing: Changing, change: Change, *, broken: bool) -> tuple[str, ...]:
+    return changing.make(change, broken=broken)
 
 
 def _tell(

@@ -22,6 +22,7 @@ from pathtap.lab.faults.changes import (
     SettingsChange,
     SysctlChange,
 )
+from pathtap.lab.healing import heal
 from pathtap.lab.inventory import inventory
 from pathtap.lab.kernel import command_inside, inside, write_sysctls
 from pathtap.lab.processes import FAULT, LISTENERS, end_role, start_ready
@@ -42,13 +43,17 @@ class Changing:
     directory: StateDirectory
     fault: str
 
-    def make(self, change: Change, *, broken: bool) -> None:
-        """LabError where it cannot be done. What is told by files is `write_documents`' part."""
+    def make(self, change: Change, *, broken: bool) -> tuple[str, ...]:
+        """LabError where it cannot be done. What is told by files is `write_documents`' part.
+
+        Of what is taken back the commands whose work somebody had done before; else nothing.
+        """
         match change:
+            case CommandChange() if not broken:
+                return heal(change)
             case CommandChange():
-                argv = change.broken if broken else change.healed
-                if argv:
-                    command_inside(change.namespace, argv, stdin=change.broken_input if broken else change.healed_input)
+                if change.broken:
+                    command_inside(change.namespace, change.broken, stdin=change.broken_input)
             case SysctlChange():
                 write_sysctls(change.namespace, {change.path: change.broken if broken else change.healed})
             case ProcessChange():
@@ -61,6 +66,7 @@ class Changing:
                 self._earlier(change, broken=broken)
             case InventoryChange() | SettingsChange() | ListenerChange():
                 pass
+        return ()
 
     def _process(self, change: ProcessChange, *, broken: bool) -> None:
         role = FAULT + self.fault

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from pyroute2 import IPRoute
 from pyroute2 import netns as pyroute2_netns
 
-from pathtap.lab.errors import LabError
+from pathtap.lab.errors import CommandFailedError, LabError
 from pathtap.model.address import Address, Network
 
 NETNS = Path("/run/netns")
@@ -65,7 +65,7 @@ def command(argv: Sequence[str], *, stdin: str = "", mark: str = "") -> str:
     except subprocess.TimeoutExpired as error:
         raise LabError(f"`{' '.join(argv)}` did not end within {_COMMAND_SECONDS} s.") from error
     if done.returncode != 0:
-        raise LabError(f"`{' '.join(argv)}` failed: {done.stderr.strip() or f'exit code {done.returncode}'}")
+        raise CommandFailedError(" ".join(argv), done.stderr.strip() or f"exit code {done.returncode}")
     return done.stdout
 
 

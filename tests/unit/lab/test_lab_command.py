@@ -41,7 +41,7 @@ def run_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     directory = tmp_path / "pathtap"
     monkeypatch.setattr("pathtap.lab.state.RUN", directory)
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("pathtap.lab.breaking._make", lambda *_, **__: None)
+    monkeypatch.setattr("pathtap.lab.breaking._make", lambda *_, **__: ())
     return directory
 
 

@@ -102,7 +102,7 @@ def test_with_native_chains_the_connmark_table_goes_and_returns_whole() -> None:
     (change,) = fault_named("no-connmark-rules").changes(make_cluster(NATIVE))
     assert isinstance(change, CommandChange)
     assert change.broken_input == "delete table ip aws-cni\n"
-    assert change.healed_input.startswith("table ip aws-cni {")
+    assert change.healed_input.startswith("table ip aws-cni\ndelete table ip aws-cni\ntable ip aws-cni {")
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,18 @@ def test_every_other_lab_has_the_fault(fault: Fault, options: LabOptions) -> Non
     assert fault.impossible(options) or fault.changes(make_cluster(options))
 
 
-def test_an_unknown_fault_is_refused_with_all_names() -> None:
-    with pytest.raises(LabError, match="no-fwmark-rule, no-from-pod-rule"):
-        fault_named("gremlins")
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("no-fwmark-rul", "Did you mean no-fwmark-rule?"),
+        ("fwmark", "Did you mean no-fwmark-rule?"),
+        ("gremlins", "`pathtap lab fault --list` names them all."),
+    ],
+)
+def test_an_unknown_fault_is_refused_with_the_nearest_names(name: str, hint: str) -> None:
+    with pytest.raises(LabError) as refused:
+        fault_named(name)
+    assert str(refused.value) == f"There is no fault {name}. {hint}"
 
 
 BEFORE = """*nat

@@ -104,7 +104,7 @@ def test_what_an_ipv6_cluster_cannot_have_is_refused_and_what_it_does_not_ask_ch
     other = make_cluster(asked)
     assert node_rules(other, other.nodes[0]) == node_rules(CLUSTER, NODE)
     assert [pod.address for pod in other.pods] == [pod.address for pod in CLUSTER.pods]
-    assert all("IPv6 cluster" in fault.refusal(SIX) for fault in FAULTS)
+    assert all("is written for IPv4 labs" in fault.refusal(SIX) for fault in FAULTS)
 
 
 def test_the_vpc_takes_from_an_eni_what_it_owns_of_each_family() -> None:

@@ -225,7 +225,10 @@ def fault(prefix: str, name: str | None, heal: bool, listing: bool) -> None:
         if name is None:
             raise click.UsageError("Which fault? `pathtap lab fault --list` names them.")
         if heal:
-            click.echo(f"Healed: {heal_lab(prefix, name).name}.")
+            healed = heal_lab(prefix, name)
+            click.echo(f"Healed: {healed.fault.name}.")
+            if healed.already:
+                click.echo(f"Already mended: {'; '.join(healed.already)}.")
             return
         made = break_lab(prefix, name)
         click.echo(f"{made.breaks[0].upper()}{made.breaks[1:]}\nSee: {made.shown_by}{_collector(prefix)}")

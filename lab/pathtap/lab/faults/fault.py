@@ -61,9 +61,9 @@ class Fault:
     impossible: Callable[[LabOptions], str] = _always
 
     def refusal(self, options: LabOptions) -> str:
-        """Why a lab of these options cannot have it, "" where it can. What faults break is IPv4's wiring."""
+        """Why a lab of these options cannot have it, "" where it can. They are written for IPv4 labs."""
         if options.ipv6:
-            return f"The fault {self.name} breaks what an IPv6 cluster does not have: build a lab of the family ipv4 for it."
+            return f"The fault {self.name} is written for IPv4 labs: build one of the family ipv4 for it."
         return self.impossible(options)
 
     @property

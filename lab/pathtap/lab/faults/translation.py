@@ -53,8 +53,10 @@ def _no_connmark_rules(cluster: Cluster) -> tuple[Change, ...]:
     if table := aws_table(cluster.options):
         nft = ("nft", "-f", "-")
         gone = "delete table ip aws-cni\n"
+        # Named before it is deleted, it may be there or not: who wrote it anew has it once nonetheless.
+        anew = f"table ip aws-cni\n{gone}{table}"
         change = CommandChange(
-            namespace=node.network_namespace, broken=nft, healed=nft, broken_input=gone, healed_input=table
+            namespace=node.network_namespace, broken=nft, healed=nft, broken_input=gone, healed_input=anew
         )
         return (change,)
     return tuple(remove(cluster, node, "nat", "PREROUTING", lambda rule: '--comment "AWS, ' in rule))
