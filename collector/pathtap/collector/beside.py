@@ -6,6 +6,7 @@ Pure. What packets contradict is not said: a node that sent the packet on does n
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from pathtap.collector import findings
 from pathtap.collector.case import Case
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import End
@@ -35,29 +36,41 @@ def expected_way(case: Case) -> Prospect | None:
 
 def configured(case: Case, prospect: Prospect | None) -> tuple[Finding, ...]:
     """`prospect` is the way as it was expected; None where it could not be begun."""
-    found = [*_further(case, prospect), *(defect.finding for defect in _defects(case, prospect))]
+    here, further = _further(case, prospect)
+    found = [*here, *(defect.finding for defect in _defects(case, prospect)), *further]
     return tuple(dict.fromkeys(found))
 
 
-def _further(case: Case, prospect: Prospect | None) -> Iterator[Finding]:
-    """What would stop the packet, or its answer, where nobody saw it pass."""
+def _further(case: Case, prospect: Prospect | None) -> tuple[list[Finding], list[Finding]]:
+    """What stops the packet, or its answer, where nobody saw it pass; and what would, had it not been stopped before."""
+    here: list[Finding] = []
+    further: list[Finding] = []
     if prospect is None:
-        return
+        return here, further
+    reached = {each.passage.node for each in case.forward_passages}
+    for finding, reply in _unseen(prospect, case):
+        came = (case.forward.end in ARRIVED) if reply else (finding.node in reached or not reached)
+        if came:
+            here.append(finding)
+        else:
+            further.append(findings.would_also(finding))
     fabric = prospect.fabric
-    yield from _unseen(prospect, case)
     beyond = way_beyond(prospect.walk, fabric)
     if beyond is not None:
         stop = prospect.walk.forward[-1].node
         # Back at the node that stopped the packet, one cause would be told twice.
-        yield from (f for f in _unseen(prospect_of(beyond, fabric, port_known=False), case) if f.node != stop)
+        rest = _unseen(prospect_of(beyond, fabric, port_known=False), case)
+        further += [findings.would_also(finding) for finding, _ in rest if finding.node != stop]
+    return here, further
 
 
-def _unseen(prospect: Prospect, case: Case) -> Iterator[Finding]:
+def _unseen(prospect: Prospect, case: Case) -> Iterator[tuple[Finding, bool]]:
+    """With each whether it is of the way back."""
     inventory = case.record.inventory
     there = foreseen(replace(prospect, walk=replace(prospect.walk, reply_arrival=None)), inventory)
     back = [finding for finding in foreseen(prospect, inventory) if finding not in there]
-    yield from _uncontradicted(there, case, reply=False)
-    yield from _uncontradicted(back, case, reply=True)
+    yield from ((finding, False) for finding in _uncontradicted(there, case, reply=False))
+    yield from ((finding, True) for finding in _uncontradicted(back, case, reply=True))
 
 
 def _uncontradicted(found: Sequence[Finding], case: Case, *, reply: bool) -> Iterator[Finding]:

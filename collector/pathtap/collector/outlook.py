@@ -6,6 +6,7 @@ Everything in it would happen and has not: ANSWERED says that an answer would co
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pathtap.collector import findings
 from pathtap.collector.assemble import destination_nat, egress_of
 from pathtap.collector.foresee import foreseen
 from pathtap.collector.foretell import foretell, is_translated
@@ -146,7 +147,7 @@ def _found(explained: Explained) -> tuple[tuple[Finding, ...], tuple[Finding, ..
         stop = told.walk.forward[-1].node
         rest = foreseen(prospect_of(beyond, told.fabric, port_known=False), explained.inventory)
         # Back at the node that stops the packet, one cause would be told twice.
-        more += [finding for finding in rest if finding.node != stop]
+        more += [findings.would_also(finding) for finding in rest if finding.node != stop]
     return first, tuple(more)
 
 

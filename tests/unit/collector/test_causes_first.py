@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from journeys import codes, flow, question, record, silent, syn, trace_of, travel
-from small_cluster import HOST_1, INTERNET, NODE_1, ORDERS, SEARCH, node_1, node_2, without_rules
+from small_cluster import HOST_1, INTERNET, NODE_1, NODE_2, ORDERS, SEARCH, filtering, node_1, node_2, without_rules
 
 from pathtap.collector import findings
 from pathtap.collector.once import told_once
@@ -59,3 +59,23 @@ def test_a_rule_that_leads_astray_explains_only_the_packets_that_it_led() -> Non
     astray = findings.wrong_eni(NODE_1, "eth0", SEARCH, leading, None, "", ())
     assert [each.code for each in told_once((astray,), (foreign(leading),))] == ["FOREIGN_IP_RULE", "WRONG_ENI"]
     assert told_once((astray,), (foreign(other),)) == (astray, foreign(other))
+
+
+def test_what_would_stop_the_packet_further_on_comes_last_and_in_the_conditional() -> None:
+    """A trace whose packet never left node 1, and an explanation of the same."""
+    dropping = filtering(node_2(), "forward", "-j DROP")
+    broken = without_rules(node_1(), "from 192.168.1.116")
+    seen = travel(syn(ACROSS), "1 enisearch in", "1 eth0 out")
+    asked = question("shop/search", "shop/orders", 8080)
+    made = trace_of(record(asked, [silent(ACROSS)], seen, snapshots=[broken, dropping]))
+    assert codes(made) == ["FROM_POD_RULE_MISSING", "SOURCE_NOT_OWNED_BY_ENI", "FILTER_DROP"]
+    assert f"a filter rule on {NODE_2} would also drop the packet" in made.verdict.findings[-1].text
+    assert f"{NODE_2} drops" not in made.verdict.summary
+
+
+def test_what_drops_the_packet_where_it_came_to_is_said_as_it_is() -> None:
+    dropping = filtering(node_2(), "forward", "-j DROP")
+    seen = travel(syn(ACROSS), "1 enisearch in", "1 eth1 out", "2 eth1 in")
+    asked = question("shop/search", "shop/orders", 8080)
+    (found,) = trace_of(record(asked, [silent(ACROSS)], seen, snapshots=[node_1(), dropping])).verdict.findings
+    assert f"a filter rule on {NODE_2} drops the packet" in found.text
