@@ -6,11 +6,11 @@ Pure. What packets contradict is not said: a node that sent the packet on does n
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from pathtap.collector import findings
 from pathtap.collector.case import Case
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import End
 from pathtap.collector.foresee import foreseen
+from pathtap.collector.further import would_also
 from pathtap.collector.hurting import hurting
 from pathtap.collector.inspections import Defect
 from pathtap.collector.plan import first_packet
@@ -53,14 +53,14 @@ def _further(case: Case, prospect: Prospect | None) -> tuple[list[Finding], list
         if came:
             here.append(finding)
         else:
-            further.append(findings.would_also(finding))
+            further.append(would_also(finding))
     fabric = prospect.fabric
     beyond = way_beyond(prospect.walk, fabric)
     if beyond is not None:
         stop = prospect.walk.forward[-1].node
         # Back at the node that stopped the packet, one cause would be told twice.
         rest = _unseen(prospect_of(beyond, fabric, port_known=False), case)
-        further += [findings.would_also(finding) for finding, _ in rest if finding.node != stop]
+        further += [would_also(finding) for finding, _ in rest if finding.node != stop]
     return here, further
 
 

@@ -6,10 +6,10 @@ Everything in it would happen and has not: ANSWERED says that an answer would co
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pathtap.collector import findings
 from pathtap.collector.assemble import destination_nat, egress_of
 from pathtap.collector.foresee import foreseen
 from pathtap.collector.foretell import foretell, is_translated
+from pathtap.collector.further import would_also
 from pathtap.collector.hurting import hurting, without_chance
 from pathtap.collector.inspections import Defect
 from pathtap.collector.inventory import Inventory
@@ -147,7 +147,7 @@ def _found(explained: Explained) -> tuple[tuple[Finding, ...], tuple[Finding, ..
         stop = told.walk.forward[-1].node
         rest = foreseen(prospect_of(beyond, told.fabric, port_known=False), explained.inventory)
         # Back at the node that stops the packet, one cause would be told twice.
-        more += [findings.would_also(finding) for finding in rest if finding.node != stop]
+        more += [would_also(finding) for finding in rest if finding.node != stop]
     return first, tuple(more)
 
 

@@ -16,7 +16,6 @@ from pathtap.collector.findings.answers import (
     refused_outside,
     unexpected_egress,
 )
-from pathtap.collector.findings.further import would_also
 from pathtap.collector.findings.kernel import (
     connmark_before_dnat,
     connmark_rules_missing,
@@ -130,6 +129,5 @@ __all__ = [
     "too_big",
     "unexpected_egress",
     "unexplained",
-    "would_also",
     "wrong_eni",
 ]
