@@ -116,3 +116,12 @@ def test_a_branch_eni_has_rules_and_tables_of_its_own() -> None:
 def test_what_was_not_read_is_not_missed(part: str) -> None:
     node: NodeSnapshot = with_rules(snapshot(), less="1024:")
     assert found(replace(node, unread=(Unread(part=part, reason="refused"),))) == {}
+
+
+def test_what_a_rule_changes_is_shown_of_packets_as_the_node_marks_them() -> None:
+    """What leaves the VPC goes by its mark before any rule of 1100 is asked."""
+    astray = found(with_rules(snapshot(), f"1100: from {SEARCH} lookup main"))["FOREIGN_IP_RULE"].finding
+    claims = [evidence.claim for evidence in astray.evidence[1:]]
+    assert claims
+    assert all("without it rule 1536" in claim and "rule rule" not in claim for claim in claims)
+    assert not any("198.51.100" in claim or "203.0.113" in claim for claim in claims)

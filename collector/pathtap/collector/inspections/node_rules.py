@@ -8,6 +8,7 @@ from pathtap.collector import findings, words
 from pathtap.collector.inspections.defect import Defect, Traffic
 from pathtap.collector.inspections.netfilter import has_restore_rule
 from pathtap.collector.inspections.pod_rules import is_from_eni, leads_to_main, overruling_rules
+from pathtap.collector.inspections.translation import is_snat_intended
 from pathtap.collector.inspections.view import (
     EXTERNAL_SERVICES,
     FROM_MARK,
@@ -111,11 +112,13 @@ def _changed_ways(view: NodeView, rule: Rule) -> dict[Address, str]:
     """By pod, how the rule changes where a packet of it, or one to it, goes: with and without the rule."""
     pruned = RoutingTables(replace(view.snapshot, rules=without(view.rules, rule)))
     found: dict[Address, str] = {}
-    for address, packet in _samples(view, rule):
+    for address, packet in (*_samples(view, rule), *_marked_samples(view, rule)):
+        if address in found:
+            continue
         now, then = view.model.tables.lookup(packet), pruned.lookup(packet)
-        if address not in found and _way(now) != _way(then):
-            flow = packet.five_tuple
-            found[address] = f"{flow.source} → {flow.destination}: {now.text}; without the rule {then.text}"
+        if _way(now) != _way(then):
+            flow, mark = packet.five_tuple, f" (mark {packet.mark:#x})" if packet.mark else ""
+            found[address] = f"{flow.source} → {flow.destination}{mark}: {now.text}; without it {then.text}"
     return found
 
 
@@ -124,17 +127,30 @@ def _way(decision: RoutingDecision) -> tuple[str, str, str]:
 
 
 def _samples(view: NodeView, rule: Rule) -> Iterator[tuple[Address, Packet]]:
-    """Packets of the pods, unmarked and marked, to what is outside, to a peer and to the VPC's router, and answers to them."""
+    """Packets of the pods to what is outside, to a peer and to the VPC's router, as the node marks them; and answers to them."""
+    primary = view.primary
+    marks_outside = has_restore_rule(view) and is_snat_intended(view)
+    for address, target in _pairs(view, rule):
+        there = view.opening(address, target)
+        marked = marks_outside and target == view.far_from(address) and rule.family == 4
+        yield address, replace(there, mark=view.connmark) if marked else there
+        yield address, Packet.opening(there.five_tuple.reversed, primary.name if primary else "")
+
+
+def _marked_samples(view: NodeView, rule: Rule) -> Iterator[tuple[Address, Packet]]:
+    """What stays inside has the mark where it answers a node port."""
+    for address, target in _pairs(view, rule):
+        if target != view.far_from(address):
+            yield address, replace(view.opening(address, target), mark=view.connmark)
+
+
+def _pairs(view: NodeView, rule: Rule) -> Iterator[tuple[Address, Address]]:
+    """Pods, and where their packets go."""
     pods = [address for address in view.pods if address.version == rule.family]
     named = [address for address in pods if rule.source and address in rule.source][:IMPORTANT_PODS]
-    primary = view.primary
+    routers = [hop.gateway for route in view.snapshot.routes for hop in route.next_hops if hop.gateway]
     for address in dict.fromkeys((*named, *pods[:IMPORTANT_PODS])):
         others = [pod for pod in pods if pod != address][:2]
-        routers = [hop.gateway for route in view.snapshot.routes for hop in route.next_hops if hop.gateway]
-        targets = [view.far_from(address), *others, *(each for each in routers if each.version == rule.family)]
+        targets = [view.far_from(address), *others, *routers]
         for target in dict.fromkeys(each for each in targets if each is not None and each.version == rule.family):
-            there = view.opening(address, target)
-            yield address, there
-            yield address, replace(there, mark=view.connmark)
-            back = Packet.opening(there.five_tuple.reversed, primary.name if primary else "")
-            yield address, back
+            yield address, target
