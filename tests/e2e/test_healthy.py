@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from labs import Bench, running
 
-from pathtap.cli.__main__ import cli
+from pathtap.cli.program import cli
 from pathtap.lab.build import LabOptions
 
 pytestmark = pytest.mark.e2e

@@ -11,11 +11,11 @@ import click
 import pytest
 from google.protobuf import json_format
 
-from pathtap.agent.__main__ import main as agent
-from pathtap.cli.__main__ import cli
+from pathtap.agent.program import main as agent
+from pathtap.cli.program import cli
 from pathtap.cli.request import source_and_destination
 from pathtap.collector import findings
-from pathtap.collector.__main__ import command as collector
+from pathtap.collector.program import command as collector
 from pathtap.forwarding import routing
 from pathtap.model.netfilter import Backend
 from pathtap.model.node import Route, Rule, TcProgram

@@ -7,7 +7,7 @@ import pytest
 
 from pathtap.agent import stream
 from pathtap.cli import client
-from pathtap.collector import __main__ as collector
+from pathtap.collector import program as collector
 
 EVERY_OPTION = {
     "agent": stream.CHANNEL_OPTIONS,

@@ -1,91 +1,20 @@
-"""The command `pathtap-agent`: settings in, exit codes out (0 stopped, 1 runtime error, 2 usage). Decides nothing else."""
+"""The entry point of `pathtap-agent`: quiet when it is interrupted before the program is loaded."""
 
-import asyncio
-import logging
 import os
-import secrets
-from pathlib import Path
+import signal
 
-import click
-
-from pathtap.agent.config import Settings, SettingsError, missing_capabilities, settings
-
-LEVELS = ("debug", "info", "warning", "error")
+INTERRUPTED = 130
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--collector",
-    metavar="ADDRESS",
-    envvar="PATHTAP_COLLECTOR",
-    required=True,
-    help="The collector to dial: HOST:PORT or unix:PATH.",
-)
-@click.option(
-    "--node",
-    metavar="NAME",
-    envvar=["PATHTAP_NODE", "NODE_NAME"],
-    required=True,
-    help="This node's name in the cluster.",
-)
-@click.option("--insecure", is_flag=True, envvar="PATHTAP_INSECURE", help="No TLS and no authentication.")
-@click.option(
-    "--tls-ca",
-    metavar="FILE",
-    envvar="PATHTAP_TLS_CA",
-    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
-    help="Certificates, PEM, that may sign the collector's; read again for each connection.",
-)
-@click.option(
-    "--tls-server-name",
-    metavar="NAME",
-    envvar="PATHTAP_TLS_SERVER_NAME",
-    default="",
-    help="The name in the collector's certificate, where it is not the address's host.",
-)
-@click.option(
-    "--health-port",
-    metavar="PORT",
-    envvar="PATHTAP_HEALTH_PORT",
-    type=click.IntRange(0, 65_535),
-    default=9470,
-    show_default=True,
-    help="Where /healthz is served on loopback; 0 for nowhere.",
-)
-@click.option("--log-level", envvar="PATHTAP_LOG_LEVEL", type=click.Choice(LEVELS), default="info", show_default=True)
-@click.version_option(package_name="pathtap")
-def main(log_level: str, **options: object) -> None:
-    """Read this node's forwarding state and packet headers for a pathtap collector. Runs until it is told to stop."""
-    try:
-        chosen = settings(**options)  # type: ignore[arg-type]  # click's options are the function's parameters
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from None
-    if missing := missing_capabilities(Path("/proc/self/status").read_text()):
-        raise click.ClickException(
-            f"The agent reads rules and captures packets, which needs {' and '.join(missing)}: run it as root, or in "
-            "a container with these capabilities."
-        )
-    _log_to_stderr(log_level)
-    _run(chosen)
+def main() -> None:
+    # Whoever started it with SIGINT ignored, as a shell does in the background, wants it ignored.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    from pathtap.agent.program import main as program
 
-
-def _run(chosen: Settings) -> None:
-    # Here and not above: --help and refusals need not wait for gRPC.
-    from pathtap.agent.daemon import Daemon
-    from pathtap.agent.kernel import KernelNode
-
-    boot_id = secrets.token_hex(8)
-    try:
-        asyncio.run(Daemon(chosen, KernelNode(chosen.node, boot_id), boot_id).run())
-    except OSError as error:
-        raise click.ClickException(str(error)) from None
-
-
-def _log_to_stderr(level: str) -> None:
-    # The C core's own lines tell nothing that the session does not say better.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # The handler stays until the event loop has one of its own, for which an interrupt is a request to stop.
+    program(prog_name="pathtap-agent")
 
 
 if __name__ == "__main__":
-    main(prog_name="pathtap-agent")
+    main()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pathtap.agent.__main__ import main
+from pathtap.agent.program import main
 from pathtap.agent.config import Settings, SettingsError, collector_target, missing_capabilities, settings
 
 GOOD: dict[str, Any] = {

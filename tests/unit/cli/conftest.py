@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from google.protobuf import json_format
 
-from pathtap.cli.__main__ import cli
+from pathtap.cli.program import cli
 from pathtap.cli.render.page import Line, paint
 from pathtap.v1 import service_pb2, service_pb2_grpc, trace_pb2
 

@@ -331,7 +331,7 @@ def _drain(descriptor: int) -> bytes:
 
 def test_the_lab_is_named_in_help_without_being_imported() -> None:
     script = (
-        "import sys; from pathtap.cli.__main__ import cli\n"
+        "import sys; from pathtap.cli.program import cli\n"
         "try: cli.main(['--help'], prog_name='pathtap')\n"
         "except SystemExit: print([m for m in sys.modules if m.startswith(('pathtap.lab', 'pathtap.cli.commands.lab'))])"
     )
@@ -419,10 +419,10 @@ def test_ctrl_c_exits_with_130(ask: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_defect_is_a_sentence_and_a_traceback_only_on_request(served: Any) -> None:
     script = (
-        "import pathtap.cli.__main__ as entry, pathtap.cli.client as client, sys\n"
+        "import pathtap.cli.program as entry, pathtap.cli.client as client, sys\n"
         "def broken(*_): raise RuntimeError('odd \\x1b[2J')\n"
         f"client.Collector.nodes = broken; sys.argv = ['pathtap', '--collector', '{served.address}', 'nodes']\n"
-        "entry.main()"
+        "entry.run()"
     )
     for more, tracebacks in (({}, 0), ({"PATHTAP_TRACEBACK": "1"}, 1)):
         done = subprocess.run(

@@ -1,0 +1,120 @@
+"""The command group, and the one place where an error becomes a sentence and an exit code."""
+
+import importlib
+import os
+import sys
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any
+
+import click
+
+# gRPC's C core logs connection attempts to standard error on its own; the client's sentences say it once.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+from pathtap.cli.commands.check import check
+from pathtap.cli.commands.completion import COMPLETE_VARIABLE, completion
+from pathtap.cli.commands.explain import explain
+from pathtap.cli.commands.flows import flows
+from pathtap.cli.commands.nodes import nodes
+from pathtap.cli.commands.trace import trace
+from pathtap.cli.errors import CommandError
+from pathtap.cli.escape import escape
+from pathtap.cli.exit_codes import HELP, INTERRUPTED
+from pathtap.cli.options import global_options
+from pathtap.cli.request import right_form
+
+_LAB_HELP = "Build, break and remove a practice cluster on this machine."
+
+
+class Pathtap(click.Group):
+    """Loads the lab only when it is called, since its extra may not be installed, and never shows a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "lab"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """For the list of commands the lab's name and a sentence do."""
+        if cmd_name == "lab":
+            return click.Command("lab", short_help=_LAB_HELP)
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[:1] == ["lab"]:
+            return "lab", _lab(), args[1:]
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(f"{error.format_message()} {right_form(args)}", ctx) from error
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["standalone_mode"] = False
+        kwargs.setdefault("complete_var", COMPLETE_VARIABLE)
+        try:
+            result = super().main(*args, **kwargs)
+        except click.Abort:
+            sys.exit(INTERRUPTED)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(error.exit_code)
+        except click.MissingParameter as error:
+            # Nothing of it was typed by anybody: its line breaks and tabs are click's own.
+            _say(f"{error.ctx.get_usage()}\n" if error.ctx else "", " ".join(error.format_message().split()))
+            sys.exit(error.exit_code)
+        except click.UsageError as error:
+            _say(f"{error.ctx.get_usage()}\n" if error.ctx else "", error.format_message())
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            _say("", error.format_message())
+            sys.exit(error.exit_code)
+        except OSError as error:
+            _say("", str(error))
+            sys.exit(1)
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+def _say(before: str, sentence: str) -> None:
+    click.echo(f"{before}pathtap: {escape(sentence)}", err=True)
+
+
+def _lab() -> click.Command:
+    try:
+        module = importlib.import_module("pathtap.cli.commands.lab")
+    except ModuleNotFoundError as error:
+        raise CommandError("The lab is not installed. Install it with: pip install 'pathtap[lab]'") from error
+    command: click.Command = module.lab
+    return command
+
+
+cli = Pathtap(
+    "pathtap",
+    help=f"""Trace a pod's packets through AWS VPC CNI nodes: expected, observed and recorded, hop by hop.
+
+\b
+  pathtap trace shop/cart to shop/redis --port 6379
+
+\b
+Exit codes:
+{HELP}""",
+    params=global_options(root=True),
+    commands=[check, completion, explain, flows, nodes, trace],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+click.version_option(version("pathtap"), prog_name="pathtap", message="%(prog)s %(version)s")(cli)
+
+
+def run() -> None:
+    sys.excepthook = _unforeseen
+    cli.main(prog_name="pathtap")
+
+
+def _unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A defect of pathtap's own: one sentence, and where it is on request. The exit code stays Python's, 1."""
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    if os.environ.get("PATHTAP_TRACEBACK"):
+        sys.__excepthook__(kind, error, trace)
+        return
+    _say("", f"failed unexpectedly: {kind.__name__}: {error}. PATHTAP_TRACEBACK=1 shows where; please report it.")
