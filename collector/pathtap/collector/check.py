@@ -23,6 +23,8 @@ SNAPSHOT_TIMEOUT = 10.0
 AT_ONCE = 16
 # Sentences about what cannot be evaluated, for one node; they are much alike.
 MOST_UNKNOWN = 5
+# Names of nodes in a refusal.
+_NAMED = 8
 # Without these hardly anything can be inspected.
 NEEDED = frozenset({"links", "rules", "routes"})
 # Of these one cause stops many packets, and the mend names it.
@@ -55,8 +57,14 @@ def nodes_to_check(named: Sequence[str], agents: Iterable[str], inventory: Inven
     every = sorted({*inventory.nodes, *agents})
     for name in named:
         if name not in every:
-            raise UnknownName(f"there is no node {name}{nearest(name, every)}")
+            raise UnknownName(f"there is no node {name}{nearest(name, every) or _some(every)}")
     return tuple(dict.fromkeys(named)) or tuple(every)
+
+
+def _some(nodes: Sequence[str]) -> str:
+    """For a person whose word is like no node's name."""
+    more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
+    return f"; the nodes are {', '.join(nodes[:_NAMED])}{more}" if nodes else "; no node is known"
 
 
 @dataclass(slots=True, kw_only=True)

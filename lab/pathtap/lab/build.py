@@ -5,6 +5,7 @@ Knows the order of the steps; the collector and the agents are `pathtap.lab.proc
 
 import os
 import re
+from dataclasses import dataclass
 
 from pathtap.lab.errors import LabError
 from pathtap.lab.inventory import inventory
@@ -16,7 +17,7 @@ from pathtap.lab.state import LabState, StateDirectory, command_line
 from pathtap.lab.topology import Cluster, make_cluster
 from pathtap.lab.wiring import wire
 
-__all__ = ["LabOptions", "build", "find", "lab_namespaces", "require_root", "tear_down"]
+__all__ = ["LabOptions", "Removed", "build", "find", "lab_namespaces", "require_root", "tear_down"]
 
 # What is born while a lab is taken away, by a command that died a moment ago, is found in the next round.
 _ROUNDS = 5
@@ -55,20 +56,33 @@ def _build(directory: StateDirectory, options: LabOptions) -> Cluster:
     return cluster
 
 
-def tear_down(prefix: str) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """What was there of a lab that was taken away; `anything` is False where nothing was."""
+
+    namespaces: int
+    anything: bool
+
+
+def tear_down(prefix: str) -> Removed:
     """Ends the lab's processes and removes its namespaces and files, whatever is left of them. Twice is no error."""
     require_root()
     directory = StateDirectory(prefix)
     with directory.locked():
-        _tear_down(directory)
+        return _tear_down(directory)
 
 
-def _tear_down(directory: StateDirectory) -> None:
+def _tear_down(directory: StateDirectory) -> Removed:
+    removed: set[str] = set()
+    anything = directory.exists()
     for _ in range(_ROUNDS):
         namespaces = lab_namespaces(directory.prefix)
-        if not end_all(directory.prefix, namespaces) and not namespaces:
+        ended = end_all(directory.prefix, namespaces)
+        if not ended and not namespaces:
             directory.remove()
-            return
+            return Removed(namespaces=len(removed), anything=anything)
+        anything = True
+        removed.update(namespaces)
         delete_namespaces(namespaces)
     raise LabError(f"The lab {directory.prefix} keeps coming back while it is removed: is another command building it?")
 

@@ -107,3 +107,9 @@ def test_closed_streams_are_no_defect(command: str, served: Any) -> None:
     assert ended.returncode == 1
     said = "" if "2>&-" in command else "pathtap: Standard output is closed: there is nowhere to write the result.\n"
     assert ended.stderr == said
+
+
+@pytest.mark.parametrize("command", ["trace", "explain"])
+def test_a_port_is_a_number(command: str, ask: Run, served: Any) -> None:
+    refused(ask(command, "a", "to", "b", "--port", "http"), "http is no port: give its number, 1 to 65535.", served)
+    refused(ask(command, "a", "to", "b", "--port", "0"), "0 is not in the range", served)

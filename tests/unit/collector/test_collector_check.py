@@ -122,3 +122,7 @@ def test_nodes_are_those_named_else_all_that_are_known() -> None:
     assert nodes_to_check((NODE, NODE), (), inventory()) == (NODE,)
     with pytest.raises(UnknownName, match=r"there is no node node-7; did you mean node-1\?"):
         nodes_to_check(("node-7",), (), inventory())
+    with pytest.raises(UnknownName, match=f"there is no node zzz; the nodes are {NODE}$"):
+        nodes_to_check(("zzz",), (), inventory())
+    with pytest.raises(UnknownName, match=r"a1, a2, .*, a8 and 2 more$"):
+        nodes_to_check(("zzz",), [f"a{number}" for number in range(1, 10)], inventory())

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -43,6 +44,20 @@ def run_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("pathtap.lab.breaking._make", lambda *_, **__: ())
     return directory
+
+
+def test_down_says_what_it_removed_and_that_there_was_nothing(run_directory: Path) -> None:
+    directory = StateDirectory("mine")
+    directory.path.mkdir(parents=True)
+    directory.save(LabState(options=LabOptions(prefix="mine")))
+    first, second = (CliRunner().invoke(lab, ["down", "--prefix", "mine"]) for _ in range(2))
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert first.stdout == "Removed the lab mine: 0 namespaces, their processes and files.\n"
+    assert second.stdout == "There is no lab mine: nothing was removed.\n"
+
+
+def test_every_option_of_up_is_described() -> None:
+    assert [each.name for each in lab.commands["up"].params if isinstance(each, click.Option) and not each.help] == []
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["fault", "forward-drop"], ["fault", "forward-drop", "--heal"]])

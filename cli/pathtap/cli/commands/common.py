@@ -40,6 +40,25 @@ class Seconds(click.FloatRange):
         return seconds
 
 
+class Port(click.IntRange):
+    """A port by its number: names are each machine's own, and the one that serves may know others."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 65_535)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            int(value)
+        except ValueError:
+            self.fail(f"{value} is no port: give its number, 1 to 65535.", param, ctx)
+        port: int = super().convert(value, param, ctx)
+        return port
+
+
+def port_option() -> click.Option:
+    return click.Option(["--port"], type=Port(), metavar="N", help="The destination's port.")
+
+
 def timeout_option(default: float | None, what: str) -> click.Option:
     return click.Option(
         ["--timeout"],

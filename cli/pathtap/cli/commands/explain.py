@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from pathtap.cli import output
-from pathtap.cli.commands.common import asking, namespace, output_option, write_lines
+from pathtap.cli.commands.common import asking, namespace, output_option, port_option, write_lines
 from pathtap.cli.completion import complete_ends
 from pathtap.cli.escape import escaped
 from pathtap.cli.exit_codes import exit_code
@@ -17,7 +17,7 @@ from pathtap.v1 import service_pb2
 _HELP = """Say what the nodes' configuration makes of a packet from SRC to DST and of its answer. Nothing is sent.
 
 SRC is NAME, NAMESPACE/NAME, pod/NAME, node/NAME, or an address. DST is the same, svc/NAME, or an address.
-The protocol is TCP where a port is given, else ICMP.
+The protocol is TCP where a port is given, else ICMP. `pathtap trace` sends the packet and shows what happens.
 
 \b
   pathtap explain shop/cart to shop/redis --port 6379
@@ -65,7 +65,7 @@ explain = Command(
     params=[
         click.Argument(["words"], nargs=-1, metavar="SRC to DST", shell_complete=complete_ends),
         click.Option(["--protocol"], type=click.Choice(list(PROTOCOLS)), help="tcp where a port is given, else icmp."),
-        click.Option(["--port"], type=click.IntRange(1, 65535), metavar="N", help="The destination's port."),
+        port_option(),
         click.Option(["--evidence"], is_flag=True, help="Print every statement and where it was read."),
         output_option(),
     ],

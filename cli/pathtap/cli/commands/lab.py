@@ -59,10 +59,20 @@ def lab() -> None:
 
 @lab.command(cls=Command)
 @_prefix
-@click.option("--nodes", type=click.IntRange(2, 200), default=2, show_default=True)
-@click.option("--backend", type=click.Choice(["nft", "legacy"]), default="nft", show_default=True, help="Of iptables.")
+@click.option("--nodes", type=click.IntRange(2, 200), default=2, show_default=True, help="How many.")
 @click.option(
-    "--names", type=click.Choice(["eth", "ens"]), default="eth", show_default=True, help="eth0, eth1 or ens5, ens6."
+    "--backend",
+    type=click.Choice(["nft", "legacy"]),
+    default="nft",
+    show_default=True,
+    help="Which iptables writes the nodes' rules.",
+)
+@click.option(
+    "--names",
+    type=click.Choice(["eth", "ens"]),
+    default="eth",
+    show_default=True,
+    help="The ENIs: eth0, eth1 or ens5, ens6.",
 )
 @click.option(
     "--chains",
@@ -77,16 +87,31 @@ def lab() -> None:
     show_default=True,
     help="kube-proxy's mode; nftables needs --backend nft.",
 )
-@click.option("--metadata/--no-metadata", default=True, help="Serve IMDSv2 and ipamd's introspection on each node.")
+@click.option(
+    "--metadata/--no-metadata",
+    default=True,
+    show_default=True,
+    help="Serve IMDSv2 and ipamd's introspection on each node.",
+)
 @click.option(
     "--randomize",
     type=click.Choice(["prng", "hashrandom", "none"]),
     default="prng",
     show_default=True,
-    help="AWS_VPC_K8S_CNI_RANDOMIZESNAT.",
+    help="AWS_VPC_K8S_CNI_RANDOMIZESNAT: source ports by --random-fully, by --random, or kept.",
 )
-@click.option("--external-snat/--no-external-snat", default=False, help="AWS_VPC_K8S_CNI_EXTERNALSNAT.")
-@click.option("--node-port/--no-node-port", default=True, help="AWS_VPC_CNI_NODE_PORT_SUPPORT.")
+@click.option(
+    "--external-snat/--no-external-snat",
+    default=False,
+    show_default=True,
+    help="AWS_VPC_K8S_CNI_EXTERNALSNAT: nodes leave SNAT to others.",
+)
+@click.option(
+    "--node-port/--no-node-port",
+    default=True,
+    show_default=True,
+    help="AWS_VPC_CNI_NODE_PORT_SUPPORT: answers for node ports leave by the ENI they came by.",
+)
 @click.option(
     "--exclude-cidr",
     "exclude_cidrs",
@@ -110,7 +135,12 @@ def lab() -> None:
     show_default=True,
     help="Of pods and services. ipv6: pods have their IPv4 from egress-cni.",
 )
-@click.option("--processes/--no-processes", default=True, help="Run a collector, and an agent on each node.")
+@click.option(
+    "--processes/--no-processes",
+    default=True,
+    show_default=True,
+    help="Run a collector, and an agent on each node.",
+)
 def up(processes: bool, chains: str | None, **options: Any) -> None:
     """Build a lab, and start its collector and agents."""
     # In iptables the connmark rules and kube-proxy's chain have one priority: which comes first would be chance.
@@ -171,7 +201,11 @@ def down(prefix: str) -> None:
     with _sentences():
         from pathtap.lab.build import tear_down
 
-        tear_down(prefix)
+        removed = tear_down(prefix)
+    if removed.anything:
+        click.echo(f"Removed the lab {prefix}: {removed.namespaces} namespaces, their processes and files.")
+    else:
+        click.echo(f"There is no lab {prefix}: nothing was removed.")
 
 
 @lab.command(cls=Command)

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from pathtap.cli import output
-from pathtap.cli.commands.common import asking, namespace, output_option, timeout_option, write_lines
+from pathtap.cli.commands.common import asking, namespace, output_option, port_option, timeout_option, write_lines
 from pathtap.cli.completion import complete_ends
 from pathtap.cli.escape import escaped
 from pathtap.cli.exit_codes import HELP, exit_code
@@ -28,7 +28,7 @@ LIVE_SECONDS = 30.0
 _HELP = f"""Trace packets from SRC to DST and back, hop by hop.
 
 SRC is NAME, NAMESPACE/NAME, pod/NAME, node/NAME, or with --live an address. DST is the same, svc/NAME, or an address.
-The protocol is TCP where a port is given, else ICMP.
+The protocol is TCP where a port is given, else ICMP. `pathtap explain` says what should happen, and sends nothing.
 
 \b
   pathtap trace shop/cart to shop/redis --port 6379
@@ -77,7 +77,7 @@ trace = Command(
     params=[
         click.Argument(["words"], nargs=-1, metavar="SRC to DST", shell_complete=complete_ends),
         click.Option(["--protocol"], type=click.Choice(list(PROTOCOLS)), help="tcp where a port is given, else icmp."),
-        click.Option(["--port"], type=click.IntRange(1, 65535), metavar="N", help="The destination's port."),
+        port_option(),
         click.Option(["--live"], is_flag=True, help="Send nothing; wait for traffic that matches."),
         click.Option(
             ["--count"], type=click.IntRange(1, 100), default=1, metavar="N", show_default=True, help="Probes to send."
