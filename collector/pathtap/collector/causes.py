@@ -28,10 +28,11 @@ def direction_words(expected: ExpectedPassage) -> str:
     return "reply" if expected.reply else "packet"
 
 
-def sighting(seen: PacketObservation | None) -> tuple[Evidence, ...]:
+def sighting(seen: PacketObservation | None, what: str = "last") -> tuple[Evidence, ...]:
+    """`what` is what was seen, where that is another packet than the one that is followed: an answer, an error."""
     if seen is None:
         return ()
-    claim = f"last seen {seen.direction.value} on {seen.interface}: {seen.headers.five_tuple}"
+    claim = f"{what} seen {seen.direction.value} on {seen.interface}: {seen.headers.five_tuple}"
     return (
         Evidence(witness=Witness.OBSERVED, claim=claim, source=f"{seen.node} {seen.interface}", at=seen.captured_at),
     )

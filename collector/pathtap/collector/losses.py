@@ -6,7 +6,7 @@ Pure. What configuration explains is in `causes`.
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pathtap.collector import findings
+from pathtap.collector import findings, words
 from pathtap.collector.case import Case
 from pathtap.collector.causes import direction_words, sighting
 from pathtap.collector.expect import ExpectedPassage
@@ -91,7 +91,13 @@ def _insert_failed(case: Case, expected: ExpectedPassage) -> Finding | None:
     if not count or expected.reply:
         return None
     proof = (*sighting(expected.passage.arrival), *counted(case, node, INSERT_FAILED))
-    return findings.insert_failed(node, count, proof)
+    snat = expected.prediction.snat if expected.prediction else None
+    if snat is None or snat.rule is None:
+        return findings.insert_failed(node, count, "", "", proof)
+    rule = words.netfilter_words(snat.rule)
+    says = Evidence(witness=Witness.EXPECTED, claim=rule, source=f"{node} {snat.rule.backend.value}")
+    ports = f"{snat.ports.first}-{snat.ports.last}" if snat.ports else ""
+    return findings.insert_failed(node, count, rule, ports, (*proof, says))
 
 
 def _swallowed(expected: ExpectedPassage) -> Finding | None:

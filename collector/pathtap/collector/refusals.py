@@ -70,10 +70,12 @@ def refusal_of(case: Case) -> Finding | None:
         seen = passage.arrival or passage.departure
         # An RST ends a conversation, too: only one that answers a SYN says that nobody listens.
         if seen is not None and _is_reset(seen) and (first is None or opens(first.headers)):
-            return findings.connection_refused(node, destination, sighting(seen))
+            return findings.connection_refused(node, destination, sighting(seen, "RST"))
     for error in refusing_errors(case):
         if error.headers.five_tuple.source == reached.destination:
-            return findings.port_unreachable(node, destination, packet_label(error.headers), sighting(error))
+            return findings.port_unreachable(
+                node, destination, packet_label(error.headers), sighting(error, "ICMP error")
+            )
     return None
 
 

@@ -22,10 +22,11 @@ from journeys import (
     travel,
     verdict,
 )
-from small_cluster import CART, HOST_1, INTERNET, NODE_1, NODE_2, REDIS, SEARCH, node_1, node_2
+from small_cluster import CART, HOST_1, INTERNET, NODE_1, NODE_2, REDIS, SEARCH, chain, node_1, node_2
 
 from pathtap.collector.record import Record
 from pathtap.model.address import FiveTuple
+from pathtap.model.netfilter import Backend, RuleSet
 from pathtap.model.node import TcProgram
 from pathtap.model.packet import Headers
 from pathtap.model.trace import Finding, Severity, Trace, Witness
@@ -103,6 +104,24 @@ def test_an_entry_that_conntrack_could_not_insert() -> None:
     assert verdict(trace) == ("DROPPED", "NOT_SEEN", ["CONNTRACK_INSERT_FAILED"])
     assert "2 times" in trace.verdict.findings[0].text
     assert Witness.RECORDED in witnesses(trace.verdict.findings[0])
+
+
+def test_the_rule_that_leaves_too_few_ports_is_named() -> None:
+    of = flow(SEARCH, INTERNET, 443)
+    few = "-s 192.168.1.116/32 -p tcp -j SNAT --to-source 192.168.1.29:50000"
+    table = RuleSet(
+        backend=Backend.NFT,
+        family="ip",
+        table="nat",
+        chains=(chain("POSTROUTING", few, hook="postrouting", priority=100, kind="nat"),),
+    )
+    snapshot = replace(node_1(), rule_sets=(table,))
+    asked, seen = question("shop/search", INTERNET, 443), travel(syn(of), "1 enisearch in")
+    gathered = record(asked, [silent(of)], seen, snapshots=[snapshot, node_2()])
+    found = trace_of(counting(gathered, NODE_1, conntrack__insert_failed=(4, 6))).verdict.findings
+    (failed,) = [each for each in found if each.code == "CONNTRACK_INSERT_FAILED"]
+    assert few in failed.text
+    assert "more ports than 50000-50000" in failed.fix
 
 
 def test_a_counter_that_stood_still_or_rose_elsewhere_explains_nothing() -> None:

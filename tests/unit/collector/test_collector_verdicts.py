@@ -143,6 +143,7 @@ def test_connection_refused_by_the_destination_itself() -> None:
     assert verdict(trace) == ("DELIVERED", "ANSWERED", ["CONNECTION_REFUSED"])
     assert trace.verdict.findings[0].severity is Severity.ERROR
     assert trace.verdict.findings[0].node == NODE_2
+    assert trace.verdict.findings[0].evidence[0].claim.startswith("RST seen in on eniredis")
 
 
 def test_a_refusal_that_dies_on_the_way_back_is_lost_all_the_same() -> None:

@@ -40,16 +40,21 @@ def too_big(node: str, sender: str, mtu: int, size: int, proof: Proof) -> Findin
     return error("MTU_TOO_SMALL", node, text, fix, proof)
 
 
-def insert_failed(node: str, count: int, proof: Proof) -> Finding:
+def insert_failed(node: str, count: int, rule: str, ports: str, proof: Proof) -> Finding:
+    """`rule` translates the packet, `ports` are those that it leaves (`50000-50000`); each is empty where that is not known."""
     times = "once" if count == 1 else f"{count} times"
+    taken = f"what {rule} makes of it" if rule else "its translated tuple"
     text = (
-        f"conntrack on {node} could not insert a new entry while the packet passed ({times}): its translated tuple was taken"
-        " already, and the packet was dropped"
+        f"conntrack on {node} could not insert a new entry while the packet passed ({times}): {taken} was taken already, and the"
+        " packet was dropped"
     )
-    fix = (
-        f"on {node}: conntrack -S; look for a NAT rule that leaves few ports (--to-source ADDRESS:PORTS), for SNAT without"
-        " --random-fully (AWS_VPC_K8S_CNI_RANDOMIZESNAT=prng), or for a destination to which all ports are in use"
-    )
+    if ports:
+        fix = f"on {node}: let that rule translate to more ports than {ports}; conntrack -S counts the failures"
+    else:
+        fix = (
+            f"on {node}: conntrack -S; look for a NAT rule that leaves few ports (--to-source ADDRESS:PORTS), for SNAT without"
+            " --random-fully (AWS_VPC_K8S_CNI_RANDOMIZESNAT=prng), or for a destination to which all ports are in use"
+        )
     return error("CONNTRACK_INSERT_FAILED", node, text, fix, proof)
 
 
