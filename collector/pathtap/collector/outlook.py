@@ -7,20 +7,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pathtap.collector.assemble import destination_nat, egress_of
+from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.foresee import foreseen
 from pathtap.collector.foretell import foretell, is_translated
 from pathtap.collector.further import would_also
+from pathtap.collector.halting import Halt, halt, halted
 from pathtap.collector.hurting import hurting, without_chance
 from pathtap.collector.inspections import Defect
 from pathtap.collector.inventory import Inventory
 from pathtap.collector.once import told_once
 from pathtap.collector.plan import first_packet
-from pathtap.collector.prospect import Prospect, prospect_of
+from pathtap.collector.prospect import Prospect, Stretch, prospect_of
 from pathtap.collector.resolve import Question
 from pathtap.collector.summary import end_words, gap_words, other_eni, sentence, way_out
 from pathtap.collector.ways import way_beyond
 from pathtap.forwarding.journey import Arrival
-from pathtap.model.address import Address, FiveTuple, protocol_name
+from pathtap.model.address import FiveTuple, protocol_name
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.trace import (
     DestinationNat,
@@ -46,9 +48,6 @@ DISPOSITIONS = {
 }
 ARRIVED = (Disposition.DELIVERED, Disposition.LEFT_CLUSTER)
 BACKEND_GONE = "SERVICE_BACKEND_GONE"
-# What goes wrong between a pod and its node, by which way the packet goes.
-FROM_A_POD = ("GATEWAY_NEIGHBOUR_STALE",)
-TO_A_POD = ("POD_NEIGHBOUR_STALE", "POD_ROUTE_WRONG_VETH")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +71,21 @@ class Explained:
         return next(iter(self.prospects), None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ends:
+    """The defects of the nodes on the way, and where one of them ends it, there and back."""
+
+    defects: tuple[Defect, ...] = ()
+    there: Halt | None = None
+    back: Halt | None = None
+
+
 def outlook(explained: Explained) -> Trace:
     """Never has a conntrack line, a time of a packet, or a witness that saw it."""
     question, prospect = explained.question, explained.prospect
-    passages = prospect.passages if prospect else ()
+    ends = _ends(explained)
+    told = _as_far_as(prospect, ends.there) if prospect else ()
+    passages = tuple(each.expected for each in told)
     forward, reply = foretell(prospect) if prospect else (Path(), Path())
     flow = replace(first_packet(question), source_port=0)
     trace = Trace(
@@ -87,18 +97,37 @@ def outlook(explained: Explained) -> Trace:
         protocol=protocol_name(question.protocol),
         live=False,
         five_tuple=flow,
-        forward=forward,
-        reply=reply,
+        forward=halted(forward, ends.there),
+        reply=Path() if ends.there else halted(reply, ends.back),
         egress=egress_of(passages, question.source.node),
-        snat=_source_nat(prospect, flow),
-        dnat=destination_nat(passages, explained.inventory) if prospect else DestinationNat(applied=False),
-        verdict=_verdict(explained),
+        snat=_source_nat(told, flow),
+        dnat=destination_nat(passages, explained.inventory) if passages else DestinationNat(applied=False),
+        verdict=_verdict(explained, ends),
     )
-    return replace(trace, verdict=replace(trace.verdict, summary=_summary(trace, explained)))
+    return replace(trace, verdict=replace(trace.verdict, summary=_summary(trace, explained, passages)))
 
 
-def _source_nat(prospect: Prospect | None, flow: FiveTuple) -> SourceNat:
-    for stretch in prospect.forward if prospect else ():
+def _ends(explained: Explained) -> _Ends:
+    prospect = explained.prospect
+    if prospect is None:
+        return _Ends()
+    defects, walk = _defects(explained), prospect.walk
+    delivered = DISPOSITIONS[walk.arrival] in ARRIVED
+    answered = _reply(walk.reply_arrival, explained.question) is Reply.ANSWERED
+    return _Ends(
+        defects=defects,
+        there=halt(defects, prospect.forward, arrives=delivered, opens=True),
+        back=halt(defects, prospect.reply, arrives=answered, opens=False),
+    )
+
+
+def _as_far_as(prospect: Prospect, there: Halt | None) -> tuple[Stretch, ...]:
+    """What the packet passes on its way there."""
+    return prospect.forward if there is None or not there.entering else prospect.forward[: there.hop]
+
+
+def _source_nat(stretches: Sequence[Stretch], flow: FiveTuple) -> SourceNat:
+    for stretch in stretches:
         if is_translated(stretch) and (snat := stretch.leg.prediction.snat) is not None:
             passage = stretch.expected.passage
             return SourceNat(
@@ -110,21 +139,27 @@ def _source_nat(prospect: Prospect | None, flow: FiveTuple) -> SourceNat:
     return SourceNat(applied=False, original=flow.source_socket, translated=flow.source_socket)
 
 
-def _verdict(explained: Explained) -> Verdict:
+def _verdict(explained: Explained, ends: _Ends) -> Verdict:
     prospect = explained.prospect
-    gaps, defects = tuple(dict.fromkeys(_gaps(explained))), _defects(explained)
+    gaps = tuple(dict.fromkeys(_gaps(explained)))
     first, others = _found(explained)
     if prospect is None or any(gap.decisive for gap in gaps):
         disposition, reply = Disposition.INSUFFICIENT_EVIDENCE, Reply.NOT_SEEN
     else:
         disposition = DISPOSITIONS[prospect.walk.arrival]
         reply = _reply(prospect.walk.reply_arrival, explained.question)
-        if disposition in ARRIVED and (_stops(defects, prospect) or any(f.code == BACKEND_GONE for f in first)):
+        gone = disposition in ARRIVED and any(finding.code == BACKEND_GONE for finding in first)
+        if ends.there or gone:
             disposition, reply = Disposition.DROPPED, Reply.NOT_SEEN
-        elif reply is Reply.ANSWERED and _stops_the_answer(defects, prospect):
+        elif reply is Reply.ANSWERED and ends.back:
             reply = Reply.LOST
-    configured = tuple(dict.fromkeys([*(defect.finding for defect in defects), *others]))
+    if ends.there:
+        first = tuple(would_also(finding) for finding in first)
+    configured = tuple(dict.fromkeys([*(defect.finding for defect in ends.defects), *others]))
     found = told_once(first, configured, answered=reply is Reply.ANSWERED)
+    stop = ends.there.finding if ends.there else None
+    if stop is not None:
+        found = tuple(sorted(found, key=lambda finding: finding != stop))
     if all(_is_known(each) for each in explained.prospects):
         found = without_chance(found)
     return Verdict(disposition=disposition, reply=reply, summary="", findings=found, gaps=gaps)
@@ -163,21 +198,6 @@ def _defects(explained: Explained) -> tuple[Defect, ...]:
     last = prospect.walk.forward[-1].after.destination
     to_service = question.destination.kind == "service" or last != question.destination.socket.address
     return hurting(nodes, ends, last, prospect.fabric, explained.inventory, to_service=to_service)
-
-
-def _stops(defects: Sequence[Defect], prospect: Prospect) -> bool:
-    """Whether a defect of the last yards, which the model does not walk, keeps the packet from its way."""
-    legs = prospect.walk.forward
-    return _hurts(defects, FROM_A_POD, legs[0].before.source) or _hurts(defects, TO_A_POD, legs[-1].after.destination)
-
-
-def _stops_the_answer(defects: Sequence[Defect], prospect: Prospect) -> bool:
-    legs = prospect.walk.forward
-    return _hurts(defects, FROM_A_POD, legs[-1].after.destination) or _hurts(defects, TO_A_POD, legs[0].before.source)
-
-
-def _hurts(defects: Sequence[Defect], codes: Sequence[str], pod: Address) -> bool:
-    return any((defect.severs or defect.finding.code in codes) and pod in defect.concerns for defect in defects)
 
 
 def _reply(arrival: Arrival | None, question: Question) -> Reply:
@@ -221,10 +241,9 @@ def _no_beginning(explained: Explained) -> Iterator[Gap]:
         yield Gap(node=source.node, part="snapshot", why="its state was not read", decisive=True)
 
 
-def _summary(trace: Trace, explained: Explained) -> str:
-    """One sentence in the conditional, then what is in the way."""
+def _summary(trace: Trace, explained: Explained, passages: Sequence[ExpectedPassage]) -> str:
+    """One sentence in the conditional, then what is in the way. `passages` are those that the packet makes on its way there."""
     verdict, source, destination = trace.verdict, end_words(trace.source), end_words(trace.destination)
-    passages = explained.prospect.passages if explained.prospect else ()
     if verdict.disposition is Disposition.INSUFFICIENT_EVIDENCE:
         why = next((gap for gap in verdict.gaps if gap.decisive), None)
         reason = f" {gap_words(why, explained.inventory)}" if why else ""
@@ -236,7 +255,7 @@ def _summary(trace: Trace, explained: Explained) -> str:
         there = f", there {trace.dnat.backend_pod}," if trace.dnat.applied and trace.dnat.backend_pod else ""
         parts = [f"{source} would reach {destination}{there}{left}{_answer(verdict.reply)}."]
     else:
-        parts = [f"{source} would not reach {destination}: the way ends on {passages[-1].passage.node}."]
+        parts = [f"{source} would not reach {destination}: the way ends on {trace.forward.hops[-1].node}."]
     parts.extend(sentence(finding.text, explained.inventory) for finding in _errors(verdict.findings)[:2])
     if note := other_eni(trace, passages):
         parts.append(note)

@@ -30,6 +30,12 @@ from small_cluster import (
     without_routes,
 )
 
+from pathtap.collector.foretell import foretell
+from pathtap.collector.halting import halt, halted
+from pathtap.collector.inspections import Defect
+from pathtap.collector.prospect import prospect_of
+from pathtap.collector.ways import fabric_of, way
+from pathtap.forwarding.node import NodeModel
 from pathtap.model.node import NodeSnapshot, RouteAnswer, Unread
 from pathtap.model.request import (
     CaptureRequest,
@@ -39,7 +45,7 @@ from pathtap.model.request import (
     ProbeRequest,
     ReadSnapshot,
 )
-from pathtap.model.trace import Action, Witness
+from pathtap.model.trace import Action, Finding, Severity, Witness
 from pathtap.v1 import service_pb2, trace_pb2
 
 W, V = trace_pb2.Step.Witness, trace_pb2.Verdict
@@ -240,3 +246,51 @@ def test_beside_a_trace_the_port_is_lost_at_snat_and_found_again_on_the_way_back
 def test_beside_a_trace_whose_source_was_not_read_nothing_is_expected() -> None:
     trace = trace_of(record(question("shop/cart", "shop/redis", 6379), [silent(CART_REDIS)], snapshots=[node_2()]))
     assert trace.expected_forward.hops == ()
+
+
+def with_table_full(snapshot: NodeSnapshot) -> NodeSnapshot:
+    full = {"net.netfilter.nf_conntrack_count": "1000", "net.netfilter.nf_conntrack_max": "1000"}
+    return replace(snapshot, sysctls={**snapshot.sysctls, **full})
+
+
+def test_the_way_ends_where_new_connections_are_dropped(tmp_path: Path) -> None:
+    agents = agents_of(node_1(), with_table_full(node_2()))
+    trace = explain(asked("shop/cart", "shop/redis", port=6379), tmp_path, agents)
+    assert (trace.verdict.disposition, trace.verdict.reply) == (V.DROPPED, V.NOT_SEEN)
+    assert codes(trace) == ["CONNTRACK_TABLE_FULL"]
+    assert hops(trace.forward) == [(NODE_1, "enicart", "eth0"), (NODE_2, "eth0", "")]
+    assert [step.action for step in trace.forward.hops[-1].steps] == [trace_pb2.Step.RECEIVED, trace_pb2.Step.DROPPED]
+    assert not trace.reply.hops
+    assert f"the way ends on {NODE_2}" in trace.verdict.summary
+
+
+def test_the_way_ends_on_the_first_node_whose_table_is_full_and_the_rest_would_also_stop_it(tmp_path: Path) -> None:
+    agents = agents_of(with_table_full(node_1()), filtering(node_2(), "forward", "-j DROP"))
+    trace = explain(asked("shop/cart", "shop/redis", port=6379), tmp_path, agents)
+    assert codes(trace) == ["CONNTRACK_TABLE_FULL", "FILTER_DROP"]
+    assert hops(trace.forward) == [(NODE_1, "enicart", "")]
+    assert f"the way ends on {NODE_1}" in trace.verdict.summary
+    assert "would also drop" in trace.verdict.findings[1].text
+
+
+@pytest.mark.parametrize(
+    ("code", "forward", "last"),
+    [
+        ("GATEWAY_NEIGHBOUR_STALE", [(NODE_1, "enicart", "")], Action.DROPPED),
+        ("POD_NEIGHBOUR_STALE", [(NODE_1, "enicart", "eth0"), (NODE_2, "eth0", "eniredis")], Action.DROPPED),
+    ],
+)
+def test_a_stale_mac_ends_the_way_at_its_pod(code: str, forward: list[tuple[str, str, str]], last: Action) -> None:
+    known, models = cluster(), {each.node: NodeModel(each) for each in (node_1(), node_2())}
+    asks = question("shop/cart", "shop/redis", 6379)
+    found = way(asks, fabric_of(models, known), CART_REDIS)
+    assert found is not None
+    prospect = prospect_of(found, fabric_of(models, known), port_known=False)
+    pod = CART if code.startswith("GATEWAY") else REDIS
+    finding = Finding(code=code, severity=Severity.ERROR, node=NODE_1, text="")
+    defect = Defect(finding=finding, concerns=frozenset({ip_address(pod)}))
+    stop = halt([defect], prospect.forward, arrives=True, opens=True)
+    path = halted(foretell(prospect)[0], stop)
+    assert [(hop.node, hop.ingress, hop.egress) for hop in path.hops] == forward
+    assert path.hops[-1].steps[-1].action is last
+    assert Action.DELIVERED not in [step.action for step in path.hops[-1].steps]
