@@ -12,17 +12,21 @@ import pytest
 from google.protobuf import json_format
 
 from pathtap.agent.program import main as agent
+from pathtap.cli.commands.lab import lab
+from pathtap.cli.options import GlobalOption
 from pathtap.cli.program import cli
 from pathtap.cli.request import source_and_destination
 from pathtap.collector import findings
 from pathtap.collector.program import command as collector
 from pathtap.forwarding import routing
+from pathtap.lab.faults import FAULTS, Fault
 from pathtap.model.netfilter import Backend
 from pathtap.model.node import Route, Rule, TcProgram
 from pathtap.model.trace import Finding, RuleReference
 from pathtap.v1 import service_pb2, trace_pb2
 
 ROOT = Path(__file__).parents[2]
+LAB = ROOT / "docs/lab.md"
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + DOCS
 PROGRAMS: dict[str, click.Command] = {"pathtap": cli, "pathtap-agent": agent, "pathtap-collector": collector}
@@ -144,6 +148,27 @@ def test_every_section_says_what_proves_it_and_how_to_mend_it() -> None:
     for section in (ROOT / "docs/findings.md").read_text().split("\n## ")[1:]:
         for part in ("* **Means:**", "* **Proof:**", "* **Mend:**", "* **Lab"):
             assert part in section, f"{section.splitlines()[0]} lacks {part}"
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_the_sections_of_what_finds_a_fault_name_it(fault: Fault) -> None:
+    sections = (ROOT / "docs/findings.md").read_text().split("\n## ")[1:]
+    labs = {section.splitlines()[0]: section.partition("* **Lab")[2] for section in sections}
+    for code in (*fault.traced_as, *fault.checked_as):
+        assert f"`{fault.name}`" in labs[code], f"{code} does not name {fault.name}"
+
+
+def test_the_labs_page_tells_what_finds_each_fault() -> None:
+    rows = re.findall(r"^\| ([a-z-]+) \|.*\| ([A-Z_, ]+) \| ([A-Z_, ]*|the same) ?\|$", LAB.read_text(), re.MULTILINE)
+    told = {name: (traced, traced if checked == "the same" else checked.strip()) for name, traced, checked in rows}
+    assert told == {each.name: (", ".join(each.traced_as), ", ".join(each.checked_as)) for each in FAULTS}
+
+
+def test_the_labs_page_names_every_option_of_up() -> None:
+    (table,) = re.findall(r"^\| option of `lab up`.*?\n\n", LAB.read_text(), re.MULTILINE | re.DOTALL)
+    options = [each for each in lab.commands["up"].params if isinstance(each, click.Option)]
+    own = [each for each in options if not isinstance(each, GlobalOption)]
+    assert [each.name for each in own if not any(name in table for name in (*each.opts, *each.secondary_opts))] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
