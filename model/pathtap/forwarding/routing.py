@@ -107,6 +107,17 @@ class RoutingTables:
             if (reason := snapshot.could_not_read(part)) is not None
         )
 
+    @property
+    def dissects(self) -> bool:
+        """Whether IPv4 lookups for packets that came in know their protocol and ports: only where some ip rule asks for them, and
+        one with `iif lo` does not count (fib_rule_requires_fldissect, include/net/fib_rules.h; measured on 6.18).
+        """
+        return any(
+            rule.in_interface != LOOPBACK
+            and (rule.ip_protocol is not None or rule.source_ports is not None or rule.destination_ports is not None)
+            for rule in self._rules[4]
+        )
+
     def lookup(self, packet: Packet, out_interface: str = "") -> RoutingDecision:
         """The one decision, or what all possible ones agree on with the reasons why they differ."""
         return agree(self.possibilities(packet, out_interface))
