@@ -5,7 +5,8 @@ Knows no neighbours and no sockets: a packet to an established socket of the nod
 does what loops through `lo`. Follows ip_route_input_slow (net/ipv4/route.c), fib_validate_source and __fib_validate_source
 (net/ipv4/fib_frontend.c), ip6_rcv_core and ip6_forward (net/ipv6). Measured on 6.18: the reverse lookup swaps the addresses
 and the ports, which it knows where some ip rule asks for any; it has iif = the way out of a forwarded packet and `lo` for a
-local one, and mark 0 unless src_valid_mark; loose mode refuses like strict mode on an interface without IPv4 address; 0.0.0.0/8 passes but for 0.0.0.0 itself.
+local one, and mark 0 unless src_valid_mark; loose mode refuses like strict mode on an interface without IPv4 address;
+0.0.0.0/8 passes but for 0.0.0.0 itself.
 """
 
 from collections.abc import Iterator
