@@ -10,8 +10,9 @@ from pathtap.collector.correlate import Entries, Journey, Passage, join
 from pathtap.collector.expect import ExpectedPassage, expect, models_of, with_answers
 from pathtap.collector.fate import interface_of, is_local
 from pathtap.collector.foretell import foretell
+from pathtap.collector.halting import Halt, halted
 from pathtap.collector.inventory import Inventory
-from pathtap.collector.judge import judge
+from pathtap.collector.judge import judge, missed_pod
 from pathtap.collector.narrate import tell
 from pathtap.collector.record import Record
 from pathtap.collector.resolve import Question, owner_of
@@ -110,6 +111,8 @@ def assemble(expected: Expected, answers: Answers) -> Trace:
     question, verdict = record.question, judge(case, prospect)
     expected_forward, expected_reply = foretell(prospect) if prospect else (Path(), Path())
     lost = next((f for f in verdict.findings if f.code in LOST_BEYOND), None)
+    missed = missed_pod(case, verdict.findings) if verdict.disposition is Disposition.DROPPED else None
+    stop = Halt(hop=len(forward) - 1, entering=False, finding=missed) if missed else None
     trace = Trace(
         id=record.id,
         started_at=record.started_at,
@@ -119,7 +122,7 @@ def assemble(expected: Expected, answers: Answers) -> Trace:
         protocol=protocol_name(question.protocol),
         live=question.live,
         five_tuple=journey.sent,
-        forward=tell(forward, case.forward, lost if verdict.disposition is Disposition.DROPPED else None),
+        forward=halted(tell(forward, case.forward, lost if verdict.disposition is Disposition.DROPPED else None), stop),
         reply=tell(reply, case.reply, lost if verdict.reply is Reply.LOST else None),
         egress=egress_of(forward, question.source.node),
         snat=source_nat(forward, journey.sent),

@@ -1,5 +1,6 @@
 """Where a defect that the forwarding model does not walk ends a way: stale MACs, a full conntrack table. Pure."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -45,6 +46,12 @@ def _at(defects: Sequence[Defect], codes: Sequence[str], pod: Address) -> Findin
 def _full(defects: Sequence[Defect], node: str) -> Finding | None:
     found = (each.finding for each in defects if each.finding.code == TABLE_FULL)
     return next((each for each in found if each.node == node and each.severity is Severity.ERROR), None)
+
+
+def misses_its_pod(finding: Finding, node: str, pod: Address) -> bool:
+    """Whether it says that what `node` hands to `pod`, and a capture sees go out, comes to nobody."""
+    named = re.search(rf"(?<![\w.:]){re.escape(str(pod))}(?![\w.:])", finding.text)
+    return finding.code in TO_A_POD and finding.node == node and named is not None
 
 
 def halted(path: Path, at: Halt | None) -> Path:

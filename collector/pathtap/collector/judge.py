@@ -3,6 +3,7 @@
 Follows the table in docs/evidence.md row by row. A trace with a decisive gap (`gaps`) is inconclusive.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pathtap.collector import findings
@@ -21,6 +22,7 @@ from pathtap.collector.disagreements import disagreements
 from pathtap.collector.expect import ExpectedPassage
 from pathtap.collector.fate import End, Fate
 from pathtap.collector.gaps import gaps_of
+from pathtap.collector.halting import misses_its_pod
 from pathtap.collector.hurting import without_chance
 from pathtap.collector.losses import explained, too_big
 from pathtap.collector.once import told_once
@@ -50,13 +52,23 @@ def judge(case: Case, prospect: Prospect | None) -> Verdict:
     found = told_once((*judgement.findings, *disagreements(case)), configured(case, prospect), answered=answered)
     if judgement.reply is Reply.ANSWERED:
         found = without_chance(found)
-    if judgement.reply is Reply.UNANSWERED and any(finding.code == "SERVICE_BACKEND_GONE" for finding in found):
-        # Nobody has the address, so nobody answers: the VPC drops it.
+    gone = any(finding.code == "SERVICE_BACKEND_GONE" for finding in found)
+    if judgement.reply is Reply.UNANSWERED and (gone or missed_pod(case, found)):
+        # Nobody has the address, or the MAC, so nobody answers.
         judgement = replace(judgement, disposition=Disposition.DROPPED, reply=Reply.NOT_SEEN)
     if any(gap.decisive for gap in gaps):
         judgement = INCONCLUSIVE
         found = tuple(finding for finding in found if finding.severity is not Severity.ERROR)
     return Verdict(disposition=judgement.disposition, reply=judgement.reply, summary="", findings=found, gaps=gaps)
+
+
+def missed_pod(case: Case, found: Iterable[Finding]) -> Finding | None:
+    """Why what went out of the destination's veth did not come to it."""
+    last = case.forward.last
+    if last is None or case.forward.end is not End.DELIVERED:
+        return None
+    node, pod = last.passage.node, last.passage.after.destination
+    return next((finding for finding in found if misses_its_pod(finding, node, pod)), None)
 
 
 def _judge(case: Case) -> Judgement:

@@ -1,16 +1,30 @@
 """What is wrong comes first, and what merely follows from it behind it."""
 
 from dataclasses import replace
+from ipaddress import ip_address, ip_interface
 
 import pytest
-from journeys import codes, flow, question, record, silent, syn, trace_of, travel
-from small_cluster import HOST_1, INTERNET, NODE_1, NODE_2, ORDERS, SEARCH, filtering, node_1, node_2, without_rules
+from journeys import CART_REDIS, CART_TO_REDIS, codes, flow, question, record, silent, syn, trace_of, travel, verdict
+from small_cluster import (
+    HOST_1,
+    INTERNET,
+    NODE_1,
+    NODE_2,
+    ORDERS,
+    REDIS,
+    SEARCH,
+    filtering,
+    node_1,
+    node_2,
+    without_rules,
+)
 
 from pathtap.collector import findings
+from pathtap.collector.halting import misses_its_pod
 from pathtap.collector.once import told_once
-from pathtap.model.node import NodeSnapshot
+from pathtap.model.node import Interface, Neighbour, NodeSnapshot, PodInterior, Role
 from pathtap.model.packet import PacketObservation
-from pathtap.model.trace import Evidence, Finding, Trace, Witness
+from pathtap.model.trace import Action, Evidence, Finding, Trace, Witness
 
 OUT, ACROSS = flow(SEARCH, INTERNET, 443), flow(SEARCH, ORDERS, 8080)
 TRANSLATED = replace(OUT, source=flow(HOST_1, INTERNET).source, source_port=50_712)
@@ -79,3 +93,35 @@ def test_what_drops_the_packet_where_it_came_to_is_said_as_it_is() -> None:
     asked = question("shop/search", "shop/orders", 8080)
     (found,) = trace_of(record(asked, [silent(ACROSS)], seen, snapshots=[node_1(), dropping])).verdict.findings
     assert f"a filter rule on {NODE_2} drops the packet" in found.text
+
+
+@pytest.mark.parametrize(("pod", "misses"), [(REDIS, True), (f"{REDIS}1", False)])
+def test_what_goes_to_a_mac_that_is_nobodys_misses_the_pod_that_it_was_for(pod: str, misses: bool) -> None:
+    stale = findings.pod_neighbour_stale(NODE_2, "shop/redis", pod, "eniredis", "02:00:00:00:00:01", ())
+    assert misses_its_pod(stale, NODE_2, ip_address(REDIS)) is misses
+    assert not misses_its_pod(stale, NODE_1, ip_address(REDIS))
+
+
+def test_a_packet_that_left_by_its_pods_veth_for_a_stale_mac_is_not_delivered() -> None:
+    """The capture of the veth sees it, the pod does not."""
+    link = Interface(
+        index=2,
+        name="eth0",
+        role=Role.OTHER,
+        mac="02:00:00:00:00:01",
+        mtu=9001,
+        up=True,
+        addresses=(ip_interface(REDIS),),
+    )
+    interior = PodInterior(address=ip_address(REDIS), interfaces=(link,))
+    stale = Neighbour(address=ip_address(REDIS), interface="eniredis", mac="00:00:5e:00:53:01", state="permanent")
+    links = tuple(
+        replace(each, mac="02:00:00:00:00:02") if each.name == "eniredis" else each for each in node_2().interfaces
+    )
+    broken = replace(node_2(), interfaces=links, interiors=(interior,), neighbours=(stale,))
+    asked = question("shop/cart", "shop/redis", 6379)
+    seen = travel(syn(CART_REDIS), *CART_TO_REDIS)
+    made = trace_of(record(asked, [silent(CART_REDIS)], seen, snapshots=[node_1(), broken]))
+    assert verdict(made) == ("DROPPED", "NOT_SEEN", ["POD_NEIGHBOUR_STALE"])
+    assert [step.action for step in made.forward.hops[-1].steps][-2:] == [Action.FORWARDED, Action.DROPPED]
+    assert "does not reach shop/redis" in made.verdict.summary
