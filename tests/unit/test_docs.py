@@ -27,6 +27,7 @@ from pathtap.v1 import service_pb2, trace_pb2
 
 ROOT = Path(__file__).parents[2]
 LAB = ROOT / "docs/lab.md"
+ARCHITECTURE = ROOT / "docs/architecture.md"
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + DOCS
 PROGRAMS: dict[str, click.Command] = {"pathtap": cli, "pathtap-agent": agent, "pathtap-collector": collector}
@@ -156,6 +157,23 @@ def test_the_sections_of_what_finds_a_fault_name_it(fault: Fault) -> None:
     labs = {section.splitlines()[0]: section.partition("* **Lab")[2] for section in sections}
     for code in (*fault.traced_as, *fault.checked_as):
         assert f"`{fault.name}`" in labs[code], f"{code} does not name {fault.name}"
+
+
+@pytest.mark.parametrize(
+    ("paragraph", "package"),
+    [
+        ("Agent", "agent/pathtap/agent"),
+        ("Collector", "collector/pathtap/collector"),
+        ("CLI", "cli/pathtap/cli"),
+        ("Forwarding", "model/pathtap/forwarding"),
+        ("Lab", "lab/pathtap/lab"),
+    ],
+)
+def test_the_architecture_names_every_module_once(paragraph: str, package: str) -> None:
+    (text,) = re.findall(rf"^\*\*{paragraph}\.\*\*.*?\n\n", ARCHITECTURE.read_text(), re.MULTILINE | re.DOTALL)
+    named = re.findall(r"`(\w+)`", text)
+    modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__", "__main__"}
+    assert {module: named.count(module) for module in modules} == dict.fromkeys(modules, 1)
 
 
 def test_the_labs_page_tells_what_finds_each_fault() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pathtap.model.address import FiveTuple, Protocol
 from pathtap.model.conntrack import ConntrackEntry
+from pathtap.model.icmp import icmp_name
 from pathtap.model.packet import Direction, Headers, PacketObservation
 
 Identity = tuple[object, ...]
@@ -202,11 +203,9 @@ def _other_side(seen: FiveTuple, entry: ConntrackEntry | None) -> FiveTuple:
 
 
 def packet_label(headers: Headers) -> str:
-    """What a person calls it: SYN,ACK, echo request, datagram."""
+    """What a person calls it: SYN,ACK, echo request, host unreachable, datagram."""
     if headers.tcp is not None:
         return headers.tcp.flags.describe() or "TCP"
     if headers.icmp is not None:
-        names = {(1, 8): "echo request", (1, 0): "echo reply", (58, 128): "echo request", (58, 129): "echo reply"}
-        key = (headers.five_tuple.protocol, headers.icmp.type)
-        return names.get(key, f"ICMP type {headers.icmp.type} code {headers.icmp.code}")
+        return icmp_name(headers.five_tuple.protocol, headers.icmp.type, headers.icmp.code)
     return "datagram" if headers.five_tuple.protocol == Protocol.UDP else "packet"

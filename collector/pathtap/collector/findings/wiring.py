@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pathtap.collector.findings.making import Proof, error, warning
+from pathtap.model.node import table_name
 from pathtap.model.trace import Finding
 
 RESTART = "restart aws-node there to have it written anew"
@@ -48,7 +49,7 @@ def from_pod_rule_duplicated(
     node: str, pod: str, address: str, tables: Sequence[int], wrong: str, proof: Proof
 ) -> Finding:
     """`wrong` is the rule whose table is not that of the pod's ENI, empty where nobody told which ENI that is."""
-    listed = " and ".join(str(table) for table in tables)
+    listed = " and ".join(table_name(table) for table in tables)
     text = f"{node} has ip rules 1536 from {pod} ({address}) to tables {listed}: the first one wins, whichever is right"
     show = f"ip rule show from {address}"
     choose = f"on {node}: {show}; then ip rule del priority 1536 from {address} lookup TABLE for the wrong one"
@@ -94,9 +95,8 @@ def eni_table_without_default(node: str, table: int, eni: str, router: str, pods
     """`eni` is empty where nobody told whose table it is, `router` where its subnet's is not known."""
     of = f" of {eni}" if eni else ""
     whose = "the pod whose rule leads" if pods == 1 else f"the {pods} pods whose rules lead"
-    text = (
-        f"table {table}{of} on {node} has no default route: packets of {whose} there leave by the primary ENI instead"
-    )
+    where = f"table {table_name(table)}{of} on {node}"
+    text = f"{where} has no default route: packets of {whose} there leave by the primary ENI instead"
     # Its own route to the router may be gone as well.
     added = f"ip route add default via {router} dev {eni} onlink table {table}"
     fix = (
