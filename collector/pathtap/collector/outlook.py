@@ -231,7 +231,10 @@ def _gaps(explained: Explained) -> Iterator[Gap]:
 
 def _no_beginning(explained: Explained) -> Iterator[Gap]:
     source = explained.question.source
-    if source.node in explained.snapshots:
+    if explained.question.is_to_itself:
+        why = "what a pod sends to itself passes by its own lo, and never comes to its node"
+        yield Gap(node=source.node, part="loopback", why=why, decisive=True)
+    elif source.node in explained.snapshots:
         why = f"the veth of {source.name} is not known: no route of the node leads to it"
         yield Gap(node=source.node, part="links", why=why, decisive=True)
     elif not source.node:

@@ -55,6 +55,11 @@ class Question:
         """Whether the source is a pod with a network namespace of its own, behind a veth."""
         return self.source.kind == "pod" and not self.source.host_network
 
+    @property
+    def is_to_itself(self) -> bool:
+        """Whether a pod asks for its own address: that goes by its lo and never comes to its node."""
+        return self.source_has_namespace and self.source.socket.address == self.destination.socket.address
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -185,6 +190,8 @@ def _destination(request: Request, families: Sequence[int], inventory: Inventory
     if kind == "node" and rest:
         target = _node(rest, inventory, request.port, families)
     elif (address := _address(text)) is not None:
+        if address.is_loopback:
+            raise UnusableRequest(f"{text} goes by lo and leaves nobody's network namespace: there is no way to trace")
         target = owner_of(address, request.port, inventory)
         if target.kind == "service":
             return _service_target(inventory.services[target.name], request, (address.version,))

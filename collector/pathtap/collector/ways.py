@@ -26,8 +26,10 @@ def placed(inventory: Inventory) -> dict[Address, str]:
 
 
 def way(question: Question, fabric: Fabric, flow: FiveTuple, translated_to: Socket | None = None) -> Walk | None:
-    """From its beginning. None where that is not known: the source's node was not read, or leads by no veth to the pod."""
-    start = _start(question, fabric)
+    """From its beginning. None where that is not known: the source's node was not read, or leads by no veth to the pod.
+    None for a pod's own address, too: that way is inside the pod.
+    """
+    start = None if question.is_to_itself else _start(question, fabric)
     if start is None:
         return None
     node, interface = start

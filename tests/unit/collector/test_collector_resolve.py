@@ -344,3 +344,9 @@ def test_the_owner_of_an_address() -> None:
 
 def test_the_source_of_flows_is_found_the_same_way() -> None:
     assert resolve_source("cart", "shop", cluster(), live=False) == POD_CART
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.10", "::1"])
+def test_what_goes_by_lo_is_no_way_to_trace(address: str) -> None:
+    with pytest.raises(UnusableRequest, match=f"{address} goes by lo"):
+        resolve(Request(source="shop/cart", destination=address, port=80), cluster())

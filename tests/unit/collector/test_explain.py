@@ -294,3 +294,12 @@ def test_a_stale_mac_ends_the_way_at_its_pod(code: str, forward: list[tuple[str,
     assert [(hop.node, hop.ingress, hop.egress) for hop in path.hops] == forward
     assert path.hops[-1].steps[-1].action is last
     assert Action.DELIVERED not in [step.action for step in path.hops[-1].steps]
+
+
+def test_what_a_pod_sends_to_itself_is_not_led_over_its_veth(tmp_path: Path) -> None:
+    trace = explain(asked("shop/cart", "shop/cart", port=80), tmp_path, agents_of())
+    assert trace.verdict.disposition == V.INSUFFICIENT_EVIDENCE
+    assert not trace.forward.hops
+    (gap,) = [gap for gap in trace.verdict.gaps if gap.decisive]
+    assert (gap.node, gap.part) == (NODE_1, "loopback")
+    assert "passes by its own lo" in trace.verdict.summary
