@@ -55,6 +55,11 @@ def test_a_rule_too_many_is_named(line: str, code: str) -> None:
     assert line.replace(":", "", 1) in " ".join(each.claim for each in defects[code].finding.evidence)
 
 
+def test_tables_are_called_as_ip_rule_prints_them() -> None:
+    doubled = found(with_rules(snapshot(), f"1536: from {SEARCH} lookup main"))["FROM_POD_RULE_DUPLICATED"]
+    assert "to tables 2 and main:" in doubled.finding.text
+
+
 def test_what_changes_no_way_and_what_nobody_has_is_but_a_warning() -> None:
     idle = found(with_rules(snapshot(), "30350: from all lookup 30350"))["FOREIGN_IP_RULE"].finding
     left = found(with_rules(snapshot(), "1536: from 192.168.1.250 lookup 2"))["FROM_POD_RULE_STALE"].finding
