@@ -32,6 +32,8 @@ Progress = Callable[[str], Awaitable[None]]
 
 # Seconds an agent has for what takes milliseconds: what a trace may take beyond its own time-out.
 COMMAND_TIMEOUT = 0.8
+# For what is asked once the packets are in: conntrack, the kernel's routes. Without it claims are missing, so it is worth a wait.
+LOOKUP_TIMEOUT = 1.5
 # For a snapshot by an agent that answers other questions meanwhile: it gives up what prints its rules after 12 s, and
 # iptables-nft-save takes 2 s and more for 50,000 of them.
 SNAPSHOT_TIMEOUT = 13.0
@@ -127,7 +129,7 @@ class Asking:
             node: LookupRequest(tuples=tuple(dict.fromkeys(of_node)), addresses=tuple(addresses))
             for node, of_node in tuples.items()
         }
-        reports = await self._each(requests, LookupReport)
+        reports = await self._each(requests, LookupReport, LOOKUP_TIMEOUT)
         for node, report in reports.items():
             self.gaps.extend(Gap(node=node, part=unread.part, why=unread.reason) for unread in report.unread)
         return tuple(entry for report in reports.values() for entry in report.entries)
@@ -139,7 +141,7 @@ class Asking:
         for node, question in questions:
             by_node.setdefault(node, []).append(question)
         requests = {node: LookupRequest(routes=tuple(routes)) for node, routes in by_node.items()}
-        reports = await self._each(requests, LookupReport)
+        reports = await self._each(requests, LookupReport, LOOKUP_TIMEOUT)
         return {
             (node, question): answer
             for node, report in reports.items()
@@ -163,7 +165,9 @@ class Asking:
         except NoAgent as error:
             if node not in self.missing:
                 self.missing.add(node)
-                self.gaps.append(Gap(node=node, part="agent", why=str(error)))
+                # By the time of a lookup the capture has ended, and all that was seen has come.
+                part = PARTS[LookupRequest] if isinstance(command, LookupRequest) else "agent"
+                self.gaps.append(Gap(node=node, part=part, why=str(error)))
         except AgentError as error:
             self.gaps.append(Gap(node=node, part=PARTS[type(command)], why=str(error)))
         return None

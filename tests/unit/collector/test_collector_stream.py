@@ -282,6 +282,21 @@ def test_without_an_agent_the_rest_of_the_path_and_a_gap_that_names_the_node(tmp
     run(main())
 
 
+def test_a_node_that_is_silent_once_the_answer_was_seen_takes_nothing_back(tmp_path: Path) -> None:
+    """Its capture has ended by then: what conntrack would have told is missing, and not what became of the packet."""
+
+    async def main() -> None:
+        cluster = Cluster(two={LookupRequest: NOBODY})
+        async with AsyncExitStack() as stack:
+            bench = await cluster.connect(stack, tmp_path)
+            answer = await trace(bench)
+            assert said(answer) == ("DELIVERED", "ANSWERED")
+            assert decisive(answer) == []
+            assert [(gap.node, gap.part) for gap in answer.verdict.gaps] == [(NODE_2, "conntrack")]
+
+    run(main())
+
+
 def test_an_agent_that_leaves_in_the_middle_fails_what_it_owes_at_once(tmp_path: Path) -> None:
     async def main() -> None:
         cluster = Cluster(one={ProbeRequest: NOBODY})
