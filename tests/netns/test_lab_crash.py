@@ -105,8 +105,8 @@ def test_down_ends_what_still_runs_inside() -> None:
 
 
 def test_down_of_what_is_not_there_is_no_error() -> None:
-    done = subprocess.run([*COMMAND, "down", "--prefix", PREFIX], capture_output=True, check=True)
-    assert (done.stdout, done.stderr) == (b"", b"")
+    done = subprocess.run([*COMMAND, "down", "--prefix", PREFIX], capture_output=True, check=True, text=True)
+    assert (done.stdout, done.stderr) == (f"There is no lab {PREFIX}: nothing was removed.\n", "")
 
 
 def test_down_leaves_the_labs_of_other_prefixes_alone() -> None:
