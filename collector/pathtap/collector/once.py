@@ -53,6 +53,8 @@ ASTRAY_BY = frozenset(
         "TO_POD_RULE_OVERRULED",
     }
 )
+# The CNI's chain that marks what leaves the VPC.
+CNI_MARKS = "AWS-CONNMARK-CHAIN-"
 CONSEQUENCES = frozenset({"SOURCE_NOT_OWNED_BY_ENI", "WRONG_ENI", "ROUTING_LOOP"})
 REFUSALS_BY_ROUTE = ("BLACKHOLE_ROUTE", "UNREACHABLE_ROUTE", "PROHIBIT_ROUTE", "NO_ROUTE_TO_DESTINATION")
 
@@ -94,6 +96,9 @@ def causes_first(found: tuple[Finding, ...]) -> tuple[Finding, ...]:
 
 
 def _leads_astray(cause: Finding, astray: Finding) -> bool:
+    if (cause.code, cause.node, astray.code) == ("CONNMARK_BEFORE_DNAT", astray.node, "WRONG_ENI"):
+        # Be it a warning: where the CNI's own rule marked what stays inside, its chain has run before the Service's.
+        return CNI_MARKS in astray.text
     if (cause.node, cause.severity) != (astray.node, Severity.ERROR) or cause.code not in ASTRAY_BY:
         return False
     if astray.code == "WRONG_ENI":

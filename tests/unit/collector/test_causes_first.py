@@ -22,9 +22,10 @@ from small_cluster import (
 from pathtap.collector import findings
 from pathtap.collector.halting import misses_its_pod
 from pathtap.collector.once import told_once
+from pathtap.model.netfilter import Backend
 from pathtap.model.node import Interface, Neighbour, NodeSnapshot, PodInterior, Role
 from pathtap.model.packet import PacketObservation
-from pathtap.model.trace import Action, Evidence, Finding, Trace, Witness
+from pathtap.model.trace import Action, Evidence, Finding, RuleReference, Trace, Witness
 
 OUT, ACROSS = flow(SEARCH, INTERNET, 443), flow(SEARCH, ORDERS, 8080)
 TRANSLATED = replace(OUT, source=flow(HOST_1, INTERNET).source, source_port=50_712)
@@ -125,3 +126,13 @@ def test_a_packet_that_left_by_its_pods_veth_for_a_stale_mac_is_not_delivered() 
     assert verdict(made) == ("DROPPED", "NOT_SEEN", ["POD_NEIGHBOUR_STALE"])
     assert [step.action for step in made.forward.hops[-1].steps][-2:] == [Action.FORWARDED, Action.DROPPED]
     assert "does not reach shop/redis" in made.verdict.summary
+
+
+@pytest.mark.parametrize(("chain", "explained"), [("AWS-CONNMARK-CHAIN-0", True), ("PREROUTING", False)])
+def test_a_service_that_is_translated_too_late_explains_the_marks_of_the_cni_alone(chain: str, explained: bool) -> None:
+    late = findings.connmark_before_dnat(NODE_1, "nat PREROUTING", "kube-proxy nat-prerouting", False, ())
+    text = "-j CONNMARK --set-xmark 0x80/0x80"
+    by = RuleReference(backend=Backend.NFT, table="nat", chain=chain, position=2, text=text)
+    astray = findings.wrong_eni(NODE_1, "eth0", SEARCH, "1024 from all fwmark 0x80/0x80 lookup main", by, "", ())
+    found = [each.code for each in told_once((astray,), (late,))]
+    assert (found == ["CONNMARK_BEFORE_DNAT", "WRONG_ENI"]) is explained
