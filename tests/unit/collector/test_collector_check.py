@@ -126,3 +126,10 @@ def test_nodes_are_those_named_else_all_that_are_known() -> None:
         nodes_to_check(("zzz",), (), inventory())
     with pytest.raises(UnknownName, match=r"a1, a2, .*, a8 and 2 more$"):
         nodes_to_check(("zzz",), [f"a{number}" for number in range(1, 10)], inventory())
+
+
+def test_a_node_that_forwards_nothing_is_named_once_and_not_for_each_interface() -> None:
+    node = snapshot()
+    deaf = replace(node, sysctls={**node.sysctls, "net.ipv4.ip_forward": "0"})
+    found = judge((NODE,), {NODE: deaf}, inventory()).findings
+    assert [each.code for each in found].count("FORWARDING_DISABLED") == 1
