@@ -6,10 +6,10 @@ from ipaddress import ip_address
 
 from small_cluster import CART, NODES, NOON, REDIS, cluster, node_1, node_2
 
-from pathtap.collector.assemble import Answers, assemble, lay_out
-from pathtap.collector.inventory import Inventory
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import Question, Request, resolve
 from pathtap.collector.record import Record
-from pathtap.collector.resolve import Question, Request, resolve
+from pathtap.collector.telling.assemble import Answers, assemble, lay_out
 from pathtap.model.address import FiveTuple, Protocol
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot

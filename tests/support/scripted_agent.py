@@ -13,8 +13,8 @@ from journeys import CAPTURE
 
 from pathtap import wire
 from pathtap.collector.agents import Agents
+from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.intake import Intake
-from pathtap.collector.inventory import Inventory
 from pathtap.collector.server import TraceServer
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.packet import Lost, PacketObservation

@@ -9,8 +9,8 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.kube_objects import decode
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.kube_objects import decode
 from pathtap.model.netfilter import Backend, Chain, NetfilterRule, RuleSet
 from pathtap.model.node import Interface, NextHop, NodeSnapshot, Role, Route, RouteKind, Rule
 

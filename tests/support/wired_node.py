@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.inspections import Defect, NodeView, inspect, view_of
-from pathtap.collector.inventory import Inventory
 from pathtap.model.address import Address
 from pathtap.model.inventory import Node, Pod, Service, ServicePort
 from pathtap.model.netfilter import Backend

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import Asking, Progress
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import UnknownName, nearest
+from pathtap.collector.foreseeing.sampling import Sampled, sample, share
 from pathtap.collector.inspections import Defect, inspect, inspect_cluster, own_pods, view_of
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.resolve import UnknownName, nearest
-from pathtap.collector.sampling import Sampled, sample, share
 from pathtap.forwarding.fabric import Fabric
 from pathtap.forwarding.node import NodeModel
 from pathtap.model.node import NodeSnapshot

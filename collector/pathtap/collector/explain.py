@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import SNAPSHOT_TIMEOUT, Asking, Progress
-from pathtap.collector.expect import models_of
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.outlook import Explained, outlook
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import Question
+from pathtap.collector.foreseeing.outlook import Explained, outlook
+from pathtap.collector.foreseeing.prospect import Prospect, answered, prospect_of
+from pathtap.collector.foreseeing.ways import fabric_of, way
+from pathtap.collector.joining.expect import models_of
 from pathtap.collector.plan import concerned_nodes, first_packet, pods_to_enter
-from pathtap.collector.prospect import Prospect, answered, prospect_of
-from pathtap.collector.resolve import Question
-from pathtap.collector.ways import fabric_of, way
 from pathtap.forwarding.journey import LIMIT
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.trace import Trace

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathtap import wire
 from pathtap.collector.agents import Agents, CaptureLog
 from pathtap.collector.asking import Asking, Progress
-from pathtap.collector.conversations import Sightings, flows_of
-from pathtap.collector.gaps import is_blinding, loss_gap
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.resolve import owner_of
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import owner_of
+from pathtap.collector.joining.conversations import Sightings, flows_of
+from pathtap.collector.judging.gaps import is_blinding, loss_gap
 from pathtap.collector.tracing import SNAPSHOT_TIMEOUT
 from pathtap.model.address import Address
 from pathtap.model.node import NodeSnapshot

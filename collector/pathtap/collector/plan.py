@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from hashlib import sha1
 
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.resolve import Question, owner_of
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import Question, owner_of
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.predict import predict

@@ -14,9 +14,9 @@ import grpc
 import grpc.aio
 
 from pathtap.collector.agents import Agents
+from pathtap.collector.cluster.inventory_file import InventoryFile, InventoryFileError
 from pathtap.collector.config import ConfigError, Settings
 from pathtap.collector.intake import Intake
-from pathtap.collector.inventory_file import InventoryFile, InventoryFileError
 from pathtap.collector.server import TraceServer
 from pathtap.v1 import agent_pb2_grpc, service_pb2_grpc
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.resolve import Question
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import Question
 from pathtap.model.address import FiveTuple
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot

@@ -12,10 +12,8 @@ from pathtap import wire
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import COMMAND_TIMEOUT, Progress
 from pathtap.collector.check import CheckRun, nodes_to_check
-from pathtap.collector.explain import ExplainRun
-from pathtap.collector.flows import FlowsRun
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.resolve import (
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import (
     NotListed,
     NotTraceable,
     Question,
@@ -24,9 +22,11 @@ from pathtap.collector.resolve import (
     UnusableRequest,
     resolve_source,
 )
+from pathtap.collector.cluster.unlisted import question_of
+from pathtap.collector.explain import ExplainRun
+from pathtap.collector.flows import FlowsRun
 from pathtap.collector.status import names, node_statuses
 from pathtap.collector.tracing import Options, TraceRun
-from pathtap.collector.unlisted import question_of
 from pathtap.model.address import Protocol
 from pathtap.model.request import MAX_PROBE_SIZE
 from pathtap.v1 import service_pb2, service_pb2_grpc

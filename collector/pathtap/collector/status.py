@@ -6,7 +6,7 @@ from collections import Counter
 from pathtap import wire
 from pathtap.collector.agents import Agent, AgentError, Agents
 from pathtap.collector.asking import read_patiently
-from pathtap.collector.inventory import Inventory
+from pathtap.collector.cluster.inventory import Inventory
 from pathtap.model.node import NodeSnapshot, Unread
 from pathtap.model.request import ReadSnapshot
 from pathtap.v1 import service_pb2

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 
 from pathtap.collector.agents import Agents, CaptureLog
 from pathtap.collector.asking import Asking, Progress
-from pathtap.collector.assemble import assemble, lay_out
-from pathtap.collector.inventory import Inventory
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import Question
 from pathtap.collector.plan import capture_request, concerned_nodes, live_flow, pods_to_enter
 from pathtap.collector.record import Record
-from pathtap.collector.resolve import Question
+from pathtap.collector.telling.assemble import assemble, lay_out
 from pathtap.model.address import FiveTuple
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pathtap.agent.program import main
 from pathtap.agent.config import Settings, SettingsError, collector_target, missing_capabilities, settings
+from pathtap.agent.program import main
 
 GOOD: dict[str, Any] = {
     "collector": "collector.pathtap:9443",

@@ -20,8 +20,8 @@ from small_cluster import (
 )
 
 from pathtap.collector import findings
-from pathtap.collector.halting import misses_its_pod
-from pathtap.collector.once import told_once
+from pathtap.collector.foreseeing.halting import misses_its_pod
+from pathtap.collector.judging.once import told_once
 from pathtap.model.netfilter import Backend
 from pathtap.model.node import Interface, Neighbour, NodeSnapshot, PodInterior, Role
 from pathtap.model.packet import PacketObservation

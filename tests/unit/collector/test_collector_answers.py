@@ -48,7 +48,7 @@ from small_cluster import (
     without_routes,
 )
 
-from pathtap.collector.assemble import Answers, lay_out
+from pathtap.collector.telling.assemble import Answers, lay_out
 from pathtap.model.address import Socket
 from pathtap.model.netfilter import Random
 from pathtap.model.node import RouteAnswer

@@ -4,8 +4,8 @@ from ipaddress import ip_address
 
 from small_cluster import HOST_2, NODE_1, NODE_2, ORDERS, SEARCH
 
+from pathtap.collector.cluster.resolve import Question
 from pathtap.collector.plan import capture_request
-from pathtap.collector.resolve import Question
 from pathtap.model.address import Socket
 from pathtap.model.inventory import Backend
 from pathtap.model.trace import Target

@@ -7,8 +7,8 @@ import pytest
 from wired_node import CART, NODE, SEARCH, inventory, snapshot, view, with_rules
 
 from pathtap.collector.check import judge, nodes_to_check
-from pathtap.collector.resolve import UnknownName
-from pathtap.collector.sampling import MOST_OF_NODE, MOST_PREDICTIONS, sample, share
+from pathtap.collector.cluster.resolve import UnknownName
+from pathtap.collector.foreseeing.sampling import MOST_OF_NODE, MOST_PREDICTIONS, sample, share
 from pathtap.forwarding.fabric import Fabric
 from pathtap.model.node import MAIN_TABLE, NextHop, NodeSnapshot, PodInterior, Role, Route, Unread
 from pathtap.model.trace import Severity

@@ -38,8 +38,8 @@ from small_cluster import (
     node_2,
 )
 
-from pathtap.collector.conversations import Sightings, flows_of
-from pathtap.collector.resolve import resolve_source
+from pathtap.collector.cluster.resolve import resolve_source
+from pathtap.collector.joining.conversations import Sightings, flows_of
 from pathtap.model.address import FiveTuple, Socket
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.packet import PacketObservation, TcpFlag

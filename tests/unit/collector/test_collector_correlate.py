@@ -24,7 +24,7 @@ from journeys import (
 )
 from small_cluster import CART, HOST_1, HOST_2, INTERNET, NODE_1, NODE_2, ORDERS, REDIS, SEARCH, SERVICE, WEB
 
-from pathtap.collector.correlate import Entries, Journey, Passage, join, packet_label
+from pathtap.collector.joining.correlate import Entries, Journey, Passage, join, packet_label
 from pathtap.model.address import FiveTuple
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.packet import PacketObservation, TcpFlag

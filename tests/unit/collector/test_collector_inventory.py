@@ -31,9 +31,9 @@ from small_cluster import (
     service_item,
 )
 
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.inventory_file import InventoryFile, InventoryFileError, read
-from pathtap.collector.kube_objects import InventoryError, decode
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.inventory_file import InventoryFile, InventoryFileError, read
+from pathtap.collector.cluster.kube_objects import InventoryError, decode
 from pathtap.model.inventory import Backend, ServicePort
 
 DOCUMENT: dict[str, Any] = {"apiVersion": "v1", "kind": "List", "items": cluster_items()}

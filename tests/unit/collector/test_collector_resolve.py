@@ -23,8 +23,8 @@ from small_cluster import (
     service_item,
 )
 
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.resolve import (
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import (
     NotTraceable,
     Question,
     Request,

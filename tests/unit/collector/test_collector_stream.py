@@ -17,7 +17,7 @@ from small_cluster import INTERNET, NODE_1, NODE_2, cluster, cluster_items, inve
 
 from pathtap import wire
 from pathtap.collector.agents import AgentError, NoAgent
-from pathtap.collector.inventory import Inventory
+from pathtap.collector.cluster.inventory import Inventory
 from pathtap.model.address import Protocol
 from pathtap.model.node import NodeSnapshot, Unread
 from pathtap.model.packet import Lost, PacketObservation

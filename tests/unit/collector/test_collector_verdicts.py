@@ -56,7 +56,7 @@ from small_cluster import (
     without_rules,
 )
 
-from pathtap.collector.assemble import Answers, lay_out
+from pathtap.collector.telling.assemble import Answers, lay_out
 from pathtap.model.address import FiveTuple, Socket
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import Neighbour, NodeSnapshot, Role, RouteAnswer, Unread

@@ -30,11 +30,11 @@ from small_cluster import (
     without_routes,
 )
 
-from pathtap.collector.foretell import foretell
-from pathtap.collector.halting import halt, halted
+from pathtap.collector.foreseeing.foretell import foretell
+from pathtap.collector.foreseeing.halting import halt, halted
+from pathtap.collector.foreseeing.prospect import prospect_of
+from pathtap.collector.foreseeing.ways import fabric_of, way
 from pathtap.collector.inspections import Defect
-from pathtap.collector.prospect import prospect_of
-from pathtap.collector.ways import fabric_of, way
 from pathtap.forwarding.node import NodeModel
 from pathtap.model.node import NodeSnapshot, RouteAnswer, Unread
 from pathtap.model.request import (

@@ -31,8 +31,8 @@ from small_cluster import (
     without_rules,
 )
 
-from pathtap.collector.foresee import foresee
-from pathtap.collector.ways import placed
+from pathtap.collector.foreseeing.foresee import foresee
+from pathtap.collector.foreseeing.ways import placed
 from pathtap.forwarding.fabric import Fabric
 from pathtap.forwarding.journey import walk
 from pathtap.forwarding.node import NodeModel

@@ -9,11 +9,11 @@ from journeys import flow
 from small_cluster import NODE_1, ORDERS, SEARCH, SERVICE, chain, cluster, node_1, node_2
 
 from pathtap.collector import findings
-from pathtap.collector.foresee import backends_gone, foresee
+from pathtap.collector.foreseeing.foresee import backends_gone, foresee
+from pathtap.collector.foreseeing.ways import placed
 from pathtap.collector.inspections.links import inspect as inspect_links
 from pathtap.collector.inspections.view import view_of
-from pathtap.collector.once import told_once
-from pathtap.collector.ways import placed
+from pathtap.collector.judging.once import told_once
 from pathtap.forwarding.fabric import Fabric
 from pathtap.forwarding.journey import walk
 from pathtap.forwarding.node import NodeModel

@@ -4,7 +4,7 @@ import pytest
 from journeys import CART_REDIS, CART_TO_REDIS, answered, handshake, question, record, silent, syn, trace_of, travel
 from small_cluster import NODE_1, NODE_2, filtering, node_1, node_2
 
-from pathtap.collector.parting import parting
+from pathtap.collector.judging.parting import parting
 from pathtap.model.trace import Action, Evidence, Hop, Path, Step, Witness
 
 TO_REDIS = question("shop/cart", "shop/redis", 6379)

@@ -12,7 +12,7 @@ import pytest
 from scripted_agent import ScriptedAgent, serving
 from small_cluster import CART, NODE_1, cluster, node_1, route, rule, with_routes
 
-from pathtap.collector.unlisted import unlisted_addresses
+from pathtap.collector.cluster.unlisted import unlisted_addresses
 from pathtap.model.address import Socket
 from pathtap.model.node import Interface, NodeSnapshot, PodInterior, Role, Unread
 from pathtap.model.trace import Target

@@ -1,7 +1,7 @@
 """What the rule sets and the kernel's own state say of a node: marks, SNAT, two stores at once, a full conntrack table."""
 
-from pathtap.collector import words
 from pathtap.collector.findings.making import Proof, deletion, error, warning
+from pathtap.collector.telling import words
 from pathtap.model.trace import Finding, RuleReference
 
 

@@ -1,7 +1,7 @@
 """Why a packet stopped: a rule, a route, a filter, the VPC, a neighbour."""
 
-from pathtap.collector import words
 from pathtap.collector.findings.making import Proof, deletion, error
+from pathtap.collector.telling import words
 from pathtap.model.node import Route, RouteKind, Rule
 from pathtap.model.trace import Finding, RuleReference
 

@@ -1,7 +1,7 @@
 """The wrong way: another ENI than the source's own, a backend that is gone."""
 
-from pathtap.collector import words
 from pathtap.collector.findings.making import Proof, deletion, error
+from pathtap.collector.telling import words
 from pathtap.model.trace import Finding, RuleReference
 
 

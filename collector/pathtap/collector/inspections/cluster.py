@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from pathtap.collector import findings
+from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.inspections.defect import Defect
 from pathtap.collector.inspections.view import expected, recorded
-from pathtap.collector.inventory import Inventory
 from pathtap.model.address import Address
 from pathtap.model.inventory import Pod
 from pathtap.model.node import NodeSnapshot, Role

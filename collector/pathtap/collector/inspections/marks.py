@@ -7,11 +7,12 @@ primary ENI's address; so must the packets after it, and what comes in for a nod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from pathtap.collector import findings, words
+from pathtap.collector import findings
 from pathtap.collector.inspections.defect import Defect, Traffic
 from pathtap.collector.inspections.netfilter import base_chains, has_restore_rule, is_cnis, pruned, sets_connmark
 from pathtap.collector.inspections.translation import is_snat_intended
 from pathtap.collector.inspections.view import FROM_MARK, NodeView, expected, from_pod_rules
+from pathtap.collector.telling import words
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet, State
 from pathtap.forwarding.predict import predict

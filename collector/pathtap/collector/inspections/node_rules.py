@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pathtap.collector import findings, words
+from pathtap.collector import findings
 from pathtap.collector.inspections.defect import Defect, Traffic
 from pathtap.collector.inspections.netfilter import has_restore_rule
 from pathtap.collector.inspections.pod_rules import is_from_eni, leads_to_main, overruling_rules
@@ -17,6 +17,7 @@ from pathtap.collector.inspections.view import (
     expected,
     without,
 )
+from pathtap.collector.telling import words
 from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.routing import RoutingDecision, RoutingTables
 from pathtap.model.address import Address

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pathtap.collector import findings, words
+from pathtap.collector import findings
 from pathtap.collector.inspections.defect import Defect, Traffic
 from pathtap.collector.inspections.links import down_links
 from pathtap.collector.inspections.view import (
@@ -13,6 +13,7 @@ from pathtap.collector.inspections.view import (
     known_addresses,
     router_of,
 )
+from pathtap.collector.telling import words
 from pathtap.model.address import Address
 from pathtap.model.inventory import Pod
 from pathtap.model.node import MAIN_TABLE, Interface, Role

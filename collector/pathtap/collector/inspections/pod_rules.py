@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_network
 
-from pathtap.collector import findings, words
+from pathtap.collector import findings
 from pathtap.collector.inspections.defect import Defect, Traffic
 from pathtap.collector.inspections.view import (
     FROM_ENI,
@@ -15,6 +15,7 @@ from pathtap.collector.inspections.view import (
     from_pod_rules,
     known_addresses,
 )
+from pathtap.collector.telling import words
 from pathtap.model.address import Address
 from pathtap.model.inventory import Pod
 from pathtap.model.node import MAIN_TABLE, Interface, Role, Rule, RuleAction

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from pathtap.collector import findings, words
+from pathtap.collector import findings
 from pathtap.collector.inspections.defect import Defect, Traffic
 from pathtap.collector.inspections.netfilter import (
     CONNMARK_CHAIN,
@@ -14,6 +14,7 @@ from pathtap.collector.inspections.netfilter import (
     jumps_to,
 )
 from pathtap.collector.inspections.view import NodeView, expected
+from pathtap.collector.telling import words
 from pathtap.forwarding.chains import PREROUTING
 from pathtap.forwarding.predict import predict
 from pathtap.forwarding.prediction import Outcome, Prediction

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 
-from pathtap.collector.inventory import FINISHED, Inventory
+from pathtap.collector.cluster.inventory import FINISHED, Inventory
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet
 from pathtap.model.address import Address, FiveTuple, Network, Protocol

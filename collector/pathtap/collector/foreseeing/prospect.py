@@ -7,8 +7,8 @@ that SNAT chooses, from the node that translates on.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pathtap.collector.correlate import Passage
-from pathtap.collector.expect import Expectation, ExpectedPassage, question_of, with_answers
+from pathtap.collector.joining.correlate import Passage
+from pathtap.collector.joining.expect import Expectation, ExpectedPassage, question_of, with_answers
 from pathtap.forwarding.fabric import Fabric
 from pathtap.forwarding.journey import Leg, Walk
 from pathtap.model.address import FiveTuple

@@ -5,11 +5,12 @@ Why a node stops a packet is told in `causes`, for packets that were seen as wel
 
 from collections.abc import Iterator, Sequence
 
-from pathtap.collector import findings, words
-from pathtap.collector.causes import configured_cause, misrouted, refused_source
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.prospect import Prospect, Stretch, prospect_of
-from pathtap.collector.resolve import owner_of
+from pathtap.collector import findings
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import owner_of
+from pathtap.collector.foreseeing.prospect import Prospect, Stretch, prospect_of
+from pathtap.collector.judging.causes import configured_cause, misrouted, refused_source
+from pathtap.collector.telling import words
 from pathtap.forwarding.fabric import Fabric, Whereto
 from pathtap.forwarding.journey import Arrival, Leg, Walk
 from pathtap.model.inventory import Service

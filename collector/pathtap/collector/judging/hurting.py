@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.inspections import Defect, inspect, inspect_cluster, relevant, view_of
-from pathtap.collector.inventory import Inventory
 from pathtap.forwarding.fabric import Fabric
 from pathtap.model.address import Address
 from pathtap.model.trace import Finding, Severity

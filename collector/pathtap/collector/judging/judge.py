@@ -7,9 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pathtap.collector import findings
-from pathtap.collector.beside import configured
-from pathtap.collector.case import Case
-from pathtap.collector.causes import (
+from pathtap.collector.cluster.resolve import owner_of
+from pathtap.collector.foreseeing.halting import misses_its_pod
+from pathtap.collector.foreseeing.prospect import Prospect
+from pathtap.collector.joining.correlate import packet_label
+from pathtap.collector.joining.expect import ExpectedPassage
+from pathtap.collector.judging.beside import configured
+from pathtap.collector.judging.case import Case
+from pathtap.collector.judging.causes import (
     cause_of_leaving,
     cause_of_local_drop,
     cause_of_stop,
@@ -17,18 +22,20 @@ from pathtap.collector.causes import (
     sighting,
     source_check,
 )
-from pathtap.collector.correlate import packet_label
-from pathtap.collector.disagreements import disagreements
-from pathtap.collector.expect import ExpectedPassage
-from pathtap.collector.fate import End, Fate
-from pathtap.collector.gaps import gaps_of
-from pathtap.collector.halting import misses_its_pod
-from pathtap.collector.hurting import without_chance
-from pathtap.collector.losses import explained, too_big
-from pathtap.collector.once import told_once
-from pathtap.collector.prospect import Prospect
-from pathtap.collector.refusals import REJECTIONS, cause_of, probe_evidence, refusal_of, refusing_errors, rejection_of
-from pathtap.collector.resolve import owner_of
+from pathtap.collector.judging.disagreements import disagreements
+from pathtap.collector.judging.fate import End, Fate
+from pathtap.collector.judging.gaps import gaps_of
+from pathtap.collector.judging.hurting import without_chance
+from pathtap.collector.judging.losses import explained, too_big
+from pathtap.collector.judging.once import told_once
+from pathtap.collector.judging.refusals import (
+    REJECTIONS,
+    cause_of,
+    probe_evidence,
+    refusal_of,
+    refusing_errors,
+    rejection_of,
+)
 from pathtap.model.address import Protocol
 from pathtap.model.request import ProbeOutcome
 from pathtap.model.trace import Disposition, Finding, Reply, Severity, Verdict

@@ -8,8 +8,8 @@ could not be read of a node's rules changes no disposition: packets tell that, a
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pathtap.collector.case import Case
-from pathtap.collector.fate import End
+from pathtap.collector.judging.case import Case
+from pathtap.collector.judging.fate import End
 from pathtap.model.node import Role
 from pathtap.model.packet import Lost
 from pathtap.model.request import ProbeOutcome

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from pathtap.collector.expect import ExpectedPassage
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.resolve import owner_of
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import owner_of
+from pathtap.collector.joining.expect import ExpectedPassage
 from pathtap.model.address import Address
 from pathtap.model.node import Interface, Role
 from pathtap.model.trace import Target

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from pathtap.collector.inventory import Inventory
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import Question
 from pathtap.collector.plan import veth_of
-from pathtap.collector.resolve import Question
 from pathtap.forwarding.fabric import Fabric
 from pathtap.forwarding.journey import Arrival, Walk, walk
 from pathtap.forwarding.node import NodeModel

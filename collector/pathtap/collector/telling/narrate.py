@@ -6,10 +6,10 @@ A step that no witness speaks for is not made.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pathtap.collector import words
-from pathtap.collector.correlate import packet_label
-from pathtap.collector.expect import ExpectedPassage
-from pathtap.collector.fate import End, Fate, interface_of, is_delivered
+from pathtap.collector.joining.correlate import packet_label
+from pathtap.collector.joining.expect import ExpectedPassage
+from pathtap.collector.judging.fate import End, Fate, interface_of, is_delivered
+from pathtap.collector.telling import words
 from pathtap.forwarding.prediction import MarkChange, Outcome, Prediction
 from pathtap.model.address import FiveTuple
 from pathtap.model.packet import PacketObservation

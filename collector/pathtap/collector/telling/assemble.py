@@ -3,20 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pathtap.collector import words
-from pathtap.collector.beside import expected_way
-from pathtap.collector.case import case_of
-from pathtap.collector.correlate import Entries, Journey, Passage, join
-from pathtap.collector.expect import ExpectedPassage, expect, models_of, with_answers
-from pathtap.collector.fate import interface_of, is_local
-from pathtap.collector.foretell import foretell
-from pathtap.collector.halting import Halt, halted
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.judge import judge, missed_pod
-from pathtap.collector.narrate import tell
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import Question, owner_of
+from pathtap.collector.foreseeing.foretell import foretell
+from pathtap.collector.foreseeing.halting import Halt, halted
+from pathtap.collector.joining.correlate import Entries, Journey, Passage, join
+from pathtap.collector.joining.expect import ExpectedPassage, expect, models_of, with_answers
+from pathtap.collector.judging.beside import expected_way
+from pathtap.collector.judging.case import case_of
+from pathtap.collector.judging.fate import interface_of, is_local
+from pathtap.collector.judging.judge import judge, missed_pod
 from pathtap.collector.record import Record
-from pathtap.collector.resolve import Question, owner_of
-from pathtap.collector.summary import summarise
+from pathtap.collector.telling import words
+from pathtap.collector.telling.narrate import tell
+from pathtap.collector.telling.summary import summarise
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.prediction import Outcome
 from pathtap.model.address import FiveTuple, protocol_name

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pathtap.collector import findings, words
-from pathtap.collector.expect import ExpectedPassage
+from pathtap.collector import findings
+from pathtap.collector.joining.expect import ExpectedPassage
+from pathtap.collector.telling import words
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.predict import predict

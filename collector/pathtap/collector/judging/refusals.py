@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from pathtap.collector import findings
-from pathtap.collector.case import Case
-from pathtap.collector.causes import cause_of_local_drop, cause_of_stop, sighting
-from pathtap.collector.correlate import packet_label
-from pathtap.collector.expect import ExpectedPassage
-from pathtap.collector.fate import End
-from pathtap.collector.losses import explained
+from pathtap.collector.joining.correlate import packet_label
+from pathtap.collector.joining.expect import ExpectedPassage
+from pathtap.collector.judging.case import Case
+from pathtap.collector.judging.causes import cause_of_local_drop, cause_of_stop, sighting
+from pathtap.collector.judging.fate import End
+from pathtap.collector.judging.losses import explained
 from pathtap.collector.plan import opens
 from pathtap.model.address import Protocol
 from pathtap.model.packet import PacketObservation, TcpFlag

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from pathtap.collector import findings, words
-from pathtap.collector.case import Case
-from pathtap.collector.causes import sighting
-from pathtap.collector.expect import ExpectedPassage
-from pathtap.collector.losses import asymmetries
-from pathtap.collector.staleness import stale_entries
+from pathtap.collector import findings
+from pathtap.collector.joining.expect import ExpectedPassage
+from pathtap.collector.judging.case import Case
+from pathtap.collector.judging.causes import sighting
+from pathtap.collector.judging.losses import asymmetries
+from pathtap.collector.judging.staleness import stale_entries
+from pathtap.collector.telling import words
 from pathtap.model.request import ProbeOutcome
 from pathtap.model.trace import Evidence, Finding, Witness
 

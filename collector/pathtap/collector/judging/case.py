@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pathtap.collector.correlate import Journey
-from pathtap.collector.expect import ExpectedPassage
-from pathtap.collector.fate import Fate, fate_of
+from pathtap.collector.joining.correlate import Journey
+from pathtap.collector.joining.expect import ExpectedPassage
+from pathtap.collector.judging.fate import Fate, fate_of
 from pathtap.collector.record import Record
 from pathtap.forwarding.node import NodeModel
 from pathtap.model.request import ProbeReport

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pathtap.collector import words
-from pathtap.collector.narrate import interface_words, mark_steps, routing_steps, stopping_cause
-from pathtap.collector.prospect import Prospect, Stretch
+from pathtap.collector.foreseeing.prospect import Prospect, Stretch
+from pathtap.collector.telling import words
+from pathtap.collector.telling.narrate import interface_words, mark_steps, routing_steps, stopping_cause
 from pathtap.forwarding.fabric import Carriage, Whereto
 from pathtap.forwarding.packet import ECHO_REPLY, ECHO_REQUEST, Packet
 from pathtap.forwarding.prediction import Outcome, SnatPrediction

@@ -6,16 +6,16 @@ Pure. What packets contradict is not said: a node that sent the packet on does n
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from pathtap.collector.case import Case
-from pathtap.collector.expect import ExpectedPassage
-from pathtap.collector.fate import End
-from pathtap.collector.foresee import foreseen
-from pathtap.collector.further import would_also
-from pathtap.collector.hurting import hurting
+from pathtap.collector.foreseeing.foresee import foreseen
+from pathtap.collector.foreseeing.further import would_also
+from pathtap.collector.foreseeing.prospect import Prospect, prospect_of
+from pathtap.collector.foreseeing.ways import fabric_of, way, way_beyond
 from pathtap.collector.inspections import Defect
+from pathtap.collector.joining.expect import ExpectedPassage
+from pathtap.collector.judging.case import Case
+from pathtap.collector.judging.fate import End
+from pathtap.collector.judging.hurting import hurting
 from pathtap.collector.plan import first_packet
-from pathtap.collector.prospect import Prospect, prospect_of
-from pathtap.collector.ways import fabric_of, way, way_beyond
 from pathtap.model.address import Address
 from pathtap.model.trace import Finding
 

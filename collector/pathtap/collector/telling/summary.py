@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from pathtap.collector.case import Case
-from pathtap.collector.expect import ExpectedPassage
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.narrate import interface_words
-from pathtap.collector.parting import parting
-from pathtap.collector.words import milliseconds
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.joining.expect import ExpectedPassage
+from pathtap.collector.judging.case import Case
+from pathtap.collector.judging.parting import parting
+from pathtap.collector.telling.narrate import interface_words
+from pathtap.collector.telling.words import milliseconds
 from pathtap.model.trace import Disposition, Gap, Reply, Severity, Target, Trace
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
-from pathtap.collector.foresee import backends_gone, foresee
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.foreseeing.foresee import backends_gone, foresee
 from pathtap.collector.inspections import Defect, NodeView, relevant
 from pathtap.collector.inspections.netfilter import serves_node_ports
-from pathtap.collector.inventory import Inventory
 from pathtap.forwarding.fabric import Fabric
 from pathtap.forwarding.journey import Walk, walk
 from pathtap.forwarding.packet import Packet

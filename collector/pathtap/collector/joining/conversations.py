@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pathtap.collector import words
-from pathtap.collector.assemble import destination_nat, egress_of, source_nat
-from pathtap.collector.correlate import Entries, Journey, join
-from pathtap.collector.expect import ExpectedPassage, expect, models_of
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.resolve import owner_of
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import owner_of
+from pathtap.collector.joining.correlate import Entries, Journey, join
+from pathtap.collector.joining.expect import ExpectedPassage, expect, models_of
+from pathtap.collector.telling import words
+from pathtap.collector.telling.assemble import destination_nat, egress_of, source_nat
 from pathtap.model.address import FiveTuple
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot

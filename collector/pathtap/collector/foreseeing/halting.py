@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pathtap.collector.foreseeing.prospect import Stretch
 from pathtap.collector.inspections import Defect
-from pathtap.collector.prospect import Stretch
 from pathtap.model.address import Address
 from pathtap.model.trace import Action, Cause, CauseKind, Evidence, Finding, Hop, Path, Severity, Step, Witness
 

@@ -3,11 +3,12 @@
 import re
 from ipaddress import ip_network
 
-from pathtap.collector import findings, words
-from pathtap.collector.expect import ExpectedPassage
-from pathtap.collector.fate import Fate, interface_of
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.resolve import owner_of
+from pathtap.collector import findings
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import owner_of
+from pathtap.collector.joining.expect import ExpectedPassage
+from pathtap.collector.judging.fate import Fate, interface_of
+from pathtap.collector.telling import words
 from pathtap.forwarding.fabric import eni_of, refuses
 from pathtap.forwarding.prediction import Outcome, Prediction
 from pathtap.model.address import Address

@@ -6,7 +6,7 @@ Pure: a snapshot and a passage in, an expectation out.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from pathtap.collector.correlate import Passage
+from pathtap.collector.joining.correlate import Passage
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.predict import predict

@@ -6,21 +6,21 @@ Everything in it would happen and has not: ANSWERED says that an answer would co
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pathtap.collector.assemble import destination_nat, egress_of
-from pathtap.collector.expect import ExpectedPassage
-from pathtap.collector.foresee import foreseen
-from pathtap.collector.foretell import foretell, is_translated
-from pathtap.collector.further import would_also
-from pathtap.collector.halting import Halt, halt, halted
-from pathtap.collector.hurting import hurting, without_chance
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import Question
+from pathtap.collector.foreseeing.foresee import foreseen
+from pathtap.collector.foreseeing.foretell import foretell, is_translated
+from pathtap.collector.foreseeing.further import would_also
+from pathtap.collector.foreseeing.halting import Halt, halt, halted
+from pathtap.collector.foreseeing.prospect import Prospect, Stretch, prospect_of
+from pathtap.collector.foreseeing.ways import way_beyond
 from pathtap.collector.inspections import Defect
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.once import told_once
+from pathtap.collector.joining.expect import ExpectedPassage
+from pathtap.collector.judging.hurting import hurting, without_chance
+from pathtap.collector.judging.once import told_once
 from pathtap.collector.plan import first_packet
-from pathtap.collector.prospect import Prospect, Stretch, prospect_of
-from pathtap.collector.resolve import Question
-from pathtap.collector.summary import end_words, gap_words, other_eni, sentence, way_out
-from pathtap.collector.ways import way_beyond
+from pathtap.collector.telling.assemble import destination_nat, egress_of
+from pathtap.collector.telling.summary import end_words, gap_words, other_eni, sentence, way_out
 from pathtap.forwarding.journey import Arrival
 from pathtap.model.address import FiveTuple, protocol_name
 from pathtap.model.node import NodeSnapshot

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import Asking
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.resolve import NotListed, NotTraceable, Question, Request, resolve
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import NotListed, NotTraceable, Question, Request, resolve
 from pathtap.model.address import Address
 from pathtap.model.node import MAIN_TABLE, Interface, NodeSnapshot, Role, Route
 from pathtap.model.trace import Target

@@ -6,12 +6,13 @@ Pure. What configuration explains is in `causes`.
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pathtap.collector import findings, words
-from pathtap.collector.case import Case
-from pathtap.collector.causes import direction_words, sighting
-from pathtap.collector.expect import ExpectedPassage
-from pathtap.collector.fate import interface_of
-from pathtap.collector.resolve import owner_of
+from pathtap.collector import findings
+from pathtap.collector.cluster.resolve import owner_of
+from pathtap.collector.joining.expect import ExpectedPassage
+from pathtap.collector.judging.case import Case
+from pathtap.collector.judging.causes import direction_words, sighting
+from pathtap.collector.judging.fate import interface_of
+from pathtap.collector.telling import words
 from pathtap.model.address import Protocol
 from pathtap.model.node import Role, TcProgram
 from pathtap.model.packet import PacketObservation

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TypeVar
 
-from pathtap.collector.inventory import FINISHED, Inventory
+from pathtap.collector.cluster.inventory import FINISHED, Inventory
 from pathtap.model.address import Address, Protocol, Socket, protocol_name
 from pathtap.model.inventory import Backend, Pod, Service
 from pathtap.model.trace import Target

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from pathtap.collector.inventory import Inventory
-from pathtap.collector.kube_objects import InventoryError, decode
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.kube_objects import InventoryError, decode
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, TypeAlias
 
-from pathtap.collector.inventory import Inventory
+from pathtap.collector.cluster.inventory import Inventory
 from pathtap.model.address import Address, Protocol
 from pathtap.model.inventory import Backend, Node, Pod, Service, ServicePort
 

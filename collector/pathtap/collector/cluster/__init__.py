@@ -1,0 +1,1 @@
+"""Who is who: pods, nodes and services as the API has them, and what a person wrote against them."""

@@ -1,0 +1,1 @@
+"""The answer put together: hops, steps, words, the sentence on top. Pure."""
