@@ -5,8 +5,8 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
-from journeys import flow
-from small_cluster import NODE_1, ORDERS, SEARCH, SERVICE, chain, cluster, node_1, node_2
+from journeys import answered, codes, flow, question, record, syn, syn_ack, trace_of, travel
+from small_cluster import INTERNET, NODE_1, ORDERS, SEARCH, SERVICE, chain, cluster, node_1, node_2, without_rules
 
 from pathtap.collector import findings
 from pathtap.collector.foreseeing.foresee import backends_gone, foresee
@@ -110,3 +110,24 @@ def test_an_eni_that_is_down_is_called_what_it_is_whatever_pods_are_asked_for() 
     (defect,) = inspect_links(replace(view_of(snapshot, cluster()), pods={}))
     assert "eth0" in defect.finding.text
     assert "the primary ENI" in defect.finding.text
+
+
+def test_a_mark_that_no_rule_heeds_is_said_of_an_answered_packet_too() -> None:
+    """Without rule 1024 and without SNAT a pod's packet leaves by its own ENI, and a router beyond may translate it."""
+    of = flow(SEARCH, INTERNET, 443)
+    untranslated = tuple(
+        replace(
+            rule_set,
+            chains=tuple(replace(each, rules=()) if each.name == "POSTROUTING" else each for each in rule_set.chains),
+        )
+        for rule_set in node_1().rule_sets
+    )
+    snapshot = replace(without_rules(node_1(), "fwmark"), rule_sets=untranslated)
+    seen = [
+        *travel(syn(of), "1 enisearch in", "1 eth1 out"),
+        *travel(syn_ack(of), "1 eth1 in", "1 enisearch out", start=1),
+    ]
+    asked = question("shop/search", INTERNET, 443)
+    trace = trace_of(record(asked, [answered(of)], seen, snapshots=[snapshot]))
+    assert trace.verdict.reply.value == "ANSWERED"
+    assert "FWMARK_RULE_MISSING" in codes(trace)

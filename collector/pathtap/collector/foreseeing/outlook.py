@@ -156,7 +156,8 @@ def _verdict(explained: Explained, ends: _Ends) -> Verdict:
     if ends.there:
         first = tuple(would_also(finding) for finding in first)
     configured = tuple(dict.fromkeys([*(defect.finding for defect in ends.defects), *others]))
-    found = told_once(first, configured, answered=reply is Reply.ANSWERED)
+    in_vain = any(each.expected.is_marked_in_vain for each in prospect.stretches) if prospect else False
+    found = told_once(first, configured, answered=reply is Reply.ANSWERED, marked_in_vain=in_vain)
     stop = ends.there.finding if ends.there else None
     if stop is not None:
         found = tuple(sorted(found, key=lambda finding: finding != stop))

@@ -11,7 +11,7 @@ from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.predict import predict
 from pathtap.forwarding.prediction import Prediction, Shown
-from pathtap.model.node import NodeSnapshot, RouteAnswer
+from pathtap.model.node import MAIN_TABLE, CniSettings, NodeSnapshot, RouteAnswer
 from pathtap.model.request import RouteQuestion
 
 
@@ -45,6 +45,17 @@ class ExpectedPassage:
     def came_by(self) -> str:
         """The interface by which the packet came in, empty where it did not or nobody knows."""
         return self.expectation.packet.in_interface if self.expectation else ""
+
+    @property
+    def is_marked_in_vain(self) -> bool:
+        """It bears the mark of what the CNI sends by the primary ENI, and no ip rule heeds it: its way is not that of `main`."""
+        prediction = self.prediction
+        if prediction is None or prediction.routed is None or prediction.routing is None or self.snapshot is None:
+            return False
+        mark = (self.snapshot.settings or CniSettings()).connmark
+        route = prediction.routing.route
+        elsewhere = route is not None and not prediction.routing.local and route.table != MAIN_TABLE
+        return elsewhere and bool(prediction.routed.mark & mark)
 
     @property
     def is_unseen(self) -> bool:

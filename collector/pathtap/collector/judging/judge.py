@@ -56,7 +56,12 @@ def judge(case: Case, prospect: Prospect | None) -> Verdict:
     judgement = _judge(case)
     gaps = gaps_of(case, answered=judgement.reply is Reply.ANSWERED)
     answered = judgement.reply is Reply.ANSWERED
-    found = told_once((*judgement.findings, *disagreements(case)), configured(case, prospect), answered=answered)
+    found = told_once(
+        (*judgement.findings, *disagreements(case)),
+        configured(case, prospect),
+        answered=answered,
+        marked_in_vain=any(expected.is_marked_in_vain for expected in case.passages),
+    )
     if judgement.reply is Reply.ANSWERED:
         found = without_chance(found)
     gone = any(finding.code == "SERVICE_BACKEND_GONE" for finding in found)

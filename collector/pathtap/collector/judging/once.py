@@ -60,16 +60,22 @@ REFUSALS_BY_ROUTE = ("BLACKHOLE_ROUTE", "UNREACHABLE_ROUTE", "PROHIBIT_ROUTE", "
 
 
 def told_once(
-    seen: tuple[Finding, ...], configured_: tuple[Finding, ...], *, answered: bool = False
+    seen: tuple[Finding, ...],
+    configured_: tuple[Finding, ...],
+    *,
+    answered: bool = False,
+    marked_in_vain: bool = False,
 ) -> tuple[Finding, ...]:
     """What packets show first; of what configuration adds only what is new, and instead of what it explains.
 
-    `answered` says that the packet gets there and its answer back.
+    `answered` says that the packet gets there and its answer back, `marked_in_vain` that it went astray all the same: no ip
+    rule heeded the CNI's mark on it.
     """
+    harmless = OF_THE_WAY - {"FWMARK_RULE_MISSING"} if marked_in_vain else OF_THE_WAY
     added = tuple(
         finding
         for finding in configured_
-        if not any(_says_already(other, finding) for other in seen) and not (answered and finding.code in OF_THE_WAY)
+        if not any(_says_already(other, finding) for other in seen) and not (answered and finding.code in harmless)
     )
     codes = {finding.code for finding in (*seen, *added)}
     mended = tuple(_mended(finding, configured_) for finding in seen)
