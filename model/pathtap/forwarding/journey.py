@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from pathtap.forwarding.fabric import Carriage, Fabric, Whereto
-from pathtap.forwarding.packet import Packet, State
+from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.predict import predict
 from pathtap.forwarding.prediction import Outcome, Prediction
-from pathtap.model.address import FiveTuple, Protocol, Socket
+from pathtap.model.address import FiveTuple, Socket
 
 # No packet of a VPC CNI cluster crosses more nodes: a client's, a NodePort's, the backend's.
 LIMIT = 16
@@ -123,16 +123,15 @@ class _Memory:
         }
 
     def answering(self, node: str, packet: Packet) -> Packet:
-        """An answer as `node` takes it. Without an entry an answer of TCP or ICMP is invalid, a datagram opens a flow
-        (tcp_new and icmp_packet of net/netfilter/nf_conntrack_proto_tcp.c, _icmp.c).
-        """
+        """An answer as `node` takes it, which may know nothing of what it answers."""
         flow = packet.five_tuple
         before, connmark = self._known.get((node, flow), (flow, 0))
-        answer = replace(Packet.replying(flow, before, packet.in_interface, connmark), tos=packet.tos)
-        if (node, flow) in self._known:
-            return answer
-        state = State.NEW if flow.protocol == Protocol.UDP else State.INVALID
-        return replace(answer, state=state, reply=False, translated=None, entry=None)
+        answer = Packet.replying(flow, before, packet.in_interface, connmark)
+        if (node, flow) not in self._known:
+            answer = Packet.without_entry(
+                flow, packet.in_interface, tcp_flags=answer.tcp_flags, icmp_type=answer.icmp_type
+            )
+        return replace(answer, tos=packet.tos)
 
 
 def _opening(node: str, packet: Packet) -> Packet:
