@@ -16,14 +16,17 @@ from pathtap.model.request import (
     Answer,
     CaptureRequest,
     Command,
+    ConnectionsReport,
     EndCapture,
     Failure,
     LookupReport,
     LookupRequest,
+    OpenConnections,
     ProbeReport,
     ProbeRequest,
     ReadSnapshot,
 )
+from pathtap.model.survey import SurveyReport, SurveyRequest
 from pathtap.v1 import agent_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,10 @@ class Node(Protocol):
     def send_probe(self, request: ProbeRequest) -> tuple[ProbeReport, ...]: ...
 
     def look_up(self, request: LookupRequest) -> LookupReport: ...
+
+    def open_connections(self, request: OpenConnections) -> ConnectionsReport: ...
+
+    def survey(self, request: SurveyRequest) -> SurveyReport: ...
 
 
 def perform(node: Node, captures: Captures, number: int, command: Command) -> pb.Answer:
@@ -77,5 +84,9 @@ def _carry_out(node: Node, captures: Captures, command: Command) -> Answer:
             return node.send_probe(command)
         case LookupRequest():
             return node.look_up(command)
+        case OpenConnections():
+            return node.open_connections(command)
+        case SurveyRequest():
+            return node.survey(command)
         case _:
             assert_never(command)

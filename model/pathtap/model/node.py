@@ -173,6 +173,18 @@ class CniSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EgressPlugin:
+    """What the node's CNI configuration tells the egress-cni plugin, which gives pods addresses of the other IP version.
+
+    `randomize` is its randomizeSNAT, counted as in CniSettings; `path` is the file that says so.
+    """
+
+    enabled: bool
+    randomize: int = 2
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TcProgram:
     """What may take an interface's packets beside netfilter. `hook` is ingress or egress, as tc sees it (what leaves a pod
     is ingress on the host's end of its veth), or xdp. `kind` is a classifier's on the clsact qdisc (bpf, flower, u32 …), tcx,
@@ -245,6 +257,8 @@ class NodeSnapshot:
     interiors: tuple[PodInterior, ...] = ()
     # None where ipamd did not tell.
     settings: CniSettings | None = None
+    # None where there is no such plugin, or nobody read whether: `unread` then says so.
+    egress_plugin: EgressPlugin | None = None
     # The VPC's CIDR blocks, as IMDS says; empty where it did not tell.
     vpc_networks: tuple[Network, ...] = ()
     unread: tuple[Unread, ...] = ()

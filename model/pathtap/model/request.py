@@ -7,6 +7,7 @@ from typing import TypeAlias
 from pathtap.model.address import Address, FiveTuple, Socket
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot, RouteAnswer, Unread
+from pathtap.model.survey import SurveyReport, SurveyRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,45 @@ class ProbeReport:
     detail: str = ""
 
 
+# What one OpenConnections may ask for.
+MOST_CONNECTIONS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenConnections:
+    """Asks for `count` connections of different source ports (of ICMP: identifiers) to one destination, at most MOST_CONNECTIONS.
+
+    `source` is the pod's address, whose network namespace opens them; None means the node's own namespace. At most `rate`
+    are opened a second; `timeout` is in seconds, for the answers to all of them, once the last is opened. Each is closed
+    again, with a reset where it is TCP.
+    """
+
+    protocol: int
+    source: Address | None
+    destination: Socket
+    count: int
+    rate: int = 400
+    timeout: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """One that was opened. `entry` is what the node's connection tracking recorded of it, None where nothing was found."""
+
+    outcome: ProbeOutcome
+    five_tuple: FiveTuple | None = None
+    entry: ConntrackEntry | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionsReport:
+    """In the order in which they were opened. `unread` says what kept entries from being read."""
+
+    connections: tuple[Connection, ...]
+    unread: tuple[Unread, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteQuestion:
     """What to ask the kernel's FIB. `in_interface` empty means locally generated."""
@@ -145,5 +185,16 @@ class EndCapture:
     id: str
 
 
-Command: TypeAlias = ReadSnapshot | CaptureRequest | EndCapture | ProbeRequest | LookupRequest
-Answer: TypeAlias = NodeSnapshot | CaptureArmed | CaptureEnded | tuple[ProbeReport, ...] | LookupReport | Failure
+Command: TypeAlias = (
+    ReadSnapshot | CaptureRequest | EndCapture | ProbeRequest | LookupRequest | OpenConnections | SurveyRequest
+)
+Answer: TypeAlias = (
+    NodeSnapshot
+    | CaptureArmed
+    | CaptureEnded
+    | tuple[ProbeReport, ...]
+    | LookupReport
+    | ConnectionsReport
+    | SurveyReport
+    | Failure
+)

@@ -130,20 +130,24 @@ class Lost(_message.Message):
     def __init__(self, where: _Optional[str] = ..., count: _Optional[int] = ..., capture: _Optional[str] = ..., interface: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("command", "read_snapshot", "arm_capture", "end_capture", "send_probe", "lookup")
+    __slots__ = ("command", "read_snapshot", "arm_capture", "end_capture", "send_probe", "lookup", "open_connections", "survey")
     COMMAND_FIELD_NUMBER: _ClassVar[int]
     READ_SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     ARM_CAPTURE_FIELD_NUMBER: _ClassVar[int]
     END_CAPTURE_FIELD_NUMBER: _ClassVar[int]
     SEND_PROBE_FIELD_NUMBER: _ClassVar[int]
     LOOKUP_FIELD_NUMBER: _ClassVar[int]
+    OPEN_CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
+    SURVEY_FIELD_NUMBER: _ClassVar[int]
     command: int
     read_snapshot: ReadSnapshot
     arm_capture: ArmCapture
     end_capture: EndCapture
     send_probe: SendProbe
     lookup: Lookup
-    def __init__(self, command: _Optional[int] = ..., read_snapshot: _Optional[_Union[ReadSnapshot, _Mapping]] = ..., arm_capture: _Optional[_Union[ArmCapture, _Mapping]] = ..., end_capture: _Optional[_Union[EndCapture, _Mapping]] = ..., send_probe: _Optional[_Union[SendProbe, _Mapping]] = ..., lookup: _Optional[_Union[Lookup, _Mapping]] = ...) -> None: ...
+    open_connections: OpenConnections
+    survey: Survey
+    def __init__(self, command: _Optional[int] = ..., read_snapshot: _Optional[_Union[ReadSnapshot, _Mapping]] = ..., arm_capture: _Optional[_Union[ArmCapture, _Mapping]] = ..., end_capture: _Optional[_Union[EndCapture, _Mapping]] = ..., send_probe: _Optional[_Union[SendProbe, _Mapping]] = ..., lookup: _Optional[_Union[Lookup, _Mapping]] = ..., open_connections: _Optional[_Union[OpenConnections, _Mapping]] = ..., survey: _Optional[_Union[Survey, _Mapping]] = ...) -> None: ...
 
 class ReadSnapshot(_message.Message):
     __slots__ = ("interiors",)
@@ -203,6 +207,40 @@ class Lookup(_message.Message):
     routes: _containers.RepeatedCompositeFieldContainer[RouteQuestion]
     def __init__(self, tuples: _Optional[_Iterable[_Union[_node_pb2.FiveTuple, _Mapping]]] = ..., addresses: _Optional[_Iterable[bytes]] = ..., routes: _Optional[_Iterable[_Union[RouteQuestion, _Mapping]]] = ...) -> None: ...
 
+class OpenConnections(_message.Message):
+    __slots__ = ("protocol", "source", "destination", "port", "count", "rate", "timeout_ms")
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    protocol: int
+    source: bytes
+    destination: bytes
+    port: int
+    count: int
+    rate: int
+    timeout_ms: int
+    def __init__(self, protocol: _Optional[int] = ..., source: _Optional[bytes] = ..., destination: _Optional[bytes] = ..., port: _Optional[int] = ..., count: _Optional[int] = ..., rate: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+
+class Survey(_message.Message):
+    __slots__ = ("sources", "protocol", "destination", "port", "follow_ms", "limit")
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_MS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    sources: _containers.RepeatedScalarFieldContainer[bytes]
+    protocol: int
+    destination: bytes
+    port: int
+    follow_ms: int
+    limit: int
+    def __init__(self, sources: _Optional[_Iterable[bytes]] = ..., protocol: _Optional[int] = ..., destination: _Optional[bytes] = ..., port: _Optional[int] = ..., follow_ms: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
 class RouteQuestion(_message.Message):
     __slots__ = ("destination", "source", "in_interface", "mark")
     DESTINATION_FIELD_NUMBER: _ClassVar[int]
@@ -216,13 +254,15 @@ class RouteQuestion(_message.Message):
     def __init__(self, destination: _Optional[bytes] = ..., source: _Optional[bytes] = ..., in_interface: _Optional[str] = ..., mark: _Optional[int] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("command", "snapshot", "armed", "ended", "probes", "lookup", "failure")
+    __slots__ = ("command", "snapshot", "armed", "ended", "probes", "lookup", "connections", "survey", "failure")
     COMMAND_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     ARMED_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
     PROBES_FIELD_NUMBER: _ClassVar[int]
     LOOKUP_FIELD_NUMBER: _ClassVar[int]
+    CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
+    SURVEY_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     command: int
     snapshot: _node_pb2.NodeSnapshot
@@ -230,8 +270,10 @@ class Answer(_message.Message):
     ended: CaptureEnded
     probes: ProbeReports
     lookup: LookupReport
+    connections: ConnectionsReport
+    survey: SurveyReport
     failure: str
-    def __init__(self, command: _Optional[int] = ..., snapshot: _Optional[_Union[_node_pb2.NodeSnapshot, _Mapping]] = ..., armed: _Optional[_Union[CaptureArmed, _Mapping]] = ..., ended: _Optional[_Union[CaptureEnded, _Mapping]] = ..., probes: _Optional[_Union[ProbeReports, _Mapping]] = ..., lookup: _Optional[_Union[LookupReport, _Mapping]] = ..., failure: _Optional[str] = ...) -> None: ...
+    def __init__(self, command: _Optional[int] = ..., snapshot: _Optional[_Union[_node_pb2.NodeSnapshot, _Mapping]] = ..., armed: _Optional[_Union[CaptureArmed, _Mapping]] = ..., ended: _Optional[_Union[CaptureEnded, _Mapping]] = ..., probes: _Optional[_Union[ProbeReports, _Mapping]] = ..., lookup: _Optional[_Union[LookupReport, _Mapping]] = ..., connections: _Optional[_Union[ConnectionsReport, _Mapping]] = ..., survey: _Optional[_Union[SurveyReport, _Mapping]] = ..., failure: _Optional[str] = ...) -> None: ...
 
 class CaptureArmed(_message.Message):
     __slots__ = ("id", "interfaces", "unread")
@@ -303,3 +345,71 @@ class LookupReport(_message.Message):
     routes: _containers.RepeatedCompositeFieldContainer[_node_pb2.RouteAnswer]
     unread: _containers.RepeatedCompositeFieldContainer[_node_pb2.Unread]
     def __init__(self, entries: _Optional[_Iterable[_Union[_node_pb2.ConntrackEntry, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[_node_pb2.RouteAnswer, _Mapping]]] = ..., unread: _Optional[_Iterable[_Union[_node_pb2.Unread, _Mapping]]] = ...) -> None: ...
+
+class ConnectionsReport(_message.Message):
+    __slots__ = ("connections", "unread")
+    class Connection(_message.Message):
+        __slots__ = ("outcome", "five_tuple", "entry", "detail")
+        OUTCOME_FIELD_NUMBER: _ClassVar[int]
+        FIVE_TUPLE_FIELD_NUMBER: _ClassVar[int]
+        ENTRY_FIELD_NUMBER: _ClassVar[int]
+        DETAIL_FIELD_NUMBER: _ClassVar[int]
+        outcome: ProbeReport.Outcome
+        five_tuple: _node_pb2.FiveTuple
+        entry: _node_pb2.ConntrackEntry
+        detail: str
+        def __init__(self, outcome: _Optional[_Union[ProbeReport.Outcome, str]] = ..., five_tuple: _Optional[_Union[_node_pb2.FiveTuple, _Mapping]] = ..., entry: _Optional[_Union[_node_pb2.ConntrackEntry, _Mapping]] = ..., detail: _Optional[str] = ...) -> None: ...
+    CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
+    UNREAD_FIELD_NUMBER: _ClassVar[int]
+    connections: _containers.RepeatedCompositeFieldContainer[ConnectionsReport.Connection]
+    unread: _containers.RepeatedCompositeFieldContainer[_node_pb2.Unread]
+    def __init__(self, connections: _Optional[_Iterable[_Union[ConnectionsReport.Connection, _Mapping]]] = ..., unread: _Optional[_Iterable[_Union[_node_pb2.Unread, _Mapping]]] = ...) -> None: ...
+
+class SurveyReport(_message.Message):
+    __slots__ = ("entries", "left_off", "missed", "usage", "cpus", "count", "most", "unread")
+    class PortUsage(_message.Message):
+        __slots__ = ("protocol", "destination", "destination_port", "translated", "source", "ports")
+        PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+        DESTINATION_FIELD_NUMBER: _ClassVar[int]
+        DESTINATION_PORT_FIELD_NUMBER: _ClassVar[int]
+        TRANSLATED_FIELD_NUMBER: _ClassVar[int]
+        SOURCE_FIELD_NUMBER: _ClassVar[int]
+        PORTS_FIELD_NUMBER: _ClassVar[int]
+        protocol: int
+        destination: bytes
+        destination_port: int
+        translated: bytes
+        source: bytes
+        ports: _containers.RepeatedScalarFieldContainer[int]
+        def __init__(self, protocol: _Optional[int] = ..., destination: _Optional[bytes] = ..., destination_port: _Optional[int] = ..., translated: _Optional[bytes] = ..., source: _Optional[bytes] = ..., ports: _Optional[_Iterable[int]] = ...) -> None: ...
+    class CpuCounters(_message.Message):
+        __slots__ = ("cpu", "counters")
+        class CountersEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: int
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+        CPU_FIELD_NUMBER: _ClassVar[int]
+        COUNTERS_FIELD_NUMBER: _ClassVar[int]
+        cpu: int
+        counters: _containers.ScalarMap[str, int]
+        def __init__(self, cpu: _Optional[int] = ..., counters: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OFF_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    CPUS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    MOST_FIELD_NUMBER: _ClassVar[int]
+    UNREAD_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[_node_pb2.ConntrackEntry]
+    left_off: int
+    missed: bool
+    usage: _containers.RepeatedCompositeFieldContainer[SurveyReport.PortUsage]
+    cpus: _containers.RepeatedCompositeFieldContainer[SurveyReport.CpuCounters]
+    count: int
+    most: int
+    unread: _containers.RepeatedCompositeFieldContainer[_node_pb2.Unread]
+    def __init__(self, entries: _Optional[_Iterable[_Union[_node_pb2.ConntrackEntry, _Mapping]]] = ..., left_off: _Optional[int] = ..., missed: _Optional[bool] = ..., usage: _Optional[_Iterable[_Union[SurveyReport.PortUsage, _Mapping]]] = ..., cpus: _Optional[_Iterable[_Union[SurveyReport.CpuCounters, _Mapping]]] = ..., count: _Optional[int] = ..., most: _Optional[int] = ..., unread: _Optional[_Iterable[_Union[_node_pb2.Unread, _Mapping]]] = ...) -> None: ...

@@ -275,7 +275,7 @@ class Unread(_message.Message):
     def __init__(self, part: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class NodeSnapshot(_message.Message):
-    __slots__ = ("node", "boot_id", "taken_at", "kernel", "interfaces", "rules", "routes", "neighbours", "sysctls", "rule_sets", "unread", "ip_sets", "programs", "counters", "interiors", "settings", "vpc_networks")
+    __slots__ = ("node", "boot_id", "taken_at", "kernel", "interfaces", "rules", "routes", "neighbours", "sysctls", "rule_sets", "unread", "ip_sets", "programs", "counters", "interiors", "settings", "vpc_networks", "egress_plugin")
     class SysctlsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -307,6 +307,7 @@ class NodeSnapshot(_message.Message):
     INTERIORS_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     VPC_NETWORKS_FIELD_NUMBER: _ClassVar[int]
+    EGRESS_PLUGIN_FIELD_NUMBER: _ClassVar[int]
     node: str
     boot_id: str
     taken_at: _timestamp_pb2.Timestamp
@@ -324,7 +325,8 @@ class NodeSnapshot(_message.Message):
     interiors: _containers.RepeatedCompositeFieldContainer[PodInterior]
     settings: CniSettings
     vpc_networks: _containers.RepeatedCompositeFieldContainer[Prefix]
-    def __init__(self, node: _Optional[str] = ..., boot_id: _Optional[str] = ..., taken_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kernel: _Optional[str] = ..., interfaces: _Optional[_Iterable[_Union[Interface, _Mapping]]] = ..., rules: _Optional[_Iterable[_Union[Rule, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ..., sysctls: _Optional[_Mapping[str, str]] = ..., rule_sets: _Optional[_Iterable[_Union[RuleSet, _Mapping]]] = ..., unread: _Optional[_Iterable[_Union[Unread, _Mapping]]] = ..., ip_sets: _Optional[_Iterable[_Union[IpSet, _Mapping]]] = ..., programs: _Optional[_Iterable[_Union[TcProgram, _Mapping]]] = ..., counters: _Optional[_Mapping[str, int]] = ..., interiors: _Optional[_Iterable[_Union[PodInterior, _Mapping]]] = ..., settings: _Optional[_Union[CniSettings, _Mapping]] = ..., vpc_networks: _Optional[_Iterable[_Union[Prefix, _Mapping]]] = ...) -> None: ...
+    egress_plugin: EgressPlugin
+    def __init__(self, node: _Optional[str] = ..., boot_id: _Optional[str] = ..., taken_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kernel: _Optional[str] = ..., interfaces: _Optional[_Iterable[_Union[Interface, _Mapping]]] = ..., rules: _Optional[_Iterable[_Union[Rule, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ..., sysctls: _Optional[_Mapping[str, str]] = ..., rule_sets: _Optional[_Iterable[_Union[RuleSet, _Mapping]]] = ..., unread: _Optional[_Iterable[_Union[Unread, _Mapping]]] = ..., ip_sets: _Optional[_Iterable[_Union[IpSet, _Mapping]]] = ..., programs: _Optional[_Iterable[_Union[TcProgram, _Mapping]]] = ..., counters: _Optional[_Mapping[str, int]] = ..., interiors: _Optional[_Iterable[_Union[PodInterior, _Mapping]]] = ..., settings: _Optional[_Union[CniSettings, _Mapping]] = ..., vpc_networks: _Optional[_Iterable[_Union[Prefix, _Mapping]]] = ..., egress_plugin: _Optional[_Union[EgressPlugin, _Mapping]] = ...) -> None: ...
 
 class IpSet(_message.Message):
     __slots__ = ("name", "kind", "family", "elements", "too_large")
@@ -383,6 +385,16 @@ class CniSettings(_message.Message):
     excluded_networks: _containers.RepeatedCompositeFieldContainer[Prefix]
     veth_prefix: str
     def __init__(self, external_snat: _Optional[bool] = ..., node_port_support: _Optional[bool] = ..., connmark: _Optional[int] = ..., randomize: _Optional[int] = ..., excluded_networks: _Optional[_Iterable[_Union[Prefix, _Mapping]]] = ..., veth_prefix: _Optional[str] = ...) -> None: ...
+
+class EgressPlugin(_message.Message):
+    __slots__ = ("enabled", "randomize", "path")
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    RANDOMIZE_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    enabled: bool
+    randomize: int
+    path: str
+    def __init__(self, enabled: _Optional[bool] = ..., randomize: _Optional[int] = ..., path: _Optional[str] = ...) -> None: ...
 
 class ConntrackEntry(_message.Message):
     __slots__ = ("original", "reply", "zone", "mark", "status", "tcp_state", "timeout")

@@ -24,44 +24,49 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from pathtap.v1 import node_pb2 as pathtap_dot_v1_dot_node__pb2
+from pathtap.v1 import snat_pb2 as pathtap_dot_v1_dot_snat__pb2
 from pathtap.v1 import trace_pb2 as pathtap_dot_v1_dot_trace__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18pathtap/v1/service.proto\x12\npathtap.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15pathtap/v1/node.proto\x1a\x16pathtap/v1/trace.proto\"\xa5\x01\n\x0cTraceRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x10\n\x08protocol\x18\x04 \x01(\r\x12\x0c\n\x04port\x18\x05 \x01(\r\x12\x0c\n\x04live\x18\x06 \x01(\x08\x12\r\n\x05\x63ount\x18\x07 \x01(\r\x12\x12\n\ntimeout_ms\x18\x08 \x01(\r\x12\x0c\n\x04size\x18\t \x01(\r\"O\n\rTraceResponse\x12\x12\n\x08progress\x18\x01 \x01(\tH\x00\x12\"\n\x05trace\x18\x02 \x01(\x0b\x32\x11.pathtap.v1.TraceH\x00\x42\x06\n\x04\x62ody\"\x1d\n\x0c\x43heckRequest\x12\r\n\x05nodes\x18\x01 \x03(\t\"O\n\rCheckResponse\x12\x12\n\x08progress\x18\x01 \x01(\tH\x00\x12\"\n\x05\x63heck\x18\x02 \x01(\x0b\x32\x11.pathtap.v1.CheckH\x00\x42\x06\n\x04\x62ody\"I\n\x10ListFlowsRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x12\n\ntimeout_ms\x18\x03 \x01(\r\"S\n\x11ListFlowsResponse\x12\x12\n\x08progress\x18\x01 \x01(\tH\x00\x12\"\n\x05\x66lows\x18\x02 \x01(\x0b\x32\x11.pathtap.v1.FlowsH\x00\x42\x06\n\x04\x62ody\"\x12\n\x10ListNodesRequest\":\n\x11ListNodesResponse\x12%\n\x05nodes\x18\x01 \x03(\x0b\x32\x16.pathtap.v1.NodeStatus\"\xbd\x03\n\nNodeStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0e\n\x06kernel\x18\x04 \x01(\t\x12\x30\n\x0c\x63onnected_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\ninterfaces\x18\x06 \x03(\x0b\x32$.pathtap.v1.NodeStatus.NodeInterface\x12\"\n\x06unread\x18\x07 \x03(\x0b\x32\x12.pathtap.v1.Unread\x12+\n\x06losses\x18\x08 \x03(\x0b\x32\x1b.pathtap.v1.NodeStatus.Loss\x12\x14\n\x0cin_inventory\x18\t \x01(\x08\x12$\n\x05rules\x18\n \x03(\x0b\x32\x15.pathtap.v1.RulesRead\x1aN\n\rNodeInterface\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06\x65ni_id\x18\x03 \x01(\t\x12\x11\n\taddresses\x18\x04 \x03(\t\x1a$\n\x04Loss\x12\r\n\x05where\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\":\n\tRulesRead\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0f\n\x07read_by\x18\x02 \x01(\t\x12\r\n\x05rules\x18\x03 \x01(\r\"\"\n\x10ListNamesRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\"\"\n\x11ListNamesResponse\x12\r\n\x05names\x18\x01 \x03(\t2\xb0\x03\n\x0cTraceService\x12>\n\x05Trace\x12\x18.pathtap.v1.TraceRequest\x1a\x19.pathtap.v1.TraceResponse0\x01\x12@\n\x07\x45xplain\x12\x18.pathtap.v1.TraceRequest\x1a\x19.pathtap.v1.TraceResponse0\x01\x12>\n\x05\x43heck\x12\x18.pathtap.v1.CheckRequest\x1a\x19.pathtap.v1.CheckResponse0\x01\x12J\n\tListFlows\x12\x1c.pathtap.v1.ListFlowsRequest\x1a\x1d.pathtap.v1.ListFlowsResponse0\x01\x12H\n\tListNodes\x12\x1c.pathtap.v1.ListNodesRequest\x1a\x1d.pathtap.v1.ListNodesResponse\x12H\n\tListNames\x12\x1c.pathtap.v1.ListNamesRequest\x1a\x1d.pathtap.v1.ListNamesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18pathtap/v1/service.proto\x12\npathtap.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15pathtap/v1/node.proto\x1a\x15pathtap/v1/snat.proto\x1a\x16pathtap/v1/trace.proto\"\xa5\x01\n\x0cTraceRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x10\n\x08protocol\x18\x04 \x01(\r\x12\x0c\n\x04port\x18\x05 \x01(\r\x12\x0c\n\x04live\x18\x06 \x01(\x08\x12\r\n\x05\x63ount\x18\x07 \x01(\r\x12\x12\n\ntimeout_ms\x18\x08 \x01(\r\x12\x0c\n\x04size\x18\t \x01(\r\"O\n\rTraceResponse\x12\x12\n\x08progress\x18\x01 \x01(\tH\x00\x12\"\n\x05trace\x18\x02 \x01(\x0b\x32\x11.pathtap.v1.TraceH\x00\x42\x06\n\x04\x62ody\"\x1d\n\x0c\x43heckRequest\x12\r\n\x05nodes\x18\x01 \x03(\t\"O\n\rCheckResponse\x12\x12\n\x08progress\x18\x01 \x01(\tH\x00\x12\"\n\x05\x63heck\x18\x02 \x01(\x0b\x32\x11.pathtap.v1.CheckH\x00\x42\x06\n\x04\x62ody\"\xa9\x01\n\x0bSnatRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x10\n\x08protocol\x18\x04 \x01(\r\x12\x0c\n\x04port\x18\x05 \x01(\r\x12\x13\n\x0b\x63onnections\x18\x06 \x01(\r\x12\x0c\n\x04live\x18\x07 \x01(\x08\x12\x12\n\ntimeout_ms\x18\x08 \x01(\r\x12\x0b\n\x03\x61ll\x18\t \x01(\x08\"t\n\x0cSnatResponse\x12\x12\n\x08progress\x18\x01 \x01(\tH\x00\x12 \n\x04snat\x18\x02 \x01(\x0b\x32\x10.pathtap.v1.SnatH\x00\x12&\n\x05table\x18\x03 \x01(\x0b\x32\x15.pathtap.v1.SnatTableH\x00\x42\x06\n\x04\x62ody\"I\n\x10ListFlowsRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x12\n\ntimeout_ms\x18\x03 \x01(\r\"S\n\x11ListFlowsResponse\x12\x12\n\x08progress\x18\x01 \x01(\tH\x00\x12\"\n\x05\x66lows\x18\x02 \x01(\x0b\x32\x11.pathtap.v1.FlowsH\x00\x42\x06\n\x04\x62ody\"\x12\n\x10ListNodesRequest\":\n\x11ListNodesResponse\x12%\n\x05nodes\x18\x01 \x03(\x0b\x32\x16.pathtap.v1.NodeStatus\"\xbd\x03\n\nNodeStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0e\n\x06kernel\x18\x04 \x01(\t\x12\x30\n\x0c\x63onnected_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\ninterfaces\x18\x06 \x03(\x0b\x32$.pathtap.v1.NodeStatus.NodeInterface\x12\"\n\x06unread\x18\x07 \x03(\x0b\x32\x12.pathtap.v1.Unread\x12+\n\x06losses\x18\x08 \x03(\x0b\x32\x1b.pathtap.v1.NodeStatus.Loss\x12\x14\n\x0cin_inventory\x18\t \x01(\x08\x12$\n\x05rules\x18\n \x03(\x0b\x32\x15.pathtap.v1.RulesRead\x1aN\n\rNodeInterface\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06\x65ni_id\x18\x03 \x01(\t\x12\x11\n\taddresses\x18\x04 \x03(\t\x1a$\n\x04Loss\x12\r\n\x05where\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\":\n\tRulesRead\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0f\n\x07read_by\x18\x02 \x01(\t\x12\r\n\x05rules\x18\x03 \x01(\r\"\"\n\x10ListNamesRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\"\"\n\x11ListNamesResponse\x12\r\n\x05names\x18\x01 \x03(\t2\xed\x03\n\x0cTraceService\x12>\n\x05Trace\x12\x18.pathtap.v1.TraceRequest\x1a\x19.pathtap.v1.TraceResponse0\x01\x12@\n\x07\x45xplain\x12\x18.pathtap.v1.TraceRequest\x1a\x19.pathtap.v1.TraceResponse0\x01\x12>\n\x05\x43heck\x12\x18.pathtap.v1.CheckRequest\x1a\x19.pathtap.v1.CheckResponse0\x01\x12;\n\x04Snat\x12\x17.pathtap.v1.SnatRequest\x1a\x18.pathtap.v1.SnatResponse0\x01\x12J\n\tListFlows\x12\x1c.pathtap.v1.ListFlowsRequest\x1a\x1d.pathtap.v1.ListFlowsResponse0\x01\x12H\n\tListNodes\x12\x1c.pathtap.v1.ListNodesRequest\x1a\x1d.pathtap.v1.ListNodesResponse\x12H\n\tListNames\x12\x1c.pathtap.v1.ListNamesRequest\x1a\x1d.pathtap.v1.ListNamesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pathtap.v1.service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRACEREQUEST']._serialized_start=121
-  _globals['_TRACEREQUEST']._serialized_end=286
-  _globals['_TRACERESPONSE']._serialized_start=288
-  _globals['_TRACERESPONSE']._serialized_end=367
-  _globals['_CHECKREQUEST']._serialized_start=369
-  _globals['_CHECKREQUEST']._serialized_end=398
-  _globals['_CHECKRESPONSE']._serialized_start=400
-  _globals['_CHECKRESPONSE']._serialized_end=479
-  _globals['_LISTFLOWSREQUEST']._serialized_start=481
-  _globals['_LISTFLOWSREQUEST']._serialized_end=554
-  _globals['_LISTFLOWSRESPONSE']._serialized_start=556
-  _globals['_LISTFLOWSRESPONSE']._serialized_end=639
-  _globals['_LISTNODESREQUEST']._serialized_start=641
-  _globals['_LISTNODESREQUEST']._serialized_end=659
-  _globals['_LISTNODESRESPONSE']._serialized_start=661
-  _globals['_LISTNODESRESPONSE']._serialized_end=719
-  _globals['_NODESTATUS']._serialized_start=722
-  _globals['_NODESTATUS']._serialized_end=1167
-  _globals['_NODESTATUS_NODEINTERFACE']._serialized_start=1051
-  _globals['_NODESTATUS_NODEINTERFACE']._serialized_end=1129
-  _globals['_NODESTATUS_LOSS']._serialized_start=1131
-  _globals['_NODESTATUS_LOSS']._serialized_end=1167
-  _globals['_RULESREAD']._serialized_start=1169
-  _globals['_RULESREAD']._serialized_end=1227
-  _globals['_LISTNAMESREQUEST']._serialized_start=1229
-  _globals['_LISTNAMESREQUEST']._serialized_end=1263
-  _globals['_LISTNAMESRESPONSE']._serialized_start=1265
-  _globals['_LISTNAMESRESPONSE']._serialized_end=1299
-  _globals['_TRACESERVICE']._serialized_start=1302
-  _globals['_TRACESERVICE']._serialized_end=1734
+  _globals['_TRACEREQUEST']._serialized_start=144
+  _globals['_TRACEREQUEST']._serialized_end=309
+  _globals['_TRACERESPONSE']._serialized_start=311
+  _globals['_TRACERESPONSE']._serialized_end=390
+  _globals['_CHECKREQUEST']._serialized_start=392
+  _globals['_CHECKREQUEST']._serialized_end=421
+  _globals['_CHECKRESPONSE']._serialized_start=423
+  _globals['_CHECKRESPONSE']._serialized_end=502
+  _globals['_SNATREQUEST']._serialized_start=505
+  _globals['_SNATREQUEST']._serialized_end=674
+  _globals['_SNATRESPONSE']._serialized_start=676
+  _globals['_SNATRESPONSE']._serialized_end=792
+  _globals['_LISTFLOWSREQUEST']._serialized_start=794
+  _globals['_LISTFLOWSREQUEST']._serialized_end=867
+  _globals['_LISTFLOWSRESPONSE']._serialized_start=869
+  _globals['_LISTFLOWSRESPONSE']._serialized_end=952
+  _globals['_LISTNODESREQUEST']._serialized_start=954
+  _globals['_LISTNODESREQUEST']._serialized_end=972
+  _globals['_LISTNODESRESPONSE']._serialized_start=974
+  _globals['_LISTNODESRESPONSE']._serialized_end=1032
+  _globals['_NODESTATUS']._serialized_start=1035
+  _globals['_NODESTATUS']._serialized_end=1480
+  _globals['_NODESTATUS_NODEINTERFACE']._serialized_start=1364
+  _globals['_NODESTATUS_NODEINTERFACE']._serialized_end=1442
+  _globals['_NODESTATUS_LOSS']._serialized_start=1444
+  _globals['_NODESTATUS_LOSS']._serialized_end=1480
+  _globals['_RULESREAD']._serialized_start=1482
+  _globals['_RULESREAD']._serialized_end=1540
+  _globals['_LISTNAMESREQUEST']._serialized_start=1542
+  _globals['_LISTNAMESREQUEST']._serialized_end=1576
+  _globals['_LISTNAMESRESPONSE']._serialized_start=1578
+  _globals['_LISTNAMESRESPONSE']._serialized_end=1612
+  _globals['_TRACESERVICE']._serialized_start=1615
+  _globals['_TRACESERVICE']._serialized_end=2108
 # @@protoc_insertion_point(module_scope)

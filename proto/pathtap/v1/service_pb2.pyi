@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from pathtap.v1 import node_pb2 as _node_pb2
+from pathtap.v1 import snat_pb2 as _snat_pb2
 from pathtap.v1 import trace_pb2 as _trace_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -54,6 +55,38 @@ class CheckResponse(_message.Message):
     progress: str
     check: _trace_pb2.Check
     def __init__(self, progress: _Optional[str] = ..., check: _Optional[_Union[_trace_pb2.Check, _Mapping]] = ...) -> None: ...
+
+class SnatRequest(_message.Message):
+    __slots__ = ("source", "destination", "namespace", "protocol", "port", "connections", "live", "timeout_ms", "all")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    destination: str
+    namespace: str
+    protocol: int
+    port: int
+    connections: int
+    live: bool
+    timeout_ms: int
+    all: bool
+    def __init__(self, source: _Optional[str] = ..., destination: _Optional[str] = ..., namespace: _Optional[str] = ..., protocol: _Optional[int] = ..., port: _Optional[int] = ..., connections: _Optional[int] = ..., live: _Optional[bool] = ..., timeout_ms: _Optional[int] = ..., all: _Optional[bool] = ...) -> None: ...
+
+class SnatResponse(_message.Message):
+    __slots__ = ("progress", "snat", "table")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    SNAT_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    progress: str
+    snat: _snat_pb2.Snat
+    table: _snat_pb2.SnatTable
+    def __init__(self, progress: _Optional[str] = ..., snat: _Optional[_Union[_snat_pb2.Snat, _Mapping]] = ..., table: _Optional[_Union[_snat_pb2.SnatTable, _Mapping]] = ...) -> None: ...
 
 class ListFlowsRequest(_message.Message):
     __slots__ = ("source", "namespace", "timeout_ms")

@@ -49,6 +49,11 @@ class TraceServiceStub:
                 request_serializer=pathtap_dot_v1_dot_service__pb2.CheckRequest.SerializeToString,
                 response_deserializer=pathtap_dot_v1_dot_service__pb2.CheckResponse.FromString,
                 _registered_method=True)
+        self.Snat = channel.unary_stream(
+                '/pathtap.v1.TraceService/Snat',
+                request_serializer=pathtap_dot_v1_dot_service__pb2.SnatRequest.SerializeToString,
+                response_deserializer=pathtap_dot_v1_dot_service__pb2.SnatResponse.FromString,
+                _registered_method=True)
         self.ListFlows = channel.unary_stream(
                 '/pathtap.v1.TraceService/ListFlows',
                 request_serializer=pathtap_dot_v1_dot_service__pb2.ListFlowsRequest.SerializeToString,
@@ -84,6 +89,13 @@ class TraceServiceServicer:
 
     def Check(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Snat(self, request, context):
+        """Is the source translated, and are the ports fully random; without a destination nothing is sent.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -124,6 +136,11 @@ def add_TraceServiceServicer_to_server(servicer, server):
                     servicer.Check,
                     request_deserializer=pathtap_dot_v1_dot_service__pb2.CheckRequest.FromString,
                     response_serializer=pathtap_dot_v1_dot_service__pb2.CheckResponse.SerializeToString,
+            ),
+            'Snat': grpc.unary_stream_rpc_method_handler(
+                    servicer.Snat,
+                    request_deserializer=pathtap_dot_v1_dot_service__pb2.SnatRequest.FromString,
+                    response_serializer=pathtap_dot_v1_dot_service__pb2.SnatResponse.SerializeToString,
             ),
             'ListFlows': grpc.unary_stream_rpc_method_handler(
                     servicer.ListFlows,
@@ -222,6 +239,33 @@ class TraceService:
             '/pathtap.v1.TraceService/Check',
             pathtap_dot_v1_dot_service__pb2.CheckRequest.SerializeToString,
             pathtap_dot_v1_dot_service__pb2.CheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Snat(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pathtap.v1.TraceService/Snat',
+            pathtap_dot_v1_dot_service__pb2.SnatRequest.SerializeToString,
+            pathtap_dot_v1_dot_service__pb2.SnatResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,8 @@ class TraceServiceStub:
     Explain: _grpc.UnaryStreamMultiCallable[_service_pb2.TraceRequest, _service_pb2.TraceResponse]
     """The EXPECTED path alone: reads the nodes, sends and captures nothing. `live`, `count` are without meaning here."""
     Check: _grpc.UnaryStreamMultiCallable[_service_pb2.CheckRequest, _service_pb2.CheckResponse]
+    Snat: _grpc.UnaryStreamMultiCallable[_service_pb2.SnatRequest, _service_pb2.SnatResponse]
+    """Is the source translated, and are the ports fully random; without a destination nothing is sent."""
     ListFlows: _grpc.UnaryStreamMultiCallable[_service_pb2.ListFlowsRequest, _service_pb2.ListFlowsResponse]
     ListNodes: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListNodesRequest, _service_pb2.ListNodesResponse]
     ListNames: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListNamesRequest, _service_pb2.ListNamesResponse]
@@ -52,6 +54,8 @@ class TraceServiceAsyncStub(TraceServiceStub):
     Explain: _aio.UnaryStreamMultiCallable[_service_pb2.TraceRequest, _service_pb2.TraceResponse]  # type: ignore[assignment]
     """The EXPECTED path alone: reads the nodes, sends and captures nothing. `live`, `count` are without meaning here."""
     Check: _aio.UnaryStreamMultiCallable[_service_pb2.CheckRequest, _service_pb2.CheckResponse]  # type: ignore[assignment]
+    Snat: _aio.UnaryStreamMultiCallable[_service_pb2.SnatRequest, _service_pb2.SnatResponse]  # type: ignore[assignment]
+    """Is the source translated, and are the ports fully random; without a destination nothing is sent."""
     ListFlows: _aio.UnaryStreamMultiCallable[_service_pb2.ListFlowsRequest, _service_pb2.ListFlowsResponse]  # type: ignore[assignment]
     ListNodes: _aio.UnaryUnaryMultiCallable[_service_pb2.ListNodesRequest, _service_pb2.ListNodesResponse]  # type: ignore[assignment]
     ListNames: _aio.UnaryUnaryMultiCallable[_service_pb2.ListNamesRequest, _service_pb2.ListNamesResponse]  # type: ignore[assignment]
@@ -79,6 +83,14 @@ class TraceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.CheckRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_service_pb2.CheckResponse], _abc.AsyncIterator[_service_pb2.CheckResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Snat(
+        self,
+        request: _service_pb2.SnatRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_service_pb2.SnatResponse], _abc.AsyncIterator[_service_pb2.SnatResponse]]:
+        """Is the source translated, and are the ports fully random; without a destination nothing is sent."""
 
     @_abc_1.abstractmethod
     def ListFlows(

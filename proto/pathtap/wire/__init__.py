@@ -51,6 +51,7 @@ from pathtap.wire.request import (
     route_question_to_wire,
 )
 from pathtap.wire.routing import route_from_wire, route_to_wire, rule_from_wire, rule_to_wire
+from pathtap.wire.snat import snat_table_to_wire, snat_to_wire
 from pathtap.wire.stream import (
     answer_from_wire,
     answer_to_wire,
@@ -113,6 +114,8 @@ __all__ = [
     "rule_to_wire",
     "snapshot_from_wire",
     "snapshot_to_wire",
+    "snat_table_to_wire",
+    "snat_to_wire",
     "timestamp_from_wire",
     "timestamp_to_wire",
     "trace_to_wire",

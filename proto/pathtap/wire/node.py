@@ -1,7 +1,16 @@
 """A node's snapshot and its parts, both ways. Knows no stream and no command."""
 
 from pathtap.model.conntrack import ConntrackEntry
-from pathtap.model.node import CniSettings, IpSet, NodeSnapshot, PodInterior, RouteAnswer, TcProgram, Unread
+from pathtap.model.node import (
+    CniSettings,
+    EgressPlugin,
+    IpSet,
+    NodeSnapshot,
+    PodInterior,
+    RouteAnswer,
+    TcProgram,
+    Unread,
+)
 from pathtap.v1 import node_pb2 as pb
 from pathtap.wire.addresses import (
     address_from_wire,
@@ -38,6 +47,7 @@ def snapshot_to_wire(snapshot: NodeSnapshot) -> pb.NodeSnapshot:
         counters=snapshot.counters,
         interiors=[_interior_to_wire(interior) for interior in snapshot.interiors],
         settings=None if snapshot.settings is None else _settings_to_wire(snapshot.settings),
+        egress_plugin=None if snapshot.egress_plugin is None else _egress_plugin_to_wire(snapshot.egress_plugin),
         vpc_networks=[network_to_wire(network) for network in snapshot.vpc_networks],
         unread=[unread_to_wire(unread) for unread in snapshot.unread],
     )
@@ -61,6 +71,7 @@ def snapshot_from_wire(message: pb.NodeSnapshot) -> NodeSnapshot:
         counters=dict(message.counters),
         interiors=tuple(_interior_from_wire(interior) for interior in message.interiors),
         settings=_settings_from_wire(message.settings) if message.HasField("settings") else None,
+        egress_plugin=_egress_plugin_from_wire(message.egress_plugin) if message.HasField("egress_plugin") else None,
         vpc_networks=tuple(network_from_wire(prefix) for prefix in message.vpc_networks),
         unread=tuple(unread_from_wire(unread) for unread in message.unread),
     )
@@ -193,3 +204,11 @@ def _settings_from_wire(message: pb.CniSettings) -> CniSettings:
         excluded_networks=tuple(network_from_wire(prefix) for prefix in message.excluded_networks),
         veth_prefix=message.veth_prefix,
     )
+
+
+def _egress_plugin_to_wire(plugin: EgressPlugin) -> pb.EgressPlugin:
+    return pb.EgressPlugin(enabled=plugin.enabled, randomize=plugin.randomize, path=plugin.path)
+
+
+def _egress_plugin_from_wire(message: pb.EgressPlugin) -> EgressPlugin:
+    return EgressPlugin(enabled=message.enabled, randomize=message.randomize, path=message.path)

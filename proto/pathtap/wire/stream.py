@@ -14,13 +14,16 @@ from pathtap.model.request import (
     CaptureEnded,
     CaptureRequest,
     Command,
+    ConnectionsReport,
     EndCapture,
     Failure,
     LookupReport,
     LookupRequest,
+    OpenConnections,
     ProbeRequest,
     ReadSnapshot,
 )
+from pathtap.model.survey import SurveyReport, SurveyRequest
 from pathtap.v1 import agent_pb2 as pb
 from pathtap.wire.errors import WireError
 from pathtap.wire.node import snapshot_from_wire, snapshot_to_wire
@@ -43,6 +46,16 @@ from pathtap.wire.request import (
     read_snapshot_from_wire,
     read_snapshot_to_wire,
 )
+from pathtap.wire.survey import (
+    connections_report_from_wire,
+    connections_report_to_wire,
+    open_connections_from_wire,
+    open_connections_to_wire,
+    survey_report_from_wire,
+    survey_report_to_wire,
+    survey_request_from_wire,
+    survey_request_to_wire,
+)
 
 
 def command_to_wire(number: int, command: Command) -> pb.ConnectResponse:
@@ -58,6 +71,10 @@ def command_to_wire(number: int, command: Command) -> pb.ConnectResponse:
             return pb.ConnectResponse(command=number, send_probe=probe_request_to_wire(command))
         case LookupRequest():
             return pb.ConnectResponse(command=number, lookup=lookup_request_to_wire(command))
+        case OpenConnections():
+            return pb.ConnectResponse(command=number, open_connections=open_connections_to_wire(command))
+        case SurveyRequest():
+            return pb.ConnectResponse(command=number, survey=survey_request_to_wire(command))
         case _:
             assert_never(command)
 
@@ -75,6 +92,10 @@ def command_from_wire(message: pb.ConnectResponse) -> Command:
             return probe_request_from_wire(message.send_probe)
         case "lookup":
             return lookup_request_from_wire(message.lookup)
+        case "open_connections":
+            return open_connections_from_wire(message.open_connections)
+        case "survey":
+            return survey_request_from_wire(message.survey)
         case _:
             raise WireError("A command came that this version does not know.")
 
@@ -92,6 +113,10 @@ def answer_to_wire(number: int, answer: Answer) -> pb.Answer:
             return pb.Answer(command=number, probes=probe_reports_to_wire(answer))
         case LookupReport():
             return pb.Answer(command=number, lookup=lookup_report_to_wire(answer))
+        case ConnectionsReport():
+            return pb.Answer(command=number, connections=connections_report_to_wire(answer))
+        case SurveyReport():
+            return pb.Answer(command=number, survey=survey_report_to_wire(answer))
         case Failure():
             return pb.Answer(command=number, failure=answer.reason)
         case _:
@@ -111,6 +136,10 @@ def answer_from_wire(message: pb.Answer, node: str) -> Answer:
             return probe_reports_from_wire(message.probes)
         case "lookup":
             return lookup_report_from_wire(message.lookup, node)
+        case "connections":
+            return connections_report_from_wire(message.connections, node)
+        case "survey":
+            return survey_report_from_wire(message.survey, node)
         case "failure":
             return Failure(reason=message.failure)
         case _:

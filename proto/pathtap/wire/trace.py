@@ -68,13 +68,13 @@ def trace_to_wire(trace: Trace) -> pb.Trace:
         id=trace.id,
         started_at=timestamp_to_wire(trace.started_at),
         finished_at=timestamp_to_wire(trace.finished_at),
-        source=_target_to_wire(trace.source),
-        destination=_target_to_wire(trace.destination),
+        source=target_to_wire(trace.source),
+        destination=target_to_wire(trace.destination),
         protocol=trace.protocol,
         live=trace.live,
         five_tuple=optional_tuple_to_wire(trace.five_tuple),
         verdict=_verdict_to_wire(trace.verdict),
-        egress=_egress_to_wire(trace.egress),
+        egress=egress_to_wire(trace.egress),
         snat=_source_nat_to_wire(trace.snat),
         dnat=_destination_nat_to_wire(trace.dnat),
         forward=path_to_wire(trace.forward),
@@ -90,7 +90,7 @@ def flows_to_wire(
 ) -> pb.Flows:
     """Times are nanoseconds since the Unix epoch."""
     return pb.Flows(
-        source=_target_to_wire(source),
+        source=target_to_wire(source),
         started_at=timestamp_to_wire(started_at),
         finished_at=timestamp_to_wire(finished_at),
         flows=[_flow_to_wire(flow) for flow in flows],
@@ -101,14 +101,14 @@ def flows_to_wire(
 def _flow_to_wire(flow: Flow) -> pb.Flow:
     return pb.Flow(
         five_tuple=tuple_to_wire(flow.five_tuple),
-        source=_target_to_wire(flow.source),
-        destination=_target_to_wire(flow.destination),
+        source=target_to_wire(flow.source),
+        destination=target_to_wire(flow.destination),
         initiated=flow.initiated,
         first_seen=timestamp_to_wire(flow.first_seen),
         last_seen=timestamp_to_wire(flow.last_seen),
         packets_forward=flow.packets_forward,
         packets_reply=flow.packets_reply,
-        egress=_egress_to_wire(flow.egress),
+        egress=egress_to_wire(flow.egress),
         snat=_source_nat_to_wire(flow.snat),
         dnat=_destination_nat_to_wire(flow.dnat),
         nodes=flow.nodes,
@@ -116,7 +116,7 @@ def _flow_to_wire(flow: Flow) -> pb.Flow:
     )
 
 
-def _target_to_wire(target: Target) -> pb.Target:
+def target_to_wire(target: Target) -> pb.Target:
     try:
         kind = TARGETS[target.kind]
     except KeyError:
@@ -156,7 +156,7 @@ def gap_to_wire(gap: Gap) -> pb.Gap:
     return pb.Gap(node=gap.node, part=gap.part, why=gap.why, decisive=gap.decisive)
 
 
-def _egress_to_wire(egress: Egress | None) -> pb.Egress | None:
+def egress_to_wire(egress: Egress | None) -> pb.Egress | None:
     if egress is None:
         return None
     return pb.Egress(
@@ -174,7 +174,7 @@ def _source_nat_to_wire(nat: SourceNat) -> pb.SourceNat:
         applied=nat.applied,
         original=optional_socket_to_wire(nat.original),
         translated=optional_socket_to_wire(nat.translated),
-        rule=_reference_to_wire(nat.rule),
+        rule=reference_to_wire(nat.rule),
         conntrack=nat.conntrack,
     )
 
@@ -186,12 +186,12 @@ def _destination_nat_to_wire(nat: DestinationNat) -> pb.DestinationNat:
         translated=optional_socket_to_wire(nat.translated),
         service=nat.service,
         backend_pod=nat.backend_pod,
-        rule=_reference_to_wire(nat.rule),
+        rule=reference_to_wire(nat.rule),
         conntrack=nat.conntrack,
     )
 
 
-def _reference_to_wire(rule: RuleReference | None) -> pb.RuleReference | None:
+def reference_to_wire(rule: RuleReference | None) -> pb.RuleReference | None:
     if rule is None:
         return None
     return pb.RuleReference(
