@@ -15,13 +15,16 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`tls_ca` None means no TLS and no authentication. `health_port` 0 means none."""
+    """`tls_ca` None means no TLS and no authentication. `health_port` 0 means none. `cni_config` None means the usual directory,
+    where there is one.
+    """
 
     collector: str
     node: str
     tls_ca: Path | None = None
     tls_server_name: str = ""
     health_port: int = 9470
+    cni_config: Path | None = None
 
 
 def collector_target(address: str) -> str:
@@ -36,7 +39,14 @@ def collector_target(address: str) -> str:
 
 
 def settings(
-    *, collector: str, node: str, insecure: bool, tls_ca: Path | None, tls_server_name: str, health_port: int
+    *,
+    collector: str,
+    node: str,
+    insecure: bool,
+    tls_ca: Path | None,
+    tls_server_name: str,
+    health_port: int,
+    cni_config: Path | None = None,
 ) -> Settings:
     """Raises SettingsError where transport security is neither configured nor waived, or both."""
     collector_target(collector)
@@ -56,6 +66,7 @@ def settings(
         tls_ca=tls_ca,
         tls_server_name=tls_server_name,
         health_port=health_port,
+        cni_config=cni_config,
     )
 
 

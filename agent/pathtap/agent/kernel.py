@@ -6,6 +6,7 @@ Readers, capture and probe bring pyroute2, scapy and iptc with them, tens of meg
 import os
 import time
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pathtap.agent.captures import Capture
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 
 
 class KernelNode:
-    """Reads the network namespace that the process runs in."""
+    """Reads the network namespace that the process runs in. `cni_config` is as in Settings."""
 
-    def __init__(self, name: str, boot_id: str) -> None:
+    def __init__(self, name: str, boot_id: str, cni_config: Path | None = None) -> None:
         self._name = name
         self._boot_id = boot_id
+        self._cni_config = cni_config
 
     def kernel_release(self) -> str:
         """As `uname -r` prints it."""
@@ -52,4 +54,4 @@ class KernelNode:
     def _reader(self) -> "SnapshotReader":
         from pathtap.agent.snapshot import SnapshotReader
 
-        return SnapshotReader(self._name, self._boot_id)
+        return SnapshotReader(self._name, self._boot_id, self._cni_config)

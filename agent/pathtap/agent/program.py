@@ -52,6 +52,14 @@ LEVELS = ("debug", "info", "warning", "error")
     show_default=True,
     help="Where /healthz is served on loopback; 0 for nowhere.",
 )
+@click.option(
+    "--cni-config",
+    metavar="DIRECTORY",
+    envvar="PATHTAP_CNI_CONFIG",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Where the container runtime's CNI configuration is; /etc/cni/net.d, where there is one, unless said otherwise.",
+)
 @click.option("--log-level", envvar="PATHTAP_LOG_LEVEL", type=click.Choice(LEVELS), default="info", show_default=True)
 @click.version_option(package_name="pathtap")
 def main(log_level: str, **options: object) -> None:
@@ -76,7 +84,7 @@ def _run(chosen: Settings) -> None:
 
     boot_id = secrets.token_hex(8)
     try:
-        asyncio.run(Daemon(chosen, KernelNode(chosen.node, boot_id), boot_id).run())
+        asyncio.run(Daemon(chosen, KernelNode(chosen.node, boot_id, chosen.cni_config), boot_id).run())
     except OSError as error:
         raise click.ClickException(str(error)) from None
 

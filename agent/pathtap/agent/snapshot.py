@@ -8,10 +8,12 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pathtap.agent.interiors import read_interiors
 from pathtap.agent.metadata import Metadata, MetadataReader
 from pathtap.agent.readers import (
+    cni_config,
     counters,
     ebpf,
     ipsets,
@@ -29,7 +31,7 @@ from pathtap.agent.readers.stores import Stored
 from pathtap.agent.reading import attempt, kept
 from pathtap.agent.worker import begin
 from pathtap.model.address import Address
-from pathtap.model.node import Interface, IpSet, Neighbour, NodeSnapshot, Route, Rule, TcProgram, Unread
+from pathtap.model.node import EgressPlugin, Interface, IpSet, Neighbour, NodeSnapshot, Route, Rule, TcProgram, Unread
 
 # A trace reads the snapshot and then arms: the interfaces need not be read twice.
 _INTERFACES_AGE = 2 * 10**9
@@ -38,12 +40,14 @@ _INTERFACES_AGE = 2 * 10**9
 class SnapshotReader:
     """Reads one node, keeping what IMDS said for 30 s, and rule sets until they change.
 
-    Safe to use from any thread; reads wait for each other.
+    Safe to use from any thread; reads wait for each other. `cni_config` is the directory of the node's CNI
+    configuration; without it the usual one is read, where there is one.
     """
 
-    def __init__(self, node: str, boot_id: str) -> None:
+    def __init__(self, node: str, boot_id: str, cni_config: Path | None = None) -> None:
         self._node = node
         self._boot_id = boot_id
+        self._cni_config = cni_config
         self._reading = threading.Lock()
         self._forwarding_lock = threading.Lock()
         self._metadata = MetadataReader()
@@ -66,6 +70,7 @@ class SnapshotReader:
             # Without links, whoever looks for pods asks for them himself.
             inside = read_interiors(interiors, peers or None)
             unread = [*forwarding.unread, *extras.unread]
+            egress_plugin = kept(attempt("cni configuration", self._egress_plugin), unread, None)
             stored = [kept(store.result(), unread, Stored()) for store in stores]
         unread.extend(missing for store in stored for missing in store.unread)
         state = forwarding.state
@@ -85,6 +90,7 @@ class SnapshotReader:
             counters=extras.counters,
             interiors=inside,
             settings=forwarding.metadata.settings,
+            egress_plugin=egress_plugin,
             vpc_networks=forwarding.metadata.vpc_networks,
             unread=tuple(unread),
         )
@@ -96,6 +102,9 @@ class SnapshotReader:
             if latest is None or now - latest.read_at > _INTERFACES_AGE:
                 latest = self._read_forwarding(now)
             return latest.interfaces
+
+    def _egress_plugin(self) -> EgressPlugin | None:
+        return cni_config.decode(cni_config.fetch(self._cni_config))
 
     def _read_forwarding(self, now: int) -> "_Forwarding":
         asked = begin(lambda: self._metadata.read(now))

@@ -55,6 +55,7 @@ def test_settings() -> None:
     assert settings(**GOOD) == Settings(collector="collector.pathtap:9443", node="node-a")
     secure = settings(**GOOD | {"insecure": False, "tls_ca": Path("/ca.pem"), "tls_server_name": "collector"})
     assert (secure.tls_ca, secure.tls_server_name) == (Path("/ca.pem"), "collector")
+    assert settings(**GOOD, cni_config=Path("/host/cni")).cni_config == Path("/host/cni")
 
 
 @pytest.mark.parametrize(
