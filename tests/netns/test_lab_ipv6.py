@@ -8,13 +8,14 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from pathtap.agent.readers import imds, ipamd
+from pathtap.agent.readers import cni_config, imds, ipamd
 from pathtap.lab.build import LabOptions, build, lab_namespaces, tear_down
 from pathtap.lab.cluster import INTERNET, PEER, VPC_IPV6
 from pathtap.lab.errors import LabError
 from pathtap.lab.kernel import command_inside, inside
 from pathtap.lab.procfs import roles
 from pathtap.lab.rules import native_rules, node_rules
+from pathtap.lab.state import StateDirectory
 from pathtap.lab.topology import NODE_EXPORTER_PORT, WEB_NODE_PORT, Cluster
 
 pytestmark = pytest.mark.netns
@@ -180,6 +181,13 @@ def test_the_metadata_service_and_ipamd_tell_ipv6_and_the_prefix(lab: Cluster) -
     assert {network.prefixlen for network in node.primary.ipv6.prefixes} == {80}
     assert all(any(pod.address in network for network in node.primary.ipv6.prefixes) for pod in node.pods)
     assert VPC_IPV6 in imds.vpc_networks(metadata)
+
+
+def test_each_node_has_the_cni_configuration_that_its_egress_rules_were_made_of(lab: Cluster) -> None:
+    for node in lab.nodes:
+        plugin = cni_config.decode(cni_config.fetch(StateDirectory(lab.options.prefix).cni_config(node.name)))
+        assert plugin is not None
+        assert (plugin.enabled, plugin.randomize) == (True, {"prng": 2, "hashrandom": 1}[lab.options.randomize])
 
 
 def test_the_vpc_drops_what_an_eni_does_not_own(lab: Cluster) -> None:

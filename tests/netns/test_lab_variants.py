@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pathtap.agent.readers import imds, ipamd, settings
+from pathtap.agent.readers import cni_config, imds, ipamd, settings
 from pathtap.lab.build import LabOptions, build, lab_namespaces, tear_down
 from pathtap.lab.cluster import INTERNET, PEER, OutsideHost
 from pathtap.lab.kernel import command_inside, inside
@@ -193,6 +193,13 @@ def test_the_metadata_service_and_ipamd_tell_what_the_lab_is(lab: Cluster) -> No
     said = settings.decode(told.settings)
     assert (said.external_snat, said.node_port_support) == (options.external_snat, options.node_port)
     assert said.excluded_networks == options.excluded_networks
+
+
+def test_the_cni_configuration_of_an_ipv4_node_has_the_egress_plugin_and_leaves_it_off(lab: Cluster) -> None:
+    directory = StateDirectory(lab.options.prefix).cni_config(lab.nodes[0].name)
+    plugin = cni_config.decode(cni_config.fetch(directory))
+    assert plugin is not None
+    assert (plugin.enabled, plugin.path) == (False, str(directory / "10-aws.conflist"))
 
 
 def test_what_is_written_over_ipamds_settings_is_told_from_then_on(lab: Cluster) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 
+from pathtap.lab.cni_config import FILE, cni_config
 from pathtap.lab.errors import LabError
 from pathtap.lab.inventory import inventory
 from pathtap.lab.kernel import create_namespaces, delete_namespaces, network_namespaces
@@ -53,6 +54,10 @@ def _build(directory: StateDirectory, options: LabOptions) -> Cluster:
     wire(cluster)
     start_listeners(directory)
     directory.write(directory.inventory, inventory(cluster))
+    for node in cluster.nodes:
+        where = directory.cni_config(node.name)
+        where.mkdir(parents=True)
+        directory.write(where / FILE, cni_config(options, node))
     return cluster
 
 

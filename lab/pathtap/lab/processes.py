@@ -82,7 +82,7 @@ def _start(directory: StateDirectory, cluster: Cluster, connected: Connected, ti
     # The lab is for trying: whoever is on the machine may trace in it.
     directory.socket.chmod(0o666)
     for node in cluster.nodes:
-        who = ["--collector", address, "--node", node.name]
+        who = ["--collector", address, "--node", node.name, "--cni-config", str(directory.cni_config(node.name))]
         role, namespace = AGENT + node.name, node.network_namespace
         progress.pids[role] = spawn(directory, role, ["-m", "pathtap.agent", *who, "--insecure"], namespace=namespace)
 

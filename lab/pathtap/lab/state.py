@@ -77,6 +77,10 @@ class StateDirectory:
             return frozenset()
         return frozenset((namespace, port) for namespace, port in found)
 
+    def cni_config(self, node: str) -> Path:
+        """The directory that would be the node's /etc/cni/net.d."""
+        return self.path / "cni" / node
+
     def log(self, process: str) -> Path:
         return self.path / f"{process}.log"
 

@@ -187,7 +187,7 @@ def answered(told: list[ConfigFile]) -> str | None:
         plugin = decode(told)
     except UnexpectedAnswerError:
         return "no configuration"
-    return plugin and plugin.path
+    return plugin.path if plugin else None
 
 
 @given(st.lists(st.tuples(names, st.text(max_size=20) | json_values.map(json.dumps)), max_size=4))
