@@ -91,6 +91,11 @@ class CompiledChain:
         )
 
     @property
+    def words(self) -> str:
+        """`iptables-nft nat POSTROUTING`."""
+        return f"{self.table.rule_set.backend.value} {self.table.rule_set.table} {self.chain.name}"
+
+    @property
     def reroutes(self) -> bool:
         """Whether a mark that it changes makes the kernel route a local packet again: iptable_mangle.c, nft_chain_route.c."""
         mangle = self.table.rule_set.table == "mangle" and not self.table.native
@@ -146,6 +151,12 @@ class Stage:
     nat: bool = False
     groups: tuple[tuple[CompiledChain, ...], ...] = ()
     unread: tuple[str, ...] = ()
+
+    @property
+    def unreadable_order(self) -> str:
+        """A sentence that names the chains of which nobody can tell which runs first; empty where the order is known."""
+        several = [chain.words for group in self.groups if len(group) > 1 for chain in group]
+        return f"the order of {' and '.join(sorted(several))} is not readable" if several else ""
 
 
 def stages(snapshot: NodeSnapshot) -> dict[tuple[int, str, str], tuple[Stage, ...]]:

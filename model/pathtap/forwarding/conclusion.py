@@ -1,5 +1,6 @@
 """Turns the possible courses of events into one answer: what they agree on, and why they differ where they do."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -72,12 +73,31 @@ def _snat(worlds: Sequence[World]) -> SnatPrediction | None:
     if not present:
         return None
     socket = _same(binding.socket for binding in present) if len(present) == len(bindings) else None
+    rules = tuple(dict.fromkeys(_rule(binding) for binding in bindings))
     return SnatPrediction(
-        rule=_same(_rule(binding) for binding in bindings),
+        rule=_same(rules),
         address=socket.address if socket else None,
         random=present[0].random,
         ports=_same(binding.ports for binding in present),
+        candidates=rules,
+        undecided=_undecided(worlds),
     )
+
+
+def _undecided(worlds: Sequence[World]) -> tuple[str, ...]:
+    """What was assumed and leads to other rules where it is assumed otherwise; each by itself."""
+    texts = {each.text for world in worlds for each in world.assumed if not each.chance}
+    return tuple(text for text in sorted(texts) if _decides(text, worlds))
+
+
+def _decides(text: str, worlds: Sequence[World]) -> bool:
+    found: dict[int, set[RuleReference | None]] = defaultdict(set)
+    for world in worlds:
+        for each in world.assumed:
+            if each.text == text:
+                found[each.choice].add(_rule(world.snat))
+    rules = list(found.values())
+    return any(each != rules[0] for each in rules)
 
 
 def _rule(binding: Binding | None) -> RuleReference | None:

@@ -116,10 +116,9 @@ class Walk:
         read back which that was.
         """
         orders = [tuple(permutations(group)) if len(group) <= PERMUTABLE else (group,) for group in stage.groups]
-        several = [chain for group in stage.groups if len(group) > 1 for chain in group]
-        why = f"the order of {' and '.join(sorted(map(_chain_words, several)))} is not readable"
+        why = stage.unreadable_order
         for choice, order in enumerate(product(*orders)):
-            chosen = world.assuming(why, choice, order=True) if several else world
+            chosen = world.assuming(why, choice, order=True) if why else world
             yield from self._sequence([chain for group in order for chain in group], stage, chosen)
         if any(len(group) > PERMUTABLE for group in stage.groups):
             yield world.assuming(why, -1, order=True).ended(Outcome.UNKNOWN, why)
@@ -201,7 +200,10 @@ class Walk:
             case Lookup() | OneOf():
                 return self._chosen(place, target, world)
             case Snat() | Masquerade() | Dnat() | Redirect() | Netmap():
-                after = translate(target, place.reference(target), world, self._model, self._hook)
+                rule = place.reference(target)
+                if rule in self._model.set_aside:
+                    return (world,)
+                after = translate(target, rule, world, self._model, self._hook)
                 for each in after:
                     (place.exits.ended if each.outcome else place.exits.accepted).append(each)
             case Drop() | Reject():
@@ -274,10 +276,6 @@ class Walk:
 
 def _bound(world: World) -> tuple[bool, bool]:
     return world.destination_bound, world.source_bound
-
-
-def _chain_words(chain: CompiledChain) -> str:
-    return f"{chain.table.rule_set.backend.value} {chain.table.rule_set.table} {chain.chain.name}"
 
 
 def _tracked_again(world: World, state: State) -> World:

@@ -1,6 +1,7 @@
 """A node snapshot made ready for many predictions. Knows no packets; what it indexes or decodes it keeps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from copy import copy
 from ipaddress import IPv6Network
 
 from pathtap.forwarding.chains import Stage, stages
@@ -9,6 +10,7 @@ from pathtap.forwarding.ipsets import IpSets
 from pathtap.forwarding.routing import RoutingTables
 from pathtap.model.address import Address, InterfaceAddress
 from pathtap.model.node import Interface, NodeSnapshot, Role, RouteKind
+from pathtap.model.trace import RuleReference
 
 _UNIQUE_LOCAL = IPv6Network("fc00::/7")
 
@@ -26,6 +28,15 @@ class NodeModel:
         self._interfaces = {interface.name: interface for interface in snapshot.interfaces}
         self.addresses = snapshot.addresses()
         self.validates_fully = _has_custom_routing(snapshot, self.addresses)
+        self.set_aside: frozenset[RuleReference] = frozenset()
+
+    def without(self, rules: Iterable[RuleReference]) -> "NodeModel":
+        """The same node as if these rules translated nothing, to ask what would do so instead. All rules keep their positions,
+        and both models share what they have indexed and decoded.
+        """
+        changed = copy(self)
+        changed.set_aside = self.set_aside.union(rules)
+        return changed
 
     def stages(self, family: int, hook: str, device: str = "") -> tuple[Stage, ...]:
         """`device` is the interface whose ingress or egress hook it is, empty for the other hooks."""

@@ -47,7 +47,9 @@ class DnatPrediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnatPrediction:
-    """`address` is None where it cannot be predicted, `rule` where several could be the one.
+    """`address` is None where it cannot be predicted, `rule` where several could be the one. `candidates` are all that could,
+    with None among them where perhaps no rule translates; `undecided` are sentences on what decides between them, but for the
+    kernel's dice.
 
     The port is never predicted: `random` says how it is chosen, within `ports`, or the source port's own class for None
     (nf_nat_l4proto_unique_tuple: below 512, 600 to 1023, 1024 and up).
@@ -57,6 +59,8 @@ class SnatPrediction:
     address: Address | None
     random: Random = Random.NONE
     ports: PortRange | None = None
+    candidates: tuple[RuleReference | None, ...] = ()
+    undecided: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

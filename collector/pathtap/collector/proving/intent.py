@@ -1,0 +1,131 @@
+"""What somebody set for this traffic: whether its source is to be translated, and how the ports are to be chosen. Pure.
+
+Knows what was set, never what the rules do. What nobody told is None.
+"""
+
+from collections.abc import Iterator
+
+from pathtap.collector.proving.owners import EGRESS_CNI, POSTROUTING, VPC_CNI
+from pathtap.model.address import EGRESS_CNI as EGRESS_NETWORKS
+from pathtap.model.address import Address
+from pathtap.model.netfilter import Backend, Random
+from pathtap.model.node import NodeSnapshot
+from pathtap.model.saved import SavedRules
+from pathtap.model.snat import Intent
+
+# As AWS_VPC_K8S_CNI_RANDOMIZESNAT and randomizeSNAT count: their names, and the flag that each asks for.
+RANDOMIZED = {
+    0: ("none", Random.NONE),
+    1: ("hashrandom", Random.RANDOM),
+    2: ("prng", Random.FULLY),
+}
+# The CNI's own word for what no setting changes.
+BY_DESIGN = "VPC CNI"
+BRANCH_VETH, BRANCH_ENI = "vlan", "vlan.eth."
+
+
+def intent_of(snapshot: NodeSnapshot, source: Address, destination: Address, translating: str) -> Intent | None:
+    """`destination` is where the packet goes after DNAT, `translating` the owner of the rule that translates first, empty where
+    none does. None where nobody told, and where the CNI exempts what another one translates all the same: that is then the
+    other's to set.
+    """
+    if is_from_egress_plugin(snapshot, source):
+        return _of_egress_plugin(snapshot, destination, translating)
+    exempt = next(_exemptions(snapshot, source, destination), None)
+    if exempt is not None:
+        says, where = exempt
+        others = translating not in ("", VPC_CNI, EGRESS_CNI)
+        return None if others else Intent(translated=False, random=Random.NONE, says=says, source=where)
+    # Without the VPC's CIDRs nobody can say that this is outside of it; where the CNI's own rule translates it, the CNI does.
+    if snapshot.settings is None or not (snapshot.vpc_networks or translating == VPC_CNI):
+        return None
+    name, random = _randomized(snapshot.settings.randomize)
+    says = f"AWS_VPC_K8S_CNI_RANDOMIZESNAT is {name}"
+    return Intent(translated=True, random=random, says=says, source=f"{snapshot.node} ipamd")
+
+
+def is_from_egress_plugin(snapshot: NodeSnapshot, address: Address) -> bool:
+    """Whether a pod has the address from egress-cni: it is of its usual networks, or has a chain of the plugin's."""
+    if any(address in network for network in EGRESS_NETWORKS):
+        return True
+    jump, chains = (
+        f"-s {address}/{address.max_prefixlen} ",
+        (f"-j CNI-E{address.version}-", f"-g CNI-E{address.version}-"),
+    )
+    return any(
+        text.startswith(jump) and any(chain in text for chain in chains)
+        for text in _postrouting(snapshot, address.version)
+    )
+
+
+def _postrouting(snapshot: NodeSnapshot, version: int) -> Iterator[str]:
+    """The texts of all rules of nat POSTROUTING itself."""
+    for rule_set in snapshot.rule_sets:
+        if (
+            rule_set.backend is Backend.NFTABLES
+            or rule_set.table != "nat"
+            or (rule_set.family == "ip6") != (version == 6)
+        ):
+            continue
+        chain = rule_set.chain(POSTROUTING)
+        if chain is not None:
+            rules = chain.rules
+            yield from rules.texts() if isinstance(rules, SavedRules) else (rule.text for rule in rules)
+
+
+def _of_egress_plugin(snapshot: NodeSnapshot, destination: Address, translating: str) -> Intent | None:
+    plugin = snapshot.egress_plugin
+    if plugin is None or not plugin.enabled:
+        return None
+    where = f"{snapshot.node} {plugin.path}"
+    if destination.is_multicast:
+        # cni/egress-cni/snat accepts multicast before its SNAT.
+        others = translating not in ("", VPC_CNI, EGRESS_CNI)
+        says = "the egress-cni plugin translates no multicast"
+        return None if others else Intent(translated=False, random=Random.NONE, says=says, source=where)
+    name, random = _randomized(plugin.randomize)
+    return Intent(translated=True, random=random, says=f"randomizeSNAT is {name}", source=where)
+
+
+def _exemptions(snapshot: NodeSnapshot, source: Address, destination: Address) -> Iterator[tuple[str, str]]:
+    """Why the VPC CNI leaves this source as it is, each with where that was read: pkg/networkutils/network.go."""
+    settings = snapshot.settings
+    if source.version == 6:
+        yield "the VPC CNI translates no IPv6", BY_DESIGN
+    elif _is_ipv6_cluster(snapshot):
+        yield "the VPC CNI translates nothing in an IPv6 cluster", BY_DESIGN
+    if destination in snapshot.addresses():
+        yield f"the VPC CNI translates nothing to the node's own address {destination}", BY_DESIGN
+    for network in snapshot.vpc_networks:
+        if destination in network:
+            yield f"{network} is a CIDR of the VPC", f"{snapshot.node} imds"
+    for network in settings.excluded_networks if settings else ():
+        if destination in network:
+            yield f"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS has {network}", f"{snapshot.node} ipamd"
+    if settings is not None and settings.external_snat:
+        yield "AWS_VPC_K8S_CNI_EXTERNALSNAT is true", f"{snapshot.node} ipamd"
+    if _has_branch_eni(snapshot, source):
+        yield "the VPC CNI translates nothing that leaves by a branch ENI", BY_DESIGN
+
+
+def _is_ipv6_cluster(snapshot: NodeSnapshot) -> bool:
+    """Whether a pod has an IPv6 address of the VPC's own: clusters have one family."""
+    pods = (address for each in snapshot.interfaces for address in each.pod_addresses if address.version == 6)
+    return any(address not in EGRESS_NETWORKS[1] for address in pods)
+
+
+def _has_branch_eni(snapshot: NodeSnapshot, source: Address) -> bool:
+    """Whether the pod has a branch ENI that all its traffic leaves by: its veth's name then begins with `vlan` (security
+    groups for pods, strict mode). In standard mode what leaves the VPC goes by the primary ENI, translated.
+    """
+    return any(
+        hop.interface.startswith(BRANCH_VETH) and not hop.interface.startswith(BRANCH_ENI)
+        for route in snapshot.routes
+        if route.destination.network_address == source and route.destination.prefixlen == source.max_prefixlen
+        for hop in route.next_hops
+    )
+
+
+def _randomized(setting: int) -> tuple[str, Random]:
+    """The CNI takes whatever it does not know for prng."""
+    return RANDOMIZED.get(setting, RANDOMIZED[2])
