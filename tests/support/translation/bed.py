@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from pathtap.lab.cni_config import FILE, cni_config
 from pathtap.lab.inventory import inventory
 from pathtap.lab.kernel import command_inside, inside
 from pathtap.lab.metadata import introspection
@@ -37,8 +38,10 @@ def arrange(cluster: Cluster, scene: Scene) -> None:
 
 
 def _tell(directory: StateDirectory, wanted: Cluster) -> None:
-    """ipamd tells the scene's settings, and the inventory which pod serves."""
-    directory.write(directory.settings, introspection(wanted, wanted.nodes[0])[_NETWORK_SETTINGS])
+    """ipamd and the CNI configuration tell the scene's settings, and the inventory which pod serves."""
+    node = wanted.nodes[0]
+    directory.write(directory.cni_config(node.name) / FILE, cni_config(wanted.options, node))
+    directory.write(directory.settings, introspection(wanted, node)[_NETWORK_SETTINGS])
     directory.write(directory.inventory, inventory(served(wanted)))
 
 
