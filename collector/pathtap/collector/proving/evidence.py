@@ -1,0 +1,124 @@
+"""What there is to judge of one source's traffic, and what its ports come to. Holds values; judges no rule. Pure."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pathtap.collector.proving.statistics import PortsSay, compared, ports_say, statistics
+from pathtap.model.address import Address, Protocol
+from pathtap.model.netfilter import Random
+from pathtap.model.node import PortRange
+from pathtap.model.snat import Intent, Opened, PortPair, Statistics, TranslatingRule
+from pathtap.model.trace import Gap, RuleReference
+
+EVERY_FLAG = frozenset(Random)
+# From it on the kernel does the same for --random and --random-fully (nf_nat_l4proto_unique_tuple).
+SAME_FOR_BOTH = (5, 0)
+# Before it an identifier is counted up or always 0 with either flag (nf_nat_proto_icmp.c; mended by 5bdac418f33f in 5.1).
+IDENTIFIERS_ARE_DRAWN = (5, 1)
+# Of so many ports that are compared with the one before, none of which follows it, a kernel that counts up leaves no trace.
+ENOUGH_COMPARED = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """`source` and `destination` are a person's words for them: `shop/search`, `198.51.100.8:443`; the latter is empty where none
+    was given. `kernel` is the node's release, empty where it was not read. `candidates`, `rules`, `ports`, `translated_to`
+    and `unknown` are what `translators` says. `interface` is the way out, empty where it is not known.
+
+    `pairs` are in the order in which their connections were opened. `opened` is None where nothing was sent; the pairs may then
+    be older than the rules. `in_use_share` is the share of the range that others hold towards the destination, 0 to 1.
+    `gaps` are those that decide who translates, and `pairs_unread` says why pairs are missing, where they could not be read.
+    `why_not_translated` is why no rule translates, where something else than what was set explains it.
+    """
+
+    source: str
+    destination: str = ""
+    protocol: int = 0
+    kernel: str = ""
+    candidates: tuple[RuleReference, ...] = ()
+    rules: tuple[TranslatingRule, ...] = ()
+    ports: PortRange | None = None
+    translated_to: Address | None = None
+    interface: str = ""
+    unknown: tuple[str, ...] = ()
+    intent: Intent | None = None
+    pairs: tuple[PortPair, ...] = ()
+    opened: Opened | None = None
+    live: bool = False
+    in_use_share: float = 0.0
+    gaps: tuple[Gap, ...] = ()
+    pairs_unread: str = ""
+    why_not_translated: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the pairs come to. `fits` holds the flags that ports such as these are chosen with.
+
+    `translated` are the pairs that NAT changed at all; `untouched` those that keep an address which the rule replaces.
+    """
+
+    statistics: Statistics
+    says: PortsSay
+    fits: frozenset[Random]
+    translated: tuple[PortPair, ...]
+    untouched: tuple[PortPair, ...]
+    are_identifiers: bool
+
+
+def ports_of(evidence: Evidence) -> Ports:
+    untouched = tuple(pair for pair in evidence.pairs if _is_untouched(pair, evidence))
+    pairs = tuple(pair for pair in evidence.pairs if not _is_untouched(pair, evidence))
+    if not _identifiers_tell(evidence.kernel):
+        why = "before Linux 5.1 identifiers are counted up, whatever the flag"
+        pairs = [
+            replace(pair, discounted=pair.discounted or why) if _is_icmp(pair.protocol) else pair for pair in pairs
+        ]
+    figures = statistics(pairs, evidence.ports, evidence.in_use_share)
+    says = ports_say(figures, evidence.in_use_share)
+    return Ports(
+        statistics=figures,
+        says=says,
+        fits=_fits(says, evidence.kernel, pairs),
+        translated=tuple(pair for pair in evidence.pairs if pair.original != pair.translated),
+        untouched=untouched,
+        are_identifiers=_is_icmp(evidence.protocol or (evidence.pairs[0].protocol if evidence.pairs else 0)),
+    )
+
+
+def release(kernel: str) -> tuple[int, int] | None:
+    """`6.1.112-122.189.amzn2023.x86_64` is (6, 1); None where the words are no release."""
+    found = re.match(r"(\d+)\.(\d+)", kernel)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _fits(says: PortsSay, kernel: str, pairs: Sequence[PortPair]) -> frozenset[Random]:
+    known = release(kernel)
+    counts_up = known is not None and known < SAME_FOR_BOTH
+    match says:
+        case PortsSay.PRESERVED:
+            return frozenset((Random.NONE,))
+        case PortsSay.SCATTERED:
+            drawn_each = counts_up and compared(pairs) >= ENOUGH_COMPARED
+            return frozenset((Random.FULLY,) if drawn_each else (Random.RANDOM, Random.FULLY))
+        case PortsSay.SUCCESSIVE:
+            return frozenset((Random.RANDOM,) if counts_up or known is None else ())
+        case PortsSay.TOO_FEW:
+            return EVERY_FLAG
+        case _:
+            return frozenset()
+
+
+def _identifiers_tell(kernel: str) -> bool:
+    known = release(kernel)
+    return known is None or known >= IDENTIFIERS_ARE_DRAWN
+
+
+def _is_untouched(pair: PortPair, evidence: Evidence) -> bool:
+    gives = evidence.translated_to
+    return gives is not None and gives != pair.original.address and pair.translated == pair.original
+
+
+def _is_icmp(protocol: int) -> bool:
+    return protocol in (Protocol.ICMP, Protocol.ICMPV6)
