@@ -54,6 +54,9 @@ class Bench:
     def check(self, *nodes: str) -> Any:
         return _document(self.run("check", *nodes, "-o", "json"))
 
+    def snat(self, *words: str, timeout: float = 30) -> Any:
+        return _document(self.run("snat", *words, "-o", "json", timeout=timeout))
+
     @contextmanager
     def checking(self) -> Iterator[Callable[[], Any]]:
         """A check beside what the block does; calling what it gives waits for the answer."""

@@ -25,16 +25,19 @@ from translation.scene import (
 _OUTSIDE = Asked(source=POD, destination=INTERNET_ADDRESS, port=443)
 _AWS = "AWS-SNAT-CHAIN-0"
 _STORES: dict[Program, Backend] = {"legacy": Backend.LEGACY, "nft": Backend.NFT}
+# NF_IP_PRI_NAT_SRC, where iptables' nat POSTROUTING is.
+_SAME_PRIORITY = 100
 # The cart's and the web's, as an IPPool for pods alone has them; the node's address is not in it.
 _PODS = ("192.168.1.32/28",)
 
 
 def further_cells() -> tuple[Cell, ...]:
-    return tuple(
+    of_both = (
         cell
         for program in _STORES
         for cell in (*_flags_that_part(program), *_egress(program), *_calico_and_aws(program), *_pools(program))
     )
+    return (*of_both, *_orders_unread())
 
 
 def _flags_that_part(program: Program) -> tuple[Cell, ...]:
@@ -127,4 +130,26 @@ def _pools(program: Program) -> tuple[Cell, ...]:
     return tuple(
         Cell(name=f"{name}, {store.value}", scene=scene, asked=asked, effect=effected)
         for name, scene, asked, effected in cells
+    )
+
+
+def _orders_unread() -> tuple[Cell, ...]:
+    """Two chains of one hook have one priority: the kernel's order is that of their registration, the latest first, and nobody
+    can read it. Here Calico's is the later one.
+    """
+    parting = (
+        (Random.FULLY, Random.NONE, SnatVerdict.NOT_IN_EFFECT, NOT_AS_SET),
+        (Random.FULLY, Random.FULLY, SnatVerdict.FULLY_RANDOM, AS_SET),
+        (Random.NONE, Random.FULLY, SnatVerdict.FULLY_RANDOM, NOT_AS_SET),
+        (Random.NONE, Random.NONE, SnatVerdict.NOT_RANDOM, AS_SET),
+    )
+    return tuple(
+        Cell(
+            name=f"CNI with {behind.value} beside Calico with {first.value} at one priority",
+            scene=Scene(randomize=RANDOMIZE[behind], calico=calico),
+            asked=_OUTSIDE,
+            effect=replace(effect(first, Backend.NFTABLES, calico.chain, code, verdict), order_read=False),
+        )
+        for behind, first, verdict, code in parting
+        for calico in (Calico(store=Backend.NFTABLES, flag=first, priority=_SAME_PRIORITY),)
     )

@@ -86,6 +86,7 @@ class Asked:
 class Effect:
     """What must come out. `store`, `chain` (its beginning) and `flag` are the first rule's; None and empty where none translates.
 
+    Where the order of two chains cannot be read, `order_read` is False: the kernel's first rule is then one of several for us.
     `kept` is whether ports are kept, None where nothing is translated.
     """
 
@@ -94,6 +95,7 @@ class Effect:
     store: Backend | None = None
     chain: str = ""
     flag: Random | None = None
+    order_read: bool = True
 
     @property
     def kept(self) -> bool | None:
