@@ -17,17 +17,21 @@ from pathtap.model.request import (
     CaptureEnded,
     CaptureRequest,
     Command,
+    ConnectionsReport,
     EndCapture,
     LookupReport,
     LookupRequest,
+    OpenConnections,
     ProbeReport,
     ProbeRequest,
     ReadSnapshot,
     RouteQuestion,
 )
+from pathtap.model.survey import SurveyReport, SurveyRequest
 from pathtap.model.trace import Gap
 
 Kind = TypeVar("Kind")
+Report = TypeVar("Report", ConnectionsReport, SurveyReport)
 Progress = Callable[[str], Awaitable[None]]
 
 # Seconds an agent has for what takes milliseconds: what a trace may take beyond its own time-out.
@@ -39,12 +43,16 @@ LOOKUP_TIMEOUT = 1.5
 SNAPSHOT_TIMEOUT = 13.0
 # For a capture, which may have to wait until the node's metadata service has been silent for its one second.
 ARM_TIMEOUT = 1.3
+# For a survey beyond the time that it is to follow: a table of 200,000 entries is decoded in about 2 s.
+SURVEY_TIMEOUT = 6.0
 PARTS: dict[type[Command], str] = {
     ReadSnapshot: "snapshot",
     CaptureRequest: "capture",
     EndCapture: "capture",
     ProbeRequest: "probe",
     LookupRequest: "conntrack",
+    OpenConnections: "connections",
+    SurveyRequest: "conntrack",
 }
 
 
@@ -134,6 +142,14 @@ class Asking:
             self.gaps.extend(Gap(node=node, part=unread.part, why=unread.reason) for unread in report.unread)
         return tuple(entry for report in reports.values() for entry in report.entries)
 
+    async def open_connections(self, node: str, request: OpenConnections) -> ConnectionsReport | None:
+        timeout = request.count / request.rate + request.timeout + SURVEY_TIMEOUT
+        report = await self._ask(node, request, ConnectionsReport, timeout)
+        return self._told(node, report)
+
+    async def survey(self, node: str, request: SurveyRequest) -> SurveyReport | None:
+        return self._told(node, await self._ask(node, request, SurveyReport, request.follow + SURVEY_TIMEOUT))
+
     async def kernels(
         self, questions: Iterable[tuple[str, RouteQuestion]]
     ) -> dict[tuple[str, RouteQuestion], RouteAnswer]:
@@ -147,6 +163,13 @@ class Asking:
             for node, report in reports.items()
             for question, answer in zip(requests[node].routes, report.routes, strict=False)
         }
+
+    def _told(self, node: str, report: Report | None) -> Report | None:
+        """With what the report could not read among the gaps, each once."""
+        for unread in report.unread if report else ():
+            gap = Gap(node=node, part=unread.part, why=unread.reason)
+            self.gaps.extend([gap] if gap not in self.gaps else [])
+        return report
 
     async def _each(
         self, commands: Mapping[str, Command], kind: type[Kind], timeout: float = COMMAND_TIMEOUT

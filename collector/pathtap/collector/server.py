@@ -1,16 +1,14 @@
 """The command line's end of the wire: requests in, progress and answers out. Decides nothing itself."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
 
 import grpc
 import grpc.aio
 
 from pathtap import wire
 from pathtap.collector.agents import Agents
-from pathtap.collector.asking import COMMAND_TIMEOUT, Progress
+from pathtap.collector.asking import Progress
 from pathtap.collector.check import CheckRun, nodes_to_check
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.resolve import (
@@ -22,23 +20,30 @@ from pathtap.collector.cluster.resolve import (
     UnusableRequest,
     resolve_source,
 )
-from pathtap.collector.cluster.unlisted import question_of
+from pathtap.collector.cluster.unlisted import question_of, source_of
 from pathtap.collector.explain import ExplainRun
 from pathtap.collector.flows import FlowsRun
+from pathtap.collector.inspections.view import FAR_AWAY
+from pathtap.collector.progress import with_progress
+from pathtap.collector.proving.subject import Asked
+from pathtap.collector.snat import CONNECTIONS, SnatRun
+from pathtap.collector.snat import Options as SnatOptions
+from pathtap.collector.snat_table import SnatTableRun
 from pathtap.collector.status import names, node_statuses
 from pathtap.collector.tracing import Options, TraceRun
 from pathtap.model.address import Protocol
-from pathtap.model.request import MAX_PROBE_SIZE
-from pathtap.v1 import service_pb2, service_pb2_grpc
+from pathtap.model.request import MAX_PROBE_SIZE, MOST_CONNECTIONS
+from pathtap.v1 import service_pb2, service_pb2_grpc, snat_pb2
 
 log = logging.getLogger(__name__)
 
 DEFAULT_TRACE_TIMEOUT = 3.0
 DEFAULT_FLOWS_TIMEOUT = 5.0
+# For the answers to many connections that were opened at once.
+DEFAULT_SNAT_TIMEOUT = 2.0
 MAX_TIMEOUT = 600.0
 MAX_COUNT = 100
 
-Result = TypeVar("Result")
 STATUS: dict[type[Exception], grpc.StatusCode] = {
     UnusableRequest: grpc.StatusCode.INVALID_ARGUMENT,
     UnknownName: grpc.StatusCode.NOT_FOUND,
@@ -89,7 +94,7 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
                 )
             )
 
-        async for response in _with_progress(run, lambda text: service_pb2.TraceResponse(progress=text)):
+        async for response in with_progress(run, lambda text: service_pb2.TraceResponse(progress=text)):
             yield response
 
     async def _trace(self, run: TraceRun) -> service_pb2.TraceResponse:
@@ -117,7 +122,7 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
             )
             return service_pb2.TraceResponse(trace=wire.trace_to_wire(await explaining.explain()))
 
-        async for response in _with_progress(run, lambda text: service_pb2.TraceResponse(progress=text)):
+        async for response in with_progress(run, lambda text: service_pb2.TraceResponse(progress=text)):
             yield response
 
     async def Check(  # noqa: N802
@@ -136,8 +141,67 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
             check = CheckRun(nodes=nodes, inventory=inventory, agents=self._agents, now=self._now, progress=progress)
             return service_pb2.CheckResponse(check=wire.check_to_wire(await check.check()))
 
-        async for response in _with_progress(run, lambda text: service_pb2.CheckResponse(progress=text)):
+        async for response in with_progress(run, lambda text: service_pb2.CheckResponse(progress=text)):
             yield response
+
+    async def Snat(  # noqa: N802
+        self,
+        request: service_pb2.SnatRequest,
+        context: grpc.aio.ServicerContext[service_pb2.SnatRequest, service_pb2.SnatResponse],
+    ) -> AsyncIterator[service_pb2.SnatResponse]:
+        inventory = self._inventory()
+        try:
+            asked = None if request.all else await self._asked(request, inventory)
+        except REFUSALS as error:
+            await context.abort(STATUS[type(error)], str(error))
+        log.info("snat of %s", request.source or "every node")
+
+        async def run(progress: Progress) -> service_pb2.SnatResponse:
+            if asked is None:
+                return service_pb2.SnatResponse(table=await self._snat_table(inventory, progress))
+            proving = SnatRun(
+                asked=asked,
+                inventory=inventory,
+                agents=self._agents,
+                options=_snat_options(request, asked),
+                now=self._now,
+                progress=progress,
+            )
+            return service_pb2.SnatResponse(snat=wire.snat_to_wire(await proving.prove()))
+
+        async for response in with_progress(run, lambda text: service_pb2.SnatResponse(progress=text)):
+            yield response
+
+    async def _asked(self, request: service_pb2.SnatRequest, inventory: Inventory) -> Asked:
+        """Raises one of REFUSALS."""
+        ends = Request(
+            source=request.source,
+            destination=request.destination or str(FAR_AWAY[0]),
+            namespace=request.namespace,
+            protocol=request.protocol,
+            port=request.port,
+            live=request.live,
+        )
+        identity = self._new_id()
+        question = await question_of(ends, inventory, self._agents) if request.destination else None
+        source = question.source if question else await source_of(ends, inventory, self._agents)
+        if not source.node:
+            raise NotTraceable(
+                f"{request.source} is no pod's and no node's address: nobody can tell what translates it"
+            )
+        return Asked(id=identity, source=source, question=question, live=request.live)
+
+    async def _snat_table(self, inventory: Inventory, progress: Progress) -> snat_pb2.SnatTable:
+        run = SnatTableRun(
+            id=self._new_id(),
+            nodes=nodes_to_check((), (agent.node for agent in self._agents.connected()), inventory),
+            inventory=inventory,
+            agents=self._agents,
+            now=self._now,
+            progress=progress,
+        )
+        table = await run.prove()
+        return wire.snat_table_to_wire(table.started_at, table.finished_at, table.nodes, table.gaps)
 
     async def ListFlows(  # noqa: N802
         self,
@@ -164,7 +228,7 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
             )
             return service_pb2.ListFlowsResponse(flows=await flows.list())
 
-        async for response in _with_progress(run, lambda text: service_pb2.ListFlowsResponse(progress=text)):
+        async for response in with_progress(run, lambda text: service_pb2.ListFlowsResponse(progress=text)):
             yield response
 
     async def ListNodes(  # noqa: N802
@@ -216,29 +280,14 @@ async def _resolved(
         await context.abort(STATUS[type(error)], str(error))
 
 
-async def _with_progress(
-    run: Callable[[Progress], Awaitable[Result]], say: Callable[[str], Result]
-) -> AsyncIterator[Result]:
-    """Runs the work beside this stream and gives what it says on the way, then its result. Ends it when nobody listens."""
-    queue: asyncio.Queue[Result] = asyncio.Queue()
-
-    async def progress(text: str) -> None:
-        await queue.put(say(text))
-
-    work = asyncio.ensure_future(run(progress))
-    try:
-        while not work.done() or not queue.empty():
-            waiting = asyncio.ensure_future(queue.get())
-            await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                yield waiting.result()
-            else:
-                waiting.cancel()
-        yield work.result()
-    finally:
-        # Waited for, so that its captures are ended before the server is gone.
-        work.cancel()
-        await asyncio.wait({work}, timeout=COMMAND_TIMEOUT)
+def _snat_options(request: service_pb2.SnatRequest, asked: Asked) -> SnatOptions:
+    """Connections of the source's own may be of any protocol, where none was asked for."""
+    any_protocol = request.live and not request.protocol and not request.port
+    return SnatOptions(
+        connections=min(request.connections or CONNECTIONS, MOST_CONNECTIONS),
+        timeout=_seconds(request.timeout_ms, DEFAULT_FLOWS_TIMEOUT if request.live else DEFAULT_SNAT_TIMEOUT),
+        protocol=asked.question.protocol if asked.question and not any_protocol else 0,
+    )
 
 
 def _seconds(milliseconds: int, default: float) -> float:

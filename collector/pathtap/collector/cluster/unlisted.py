@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import Asking
 from pathtap.collector.cluster.inventory import Inventory
-from pathtap.collector.cluster.resolve import NotListed, NotTraceable, Question, Request, resolve
+from pathtap.collector.cluster.resolve import NotListed, NotTraceable, Question, Request, resolve, resolve_source
 from pathtap.model.address import Address
 from pathtap.model.node import MAIN_TABLE, Interface, NodeSnapshot, Role, Route
 from pathtap.model.trace import Target
@@ -32,6 +32,17 @@ async def question_of(request: Request, inventory: Inventory, agents: Agents) ->
         if snapshot is None:
             raise NotTraceable(f"{refusal}, as far as the inventory knows; {asking.gaps[0].why}") from refusal
         return resolve(request, inventory, unlisted_addresses(source, snapshot))
+
+
+async def source_of(request: Request, inventory: Inventory, agents: Agents) -> Target:
+    """The source alone, by the IPv4 address that it goes out by, where it has one: of IPv6 a VPC CNI node translates nothing.
+
+    The request's destination is any IPv4 address. Raises what `resolve` raises for a source.
+    """
+    try:
+        return (await question_of(request, inventory, agents)).source
+    except NotTraceable:
+        return resolve_source(request.source, request.namespace, inventory, live=request.live)
 
 
 def unlisted_addresses(source: Target, snapshot: NodeSnapshot) -> tuple[Address, ...]:

@@ -15,7 +15,7 @@ from pathtap.collector.inspections.netfilter import serves_node_ports
 from pathtap.forwarding.fabric import Fabric
 from pathtap.forwarding.journey import Walk, walk
 from pathtap.forwarding.packet import Packet
-from pathtap.model.address import EGRESS_CNI, Address, Protocol, Socket
+from pathtap.model.address import Address, Protocol, Socket
 from pathtap.model.inventory import Service
 from pathtap.model.trace import Finding, Severity
 
@@ -118,7 +118,7 @@ def _is_refused_back(way: Walk, node: str) -> bool:
 def _samples(view: NodeView, fabric: Fabric, inventory: Inventory) -> Iterator[Sample]:
     """What matters most first."""
     sources = (*view.samples, *_of_other_families(view))
-    for source in (*sources, *_second_ways_out(view)):
+    for source in (*sources, *view.second_ways_out[:1]):
         if (outside := view.far_from(source)) is not None:
             yield Sample(packet=view.opening(source, outside), leaves_vpc=True)
     yield from _to_node_ports(view, inventory)
@@ -134,12 +134,6 @@ def _samples(view: NodeView, fabric: Fabric, inventory: Inventory) -> Iterator[S
 def _of_other_families(view: NodeView) -> tuple[Address, ...]:
     pods = sorted((a for a in view.pods if a.version == 6 and view.veth(a) is not None), key=int)
     return tuple(pods[:1])
-
-
-def _second_ways_out(view: NodeView) -> tuple[Address, ...]:
-    """One pod's address that egress-cni gave it, for what is outside alone: it leads to no pod and to no Service."""
-    given = (a for a in view.veths if any(a in network for network in EGRESS_CNI))
-    return tuple(sorted(given, key=int)[:1])
 
 
 def _to_service(view: NodeView, source: Address, service: Service) -> Iterator[Sample]:

@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_network
 from pathtap.collector.cluster.inventory import FINISHED, Inventory
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet
-from pathtap.model.address import Address, FiveTuple, Network, Protocol
+from pathtap.model.address import EGRESS_CNI, Address, FiveTuple, Network, Protocol
 from pathtap.model.inventory import Pod
 from pathtap.model.node import (
     DEFAULT_TABLE,
@@ -175,6 +175,11 @@ class NodeView:
             if address.version == 4 and self.veth(address) is not None and not self.has_branch_eni(address):
                 found.setdefault(self._way_out(address), address)
         return tuple(address for _, address in sorted(found.items(), reverse=True))
+
+    @cached_property
+    def second_ways_out(self) -> tuple[Address, ...]:
+        """What egress-cni gave to pods, for what is outside alone: it leads to no pod and to no Service."""
+        return tuple(sorted((a for a in self.veths if any(a in network for network in EGRESS_CNI)), key=int))
 
     def _way_out(self, address: Address) -> str:
         """Sorts the pods of one ENI together: by its name, else by the table of their ip rule."""

@@ -15,12 +15,13 @@ from pathtap.collector.judging.fate import interface_of, is_local
 from pathtap.collector.judging.judge import judge, missed_pod
 from pathtap.collector.record import Record
 from pathtap.collector.telling import words
+from pathtap.collector.telling.egress import egress_by
 from pathtap.collector.telling.narrate import tell
 from pathtap.collector.telling.summary import summarise
 from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.prediction import Outcome
 from pathtap.model.address import FiveTuple, protocol_name
-from pathtap.model.node import RouteAnswer, table_name
+from pathtap.model.node import RouteAnswer
 from pathtap.model.request import RouteQuestion
 from pathtap.model.trace import DestinationNat, Disposition, Egress, Path, Reply, SourceNat, Trace
 
@@ -152,16 +153,7 @@ def egress_of(passages: Sequence[ExpectedPassage], node: str) -> Egress | None:
     name = seen.interface if seen else decision.interface if decision and not decision.local else ""
     if not name:
         return None
-    interface = interface_of(first, name)
-    agreed = decision if decision is not None and decision.interface == name else None
-    return Egress(
-        node=first.passage.node,
-        interface=name,
-        eni_id=interface.eni_id if interface else "",
-        table=table_name(agreed.route.table) if agreed and agreed.route else "",
-        rule=words.rule_words(agreed.rule) if agreed and agreed.rule else "",
-        route=agreed.route.text if agreed and agreed.route else "",
-    )
+    return egress_by(first.passage.node, name, interface_of(first, name), decision)
 
 
 def source_nat(forward: Sequence[ExpectedPassage], first: FiveTuple | None) -> SourceNat:

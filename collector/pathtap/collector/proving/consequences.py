@@ -1,0 +1,58 @@
+"""What is found beside the verdict: rules that are not as was set, two stores at once, races lost, ports running out. Pure."""
+
+from collections.abc import Iterator
+
+from pathtap.collector import findings
+from pathtap.collector.inspections import relevant, stores, translation
+from pathtap.collector.proving.depletion import EXHAUSTED_SHARE, Cause, LostPorts, lost_ports
+from pathtap.collector.proving.subject import Subject
+from pathtap.model.snat import Exposure, PortsInUse
+from pathtap.model.trace import Evidence, Finding, Witness
+
+# Users that are named in a finding.
+MOST_USERS = 3
+
+
+def consequences(subject: Subject, exposure: Exposure) -> Iterator[Finding]:
+    """The defects that concern this traffic first, then what ports cost."""
+    defects = (*translation.inspect(subject.view), *stores.inspect(subject.view))
+    outside = _is_outside(subject)
+    for defect in relevant(defects, (subject.packet.five_tuple.source,), leaves_vpc=outside, to_service=False):
+        yield defect.finding
+    snat = subject.translators.prediction.snat
+    # Sorted by use: where the fullest has ports enough, all have.
+    fullest = next(iter(exposure.ports), None)
+    if snat is None or fullest is None:
+        return
+    lost = lost_ports(
+        in_use=fullest.in_use, capacity=fullest.capacity, lost=exposure.rise("insert_failed"), random=snat.random
+    )
+    yield from _of_ports(subject.snapshot.node, lost, fullest, tuple(_proof(subject.snapshot.node, exposure, fullest)))
+
+
+def _is_outside(subject: Subject) -> bool:
+    """Whether the packet leaves for what the VPC CNI translates, as far as networks and the inventory tell."""
+    towards, snapshot = subject.translators.prediction.packet.five_tuple.destination, subject.snapshot
+    exempt = (*snapshot.vpc_networks, *(snapshot.settings.excluded_networks if snapshot.settings else ()))
+    inventory = subject.view.inventory
+    known = inventory.pod_at(towards) or inventory.node_at(towards)
+    return known is None and not any(towards in network for network in exempt)
+
+
+def _of_ports(node: str, lost: LostPorts, ports: PortsInUse, proof: tuple[Evidence, ...]) -> Iterator[Finding]:
+    towards, in_use = str(ports.destination), f"{ports.in_use} of {ports.capacity}"
+    if lost.cause is Cause.RACE:
+        yield findings.snat_race_lost(node, lost.lost, towards, in_use, lost.mended_by_flag, proof)
+    elif lost.share >= EXHAUSTED_SHARE:
+        users = ", ".join(f"{name} ({held})" for name, held in ports.users[:MOST_USERS])
+        of_address = f"{in_use} of {ports.translated}"
+        yield findings.snat_ports_exhausted(node, lost.lost, towards, of_address, users, proof)
+
+
+def _proof(node: str, exposure: Exposure, ports: PortsInUse) -> Iterator[Evidence]:
+    where = f"{node} conntrack"
+    rise, total = exposure.rise("insert_failed"), exposure.total("insert_failed")
+    claim = f"insert_failed rose by {rise} meanwhile, to {total} since the node's start"
+    yield Evidence(witness=Witness.RECORDED, claim=claim, source=where)
+    claim = f"{ports.in_use} of {ports.capacity} ports of {ports.translated} are in use towards {ports.destination}"
+    yield Evidence(witness=Witness.RECORDED, claim=claim, source=where)

@@ -1,0 +1,75 @@
+"""What a race for ports, or their lack, costs a node: its counters before and after, and who holds which ports. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.resolve import owner_of
+from pathtap.model.address import Address, Protocol, Socket
+from pathtap.model.node import PortRange
+from pathtap.model.snat import CpuRise, Exposure, PortsInUse
+from pathtap.model.survey import PortUsage, SurveyReport
+
+# The class of the ports that clients have, and all identifiers of ICMP (nf_nat_l4proto_unique_tuple).
+CLIENT_PORTS = PortRange(first=1024, last=65_535)
+IDENTIFIERS = PortRange(first=0, last=65_535)
+# Destinations that are shown.
+MOST_SHOWN = 5
+
+
+def exposure_of(
+    before: SurveyReport, after: SurveyReport, inventory: Inventory, ports: PortRange | None = None
+) -> Exposure:
+    """`ports` is the range of the rule that translates, None where it leaves the choice to the source port's class."""
+    return Exposure(
+        cpus=rises(before, after),
+        ports=ports_in_use((*before.usage, *after.usage), inventory, ports),
+        entries=after.count,
+        most_entries=after.most,
+    )
+
+
+def rises(before: SurveyReport, after: SurveyReport) -> tuple[CpuRise, ...]:
+    """By processor; one that only one of the two has is left out: nothing can be said of its rise."""
+    first = {cpu.cpu: cpu.counters for cpu in before.cpus}
+    return tuple(
+        CpuRise(cpu=cpu.cpu, before=first[cpu.cpu], after=cpu.counters) for cpu in after.cpus if cpu.cpu in first
+    )
+
+
+def ports_in_use(
+    usage: Sequence[PortUsage], inventory: Inventory, ports: PortRange | None = None
+) -> tuple[PortsInUse, ...]:
+    """The fullest first, of each the ports that were in use at any time of the two surveys, without those outside the range."""
+    held: dict[tuple[int, Socket, Address], dict[Address, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for each in usage:
+        allowed = ports or _class_of(each.protocol)
+        key = each.protocol, each.destination, each.translated
+        held[key][each.source].update(port for port in each.ports if port in allowed)
+    found = [_in_use(key, by_source, inventory, ports) for key, by_source in held.items()]
+    return tuple(sorted(found, key=lambda each: (-each.in_use, str(each.destination)))[:MOST_SHOWN])
+
+
+def _in_use(
+    key: tuple[int, Socket, Address],
+    by_source: dict[Address, set[int]],
+    inventory: Inventory,
+    ports: PortRange | None,
+) -> PortsInUse:
+    protocol, destination, translated = key
+    allowed = ports or _class_of(protocol)
+    users: Counter[str] = Counter()
+    for source, taken in by_source.items():
+        users[owner_of(source, 0, inventory).name or str(source)] += len(taken)
+    return PortsInUse(
+        protocol=protocol,
+        destination=destination,
+        translated=translated,
+        in_use=len(set().union(*by_source.values())),
+        capacity=allowed.last - allowed.first + 1,
+        users=tuple(users.most_common()),
+    )
+
+
+def _class_of(protocol: int) -> PortRange:
+    return IDENTIFIERS if protocol in (Protocol.ICMP, Protocol.ICMPV6) else CLIENT_PORTS

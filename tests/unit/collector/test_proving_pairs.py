@@ -1,0 +1,170 @@
+"""Source ports before and after NAT, from conntrack and from packets, and why some of them tell nothing."""
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from pathtap.collector.proving.pairs import Rewriting, opened_pairs, recorded_pairs, seen_leaving, weighed
+from pathtap.model.address import Address, FiveTuple, Socket
+from pathtap.model.conntrack import ConntrackEntry
+from pathtap.model.netfilter import Random
+from pathtap.model.node import PortRange
+from pathtap.model.packet import Direction, Headers, PacketObservation, TcpFlag, TcpHeader
+from pathtap.model.request import Connection, ProbeOutcome
+from pathtap.model.snat import PortPair
+from pathtap.model.survey import PortUsage
+from pathtap.model.trace import Witness
+
+POD, OTHER, NODE = (ip_address(f"192.168.1.{last}") for last in (116, 117, 29))
+OUTSIDE = Socket(ip_address("198.51.100.8"), 443)
+SYN, SYN_ACK = TcpFlag.SYN, TcpFlag.SYN | TcpFlag.ACK
+
+
+def flow(source: Address = POD, port: int = 41_000, protocol: int = 6, to: Socket = OUTSIDE) -> FiveTuple:
+    return FiveTuple(
+        protocol=protocol,
+        source=source,
+        source_port=port,
+        destination=to.address,
+        destination_port=to.port,
+    )
+
+
+def entry(original: FiveTuple, port: int, address: Address = NODE) -> ConntrackEntry:
+    translated = replace(original, source=address, source_port=port)
+    return ConntrackEntry(node="n", original=original, reply=translated.reversed)
+
+
+def observed(
+    seen: FiveTuple, interface: str, direction: Direction, *, sequence: int = 0, flags: TcpFlag = SYN
+) -> PacketObservation:
+    tcp = TcpHeader(flags=flags, sequence=sequence, acknowledgment=0)
+    headers = Headers(five_tuple=seen, ttl=63, length=60, tcp=tcp)
+    return PacketObservation(
+        node="n", sequence=1, capture="c", captured_at=1, interface=interface, direction=direction, headers=headers
+    )
+
+
+def pair(original: int = 41_000, translated: int = 5_000, *, address: Address = NODE, protocol: int = 6) -> PortPair:
+    return PortPair(
+        protocol=protocol,
+        original=Socket(POD, original),
+        translated=Socket(address, translated),
+        destination=OUTSIDE,
+        witnesses=(Witness.RECORDED,),
+    )
+
+
+def held(source: Address, port: int, destination: Socket = OUTSIDE, translated: Address = NODE) -> PortUsage:
+    return PortUsage(protocol=6, destination=destination, translated=translated, source=source, ports=(port,))
+
+
+def reason(one: PortPair, rewriting: Rewriting, *usage: PortUsage, sent: bool = True) -> str:
+    (weighed_one,) = weighed([one], rewriting, usage, sent=sent)
+    return weighed_one.discounted
+
+
+RANDOM = Rewriting(random=Random.FULLY, gives=NODE)
+PLAIN = Rewriting(random=Random.NONE, gives=NODE)
+
+
+def test_a_connection_is_recorded_and_the_eni_saw_its_packet() -> None:
+    sent = flow()
+    connection = Connection(outcome=ProbeOutcome.ANSWERED, five_tuple=sent, entry=entry(sent, 50_712))
+    left = replace(sent, source=NODE, source_port=50_712)
+    seen = seen_leaving(
+        [observed(sent, "eni1", Direction.IN), observed(left, "eth0", Direction.OUT)], frozenset({"eth0"})
+    )
+    (found,) = opened_pairs([connection], seen)
+    assert (found.original, found.translated) == (Socket(POD, 41_000), Socket(NODE, 50_712))
+    assert found.witnesses == (Witness.RECORDED, Witness.OBSERVED)
+    assert found.interface == "eth0"
+
+
+def test_without_an_entry_a_syn_is_known_again_by_its_sequence_number() -> None:
+    sent, other = flow(), flow(port=41_001)
+    connections = [Connection(outcome=ProbeOutcome.REFUSED, five_tuple=each) for each in (sent, other)]
+    packets = [
+        observed(sent, "eni1", Direction.IN, sequence=7),
+        observed(other, "eni1", Direction.IN, sequence=9),
+        observed(replace(other, source=NODE, source_port=2_222), "eth0", Direction.OUT, sequence=9),
+        observed(replace(sent, source=NODE, source_port=1_111), "eth0", Direction.OUT, sequence=7),
+        observed(replace(sent, source=NODE, source_port=3_333).reversed, "eth0", Direction.IN, flags=SYN_ACK),
+    ]
+    found = opened_pairs(connections, seen_leaving(packets, frozenset({"eth0"})))
+    assert [each.translated.port for each in found] == [1_111, 2_222]
+    assert {each.witnesses for each in found} == {(Witness.OBSERVED,)}
+
+
+def test_a_connection_of_which_nothing_is_known_makes_no_pair() -> None:
+    connections = [
+        Connection(outcome=ProbeOutcome.FAILED, detail="no route"),
+        Connection(outcome=ProbeOutcome.SILENT, five_tuple=flow()),
+    ]
+    assert opened_pairs(connections, seen_leaving((), frozenset())) == ()
+
+
+def test_an_identifier_stands_for_icmps_port() -> None:
+    echo = flow(protocol=1, port=77, to=Socket(OUTSIDE.address, 0))
+    (found,) = recorded_pairs([entry(echo, 54_490)], lambda _: True)
+    assert (found.original.port, found.translated.port) == (77, 54_490)
+    assert found.destination == Socket(OUTSIDE.address, 0)
+
+
+def test_entries_that_do_not_meet_the_rule_make_no_pair() -> None:
+    inside = flow(to=Socket(OTHER, 80))
+    found = recorded_pairs([entry(flow(), 1_500), entry(inside, 41_000, POD)], lambda seen: seen.destination != OTHER)
+    assert [each.destination for each in found] == [OUTSIDE]
+
+
+def test_after_dnat_the_destination_is_where_the_packets_go() -> None:
+    original = flow(to=Socket(ip_address("10.100.0.20"), 80))
+    translated = flow(source=NODE, port=1_024, to=Socket(OTHER, 8080))
+    recorded = ConntrackEntry(node="n", original=original, reply=translated.reversed)
+    (found,) = recorded_pairs([recorded], lambda _: True)
+    assert found.destination == Socket(OTHER, 8080)
+
+
+def test_a_pair_counts_unless_something_says_why_not() -> None:
+    assert reason(pair(), RANDOM) == ""
+
+
+@pytest.mark.parametrize("port", [0, 1, 511, 512, 1023])
+def test_ports_below_1024_keep_their_class(port: int) -> None:
+    assert "below 1024" in reason(pair(original=port), RANDOM)
+
+
+def test_identifiers_have_no_classes() -> None:
+    assert reason(pair(original=7, protocol=1), RANDOM) == ""
+
+
+def test_a_port_that_another_held_tells_nothing() -> None:
+    assert "192.168.1.117 held its port" in reason(pair(), PLAIN, held(OTHER, 41_000))
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        held(POD, 41_000),
+        held(OTHER, 41_001),
+        held(OTHER, 41_000, Socket(OUTSIDE.address, 80)),
+        held(OTHER, 41_000, translated=OTHER),
+    ],
+    ids=["its own", "another port", "another destination", "another address"],
+)
+def test_what_nobody_else_held_counts(usage: PortUsage) -> None:
+    assert reason(pair(), PLAIN, usage) == ""
+
+
+def test_a_range_of_the_rules_own_makes_a_flagless_rule_move_ports() -> None:
+    own = PortRange(first=2_000, last=3_000)
+    assert "2000 to 3000" in reason(pair(translated=2_500), replace(PLAIN, ports=own))
+    assert reason(pair(original=2_400, translated=2_400), replace(PLAIN, ports=own)) == ""
+    assert reason(pair(translated=2_500), replace(RANDOM, ports=own)) == ""
+
+
+def test_an_entry_that_is_older_than_the_rule_tells_nothing_but_a_new_connection_does() -> None:
+    as_it_was = pair(translated=41_000, address=POD)
+    assert "before the rule" in reason(as_it_was, RANDOM, sent=False)
+    assert reason(as_it_was, RANDOM, sent=True) == ""
