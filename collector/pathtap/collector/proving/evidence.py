@@ -69,12 +69,7 @@ class Ports:
 
 def ports_of(evidence: Evidence) -> Ports:
     untouched = tuple(pair for pair in evidence.pairs if _is_untouched(pair, evidence))
-    pairs = tuple(pair for pair in evidence.pairs if not _is_untouched(pair, evidence))
-    if not _identifiers_tell(evidence.kernel):
-        why = "before Linux 5.1 identifiers are counted up, whatever the flag"
-        pairs = [
-            replace(pair, discounted=pair.discounted or why) if _is_icmp(pair.protocol) else pair for pair in pairs
-        ]
+    pairs = tuple(_weighed(pair, evidence.kernel) for pair in evidence.pairs if not _is_untouched(pair, evidence))
     figures = statistics(pairs, evidence.ports, evidence.in_use_share)
     says = ports_say(figures, evidence.in_use_share)
     return Ports(
@@ -110,9 +105,11 @@ def _fits(says: PortsSay, kernel: str, pairs: Sequence[PortPair]) -> frozenset[R
             return frozenset()
 
 
-def _identifiers_tell(kernel: str) -> bool:
-    known = release(kernel)
-    return known is None or known >= IDENTIFIERS_ARE_DRAWN
+def _weighed(pair: PortPair, kernel: str) -> PortPair:
+    known = release(kernel) if _is_icmp(pair.protocol) else None
+    if known is None or known >= IDENTIFIERS_ARE_DRAWN or pair.discounted:
+        return pair
+    return replace(pair, discounted="before Linux 5.1 identifiers are counted up, whatever the flag")
 
 
 def _is_untouched(pair: PortPair, evidence: Evidence) -> bool:

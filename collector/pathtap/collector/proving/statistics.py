@@ -9,7 +9,7 @@ from enum import Enum
 from functools import lru_cache
 from math import exp, lgamma, log, log1p, sqrt
 
-from pathtap.model.address import Protocol, Socket
+from pathtap.model.address import Protocol
 from pathtap.model.node import PortRange
 from pathtap.model.snat import PortPair, Statistics
 
@@ -31,8 +31,7 @@ MOST_NEEDED = 1000
 
 # The kernel draws 16 bits and takes the remainder by the range's size (nf_nat_l4proto_unique_tuple, nf_nat_core.c).
 DRAWS = 65_536
-IDENTIFIERS = PortRange(first=0, last=65_535)
-CLASSES = (PortRange(first=1, last=511), PortRange(first=600, last=1023), PortRange(first=1024, last=65_535))
+ICMP = frozenset((Protocol.ICMP, Protocol.ICMPV6))
 
 
 class PortsSay(Enum):
@@ -71,19 +70,20 @@ class NatRange:
         """How far on a port still follows the one before: less where the range is small, or any would."""
         return max(1, min(STEP, self.size // 256))
 
-    def share_up_to(self, port: int) -> float:
-        """The chance that the kernel's draw is `port` or below."""
-        below = min(max(port - self.first + 1, 0), self.size)
-        each, more = divmod(DRAWS, self.size)
-        return (each * below + min(below, more)) / DRAWS
+
+IDENTIFIERS = NatRange(0, 65_535)
+PRIVILEGED, RESERVED, CLIENTS = NatRange(1, 511), NatRange(600, 1023), NatRange(1024, 65_535)
 
 
 def class_of(port: int, protocol: int, ports: PortRange | None) -> NatRange:
     """Where the kernel looks for a translation of `port`: the rule's own `ports`, or the class that it keeps."""
-    if ports is None:
-        icmp = protocol in (Protocol.ICMP, Protocol.ICMPV6)
-        ports = IDENTIFIERS if icmp else next(each for each in CLASSES if port <= each.last)
-    return NatRange(ports.first, ports.last)
+    if ports is not None:
+        return NatRange(ports.first, ports.last)
+    if protocol in ICMP:
+        return IDENTIFIERS
+    if port >= CLIENTS.first:
+        return CLIENTS
+    return PRIVILEGED if port <= PRIVILEGED.last else RESERVED
 
 
 def statistics(pairs: Sequence[PortPair], ports: PortRange | None = None, in_use_share: float = 0.0) -> Statistics:
@@ -96,7 +96,8 @@ def statistics(pairs: Sequence[PortPair], ports: PortRange | None = None, in_use
     counted, among = _of_one_class(pairs, ports)
     chosen = sorted(pair.translated.port for pair in counted)
     preserved = sum(pair.translated.port == pair.original.port for pair in counted)
-    steps = tuple(_steps(counted, among))
+    steps = tuple(_steps(counted, among.size))
+    closely = among.step
     return Statistics(
         counted=len(counted),
         preserved=preserved,
@@ -107,7 +108,7 @@ def statistics(pairs: Sequence[PortPair], ports: PortRange | None = None, in_use
         highest=chosen[-1] if chosen else None,
         distance=_distance(chosen, among),
         distance_limit=min(1.0, _deviation(len(counted), SPREAD_BUDGET / 2) + in_use_share) if counted else 1.0,
-        successive=sum(step <= among.step for step in steps),
+        successive=sum(step <= closely for step in steps),
         successive_limit=most_by_chance(len(steps), _following(among), SUCCESSION_BUDGET),
         false_alarm=FALSE_ALARM,
     )
@@ -129,6 +130,7 @@ def ports_say(figures: Statistics, in_use_share: float = 0.0) -> PortsSay:
     return PortsSay.SCATTERED if counted >= figures.needed else PortsSay.TOO_FEW
 
 
+@lru_cache(maxsize=1024)
 def needed_pairs(among: NatRange, in_use_share: float = 0.0) -> int | None:
     """How many pairs every statement takes: what keeps to one half of the range is missed at most so often as MISSED says.
 
@@ -178,7 +180,7 @@ def most_by_chance(trials: int, chance: float, budget: float) -> int:
 def compared(pairs: Iterable[PortPair]) -> int:
     """Of how many pairs that count it can be told whether they follow on one before, towards the same destination."""
     counted = [pair for pair in pairs if not pair.discounted]
-    return len(counted) - len({(pair.translated.address, pair.destination) for pair in counted})
+    return len(counted) - len({_towards(pair) for pair in counted})
 
 
 def _of_one_class(pairs: Sequence[PortPair], ports: PortRange | None) -> tuple[Sequence[PortPair], NatRange]:
@@ -188,7 +190,7 @@ def _of_one_class(pairs: Sequence[PortPair], ports: PortRange | None) -> tuple[S
         if not pair.discounted:
             by_class.setdefault(class_of(pair.original.port, pair.protocol, ports), []).append(pair)
     if not by_class:
-        return (), class_of(CLASSES[-1].first, Protocol.TCP, ports)
+        return (), class_of(CLIENTS.first, Protocol.TCP, ports)
     among, counted = max(by_class.items(), key=lambda item: len(item[1]))
     return counted, among
 
@@ -201,14 +203,19 @@ def _needed(counted: int, preserved: int, among: NatRange, in_use_share: float) 
     return needed_pairs(among, in_use_share) or MOST_NEEDED
 
 
-def _steps(counted: Iterable[PortPair], among: NatRange) -> Iterator[int]:
+def _steps(counted: Iterable[PortPair], size: int) -> Iterator[int]:
     """How far on each port is from the one before towards the same destination; counting up ends at the range's first again."""
-    before: dict[tuple[object, Socket], int] = {}
+    before: dict[tuple[int, int, int], int] = {}
     for pair in counted:
-        key, port = (pair.translated.address, pair.destination), pair.translated.port
+        key, port = _towards(pair), pair.translated.port
         if key in before:
-            yield (port - before[key]) % among.size
+            yield (port - before[key]) % size
         before[key] = port
+
+
+def _towards(pair: PortPair) -> tuple[int, int, int]:
+    """What a kernel that counts up has a start of its own for: both addresses after NAT, as numbers, and the port."""
+    return int(pair.translated.address), int(pair.destination.address), pair.destination.port
 
 
 def _following(among: NatRange) -> float:
@@ -218,10 +225,15 @@ def _following(among: NatRange) -> float:
 
 def _distance(chosen: Sequence[int], among: NatRange) -> float:
     """Kolmogorov's: the largest difference between the ports' distribution and that of the kernel's draw. `chosen` ascends."""
-    total, largest = len(chosen), 0.0
+    total, largest, size = len(chosen), 0.0, among.size
+    each, more = divmod(DRAWS, size)
     for index, port in enumerate(chosen):
+        below = min(max(port - among.first, 0), size)
+        with_it = min(below + (port >= among.first), size)
         largest = max(
-            largest, (index + 1) / total - among.share_up_to(port), among.share_up_to(port - 1) - index / total
+            largest,
+            (index + 1) / total - (each * with_it + min(with_it, more)) / DRAWS,
+            (each * below + min(below, more)) / DRAWS - index / total,
         )
     return largest
 
