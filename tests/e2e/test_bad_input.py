@@ -163,3 +163,18 @@ def test_some_of_several_probes_fail(lab: Bench) -> None:
     assert [finding["code"] for finding in trace["verdict"]["findings"]] == ["FILTER_DROP", "PROBES_UNANSWERED"]
     assert trace["dnat"]["backend_pod"] == "shop/orders"
     assert trace["exit_code"] == 3
+
+
+def test_a_cni_configuration_that_cannot_be_read_is_said_and_decides_nothing(lab: Bench) -> None:
+    first, second = (node.name for node in lab.cluster.nodes[:2])
+    file = StateDirectory(lab.prefix).cni_config(first) / "10-aws.conflist"
+    former = file.read_text()
+    try:
+        file.write_text(former[:-20])
+        unread = {node["node"]: node.get("unread", []) for node in lab.run("nodes", "-o", "json").json["nodes"]}
+        trace, check = lab.trace("shop/search", "to", "198.51.100.8", "--port", "443"), lab.check()
+    finally:
+        file.write_text(former)
+    assert unread == {first: [{"part": "cni configuration", "reason": f"{file} is no CNI configuration"}], second: []}
+    assert (trace["exit_code"], trace["verdict"]["findings"]) == (0, [])
+    assert (check["exit_code"], check["findings"]) == (0, [])

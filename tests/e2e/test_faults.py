@@ -49,6 +49,9 @@ BECAME = {
     "host-unreachable": ("LEFT_CLUSTER", "UNANSWERED"),
     "stale-rule-set": ("LEFT_CLUSTER", "ANSWERED"),
     "unexpected-snat": ("LEFT_CLUSTER", "ANSWERED"),
+    "snat-random-fallback": ("LEFT_CLUSTER", "ANSWERED"),
+    "snat-not-random": ("LEFT_CLUSTER", "ANSWERED"),
+    "masquerade-before-snat": ("LEFT_CLUSTER", "ANSWERED"),
 }
 # Where nobody answers outside of the cluster, nobody in it is accused.
 INCONCLUSIVE = {"host-unreachable"}

@@ -48,7 +48,14 @@ TOLD = {
     "duplicate-address": errno.ECONNREFUSED,
 }
 # The packets are answered as before; what is wrong is seen otherwise.
-ANSWERED = {"stale-rule-set", "unexpected-snat", "stale-conntrack"}
+ANSWERED = {
+    "stale-rule-set",
+    "unexpected-snat",
+    "stale-conntrack",
+    "snat-random-fallback",
+    "snat-not-random",
+    "masquerade-before-snat",
+}
 
 
 @pytest.fixture(scope="module", params=OPTIONS)
@@ -140,7 +147,7 @@ def settled(lab: Cluster) -> dict[str, str]:
 
 
 IP = "rule\nroute show table all\nneigh show nud permanent\nlink\naddress\n"
-FURTHER = (["tc", "qdisc"], ["iptables-nft-save"], ["iptables-legacy-save"])
+FURTHER = (["tc", "qdisc"], ["iptables-nft-save"], ["iptables-legacy-save"], ["ipset", "save"])
 
 
 def sysctls() -> str:
@@ -386,6 +393,7 @@ def test_what_refuses_is_the_pod_itself(lab: Cluster) -> None:
         ("unexpected-snat", "nothing-listens", "no-fwmark-rule"),
         ("tc-drop", "security-group", "strict-rp-filter"),
         ("stale-rule-set", "no-fwmark-rule"),
+        ("masquerade-before-snat", "snat-not-random"),
         ("port-exhaustion", "stale-conntrack"),
     ],
     ids=" ".join,
@@ -456,6 +464,7 @@ def test_a_part_that_is_gone_already_counts_as_healed(lab: Cluster, healthy: dic
         "stale-rule-set",
         "tc-drop",
         "silent-pod",
+        "snat-random-fallback",
     ],
 )
 def test_what_a_person_mended_heals_to_the_exact_former_state(lab: Cluster, healthy: dict[str, str], name: str) -> None:

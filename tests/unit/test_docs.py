@@ -20,7 +20,7 @@ from pathtap.collector import findings
 from pathtap.collector.program import command as collector
 from pathtap.forwarding import routing
 from pathtap.lab.faults import FAULTS, Fault
-from pathtap.model.netfilter import Backend
+from pathtap.model.netfilter import Backend, Random
 from pathtap.model.node import Route, Rule, TcProgram
 from pathtap.model.trace import Finding, RuleReference
 from pathtap.v1 import service_pb2, trace_pb2
@@ -53,6 +53,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "Route": [*ROUTES],
     "RouteKind": [*routing.REFUSING],
     "Rule": [*RULES],
+    "Random": [Random.NONE, Random.RANDOM],
     "TcProgram": [TcProgram(interface="eni1", hook="ingress", kind="bpf", name="handle_egress")],
 }
 

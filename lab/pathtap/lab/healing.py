@@ -1,10 +1,11 @@
 """Takes back a fault's command where somebody may have done so already: what is as it should be counts as healed.
 
-Knows what ip(8), tc(8), nft(8) and iptables(8) say of what is there already, or gone already; every other failure stays one.
+Knows what ip(8), tc(8), nft(8), ipset(8) and iptables(8) say of what is there, or gone, already; every other failure stays one.
 """
 
 import re
 import shlex
+import time
 from collections.abc import Iterator, Sequence
 
 from pathtap.lab.errors import CommandFailedError
@@ -23,6 +24,9 @@ _GONE = (
 _NO_RULE = ("does a matching rule exist in that chain", "No chain/target/match by that name")
 _NO_CHAIN = re.compile(r"Chain '\S+' does not exist")
 _NO_TARGET = re.compile(r"Couldn't load target `([^']+)'")
+# ipset(8): no such set; and one that a rule of nf_tables had, which lets go of it a moment after its deletion.
+_NO_SET, _SET_IN_USE = "does not exist", "in use by a kernel component"
+_LETTING_GO_SECONDS, _POLL_SECONDS = 3.0, 0.02
 _FAILED = re.compile(r"Command failed -:(\d+)")
 
 
@@ -43,6 +47,8 @@ def heal(change: CommandChange) -> tuple[str, ...]:
             return _iptables(change.namespace, argv)
         case (program, *_) if program.endswith("-restore"):
             return _restore(change.namespace, argv, stdin)
+        case ("ipset", "restore"):
+            return tuple(f"ipset {line}" for line in stdin.splitlines() if not _set_destroyed(change.namespace, line))
         case ("nft" | "tc", *_):
             return _deleted(change.namespace, argv, stdin)
     command_inside(change.namespace, argv, stdin=stdin)
@@ -129,6 +135,22 @@ def _restore(namespace: str, argv: tuple[str, ...], stdin: str) -> tuple[str, ..
         gone = [line for line in lines if _absent(namespace, (*words, *shlex.split(line)), chains)]
         return tuple(f"{shlex.join(words)} {line}" for line in gone)
     return ()
+
+
+def _set_destroyed(namespace: str, line: str) -> bool:
+    """Carries out `destroy NAME`, and says whether there was such a set."""
+    deadline = time.monotonic() + _LETTING_GO_SECONDS
+    while True:
+        try:
+            command_inside(namespace, ("ipset", *line.split()))
+        except CommandFailedError as error:
+            if _NO_SET in error.said:
+                return False
+            if _SET_IN_USE not in error.said or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+        else:
+            return True
 
 
 def _deleted(namespace: str, argv: tuple[str, ...], stdin: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 from wired_node import CART, ORDERS, SEARCH, found, snapshot, with_rules
@@ -77,8 +78,79 @@ def test_snat_that_is_gone_is_missed(metadata: bool) -> None:
 
 
 def test_who_translates_instead_does_as_well() -> None:
-    node = edited(snapshot(), "nat", "POSTROUTING", less="AWS", first="-o eth0 -j MASQUERADE")
+    node = edited(snapshot(), "nat", "POSTROUTING", less="AWS", first="-o eth0 -j MASQUERADE --random-fully")
     assert found(node) == {}
+
+
+SNAT = '-m comment --comment "AWS, SNAT" -j SNAT --to-source 192.168.1.29'
+CALICO = """
+*nat
+-A POSTROUTING -j cali-POSTROUTING
+-A POSTROUTING -j AWS-SNAT-CHAIN-0
+-A cali-POSTROUTING -j cali-nat-outgoing
+-A cali-nat-outgoing ! -d 192.168.0.0/16 -j MASQUERADE{}
+-A AWS-SNAT-CHAIN-0 ! -d 192.168.0.0/16 -j SNAT --to-source 192.168.1.29 --random-fully
+COMMIT
+"""
+CALICO_MARKS = """
+*nat
+-A PREROUTING -i eni+ -m comment --comment "AWS, outbound connections" -j AWS-CONNMARK-CHAIN-0
+-A PREROUTING -m comment --comment "AWS, CONNMARK" -j CONNMARK --restore-mark --nfmask 0x80 --ctmask 0x80
+-A AWS-CONNMARK-CHAIN-0 -d 192.168.0.0/16 -j RETURN
+-A AWS-CONNMARK-CHAIN-0 -j CONNMARK --set-xmark 0x80/0x80
+"""
+
+
+def by_calico(flag: str) -> NodeSnapshot:
+    nat = CALICO_MARKS + CALICO.format(flag).removeprefix("\n*nat\n")
+    return replace(snapshot(), rule_sets=tuple(iptables(nat + eks.MANGLE)))
+
+
+@pytest.mark.parametrize("randomize", [0, 1, 2])
+@pytest.mark.parametrize(("written", "flag"), [*enumerate(("", " --random", " --random-fully"))])
+def test_ports_that_are_chosen_less_randomly_than_was_set_are_named(randomize: int, written: int, flag: str) -> None:
+    node = edited(snapshot(), "nat", "AWS-SNAT-CHAIN-0", first=SNAT + flag, less="AWS, SNAT")
+    defects = found(replace(node, settings=CniSettings(randomize=randomize)))
+    assert set(defects) == ({"SNAT_RANDOM_NOT_IN_EFFECT"} if written < randomize else set())
+
+
+@pytest.mark.parametrize(
+    ("flag", "says", "mend"),
+    [
+        ("", "keeps the source port", "restart aws-node on node-1: it writes its rule anew"),
+        (" --random", "asks for random ports and not for fully random ones", "upgrade the VPC CNI"),
+    ],
+)
+def test_what_the_cnis_own_rule_does_instead_is_said(flag: str, says: str, mend: str) -> None:
+    node = edited(snapshot(), "nat", "AWS-SNAT-CHAIN-0", first=SNAT + flag, less="AWS, SNAT")
+    finding = found(node)["SNAT_RANDOM_NOT_IN_EFFECT"].finding
+    assert finding.severity is Severity.WARNING
+    assert finding.text.startswith(
+        "on node-1 AWS_VPC_K8S_CNI_RANDOMIZESNAT is prng, and the rule that translates first"
+    )
+    assert says in finding.text
+    assert mend in finding.fix
+    assert finding.evidence[0].claim == "AWS_VPC_K8S_CNI_RANDOMIZESNAT is prng (ipamd)"
+
+
+def test_another_rule_that_translates_first_is_judged_by_its_own_flag() -> None:
+    finding = found(by_calico(""))["SNAT_RANDOM_NOT_IN_EFFECT"].finding
+    assert "cali-nat-outgoing #1" in finding.text
+    assert finding.fix.startswith("have Calico ask for fully random ports")
+    assert found(by_calico(" --random-fully")) == {}
+
+
+@pytest.mark.parametrize(
+    "nobody_told", [{"settings": None}, {"settings": CniSettings(external_snat=True)}, {"vpc_networks": ()}]
+)
+def test_where_nobody_told_what_was_set_no_rule_is_less_random(nobody_told: dict[str, Any]) -> None:
+    assert "SNAT_RANDOM_NOT_IN_EFFECT" not in found(replace(by_calico(""), **nobody_told))
+
+
+def test_where_it_is_open_which_rule_comes_first_neither_is_blamed() -> None:
+    other = by_calico("")
+    both = replace(other, rule_sets=(*snapshot("return", Backend.LEGACY).rule_sets, *other.rule_sets))
+    assert "SNAT_RANDOM_NOT_IN_EFFECT" not in found(both)
 
 
 def test_external_snat_with_the_nodes_own_is_named_and_anothers_choice_is_not() -> None:

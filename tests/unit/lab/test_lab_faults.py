@@ -90,6 +90,31 @@ def test_a_stale_rule_set_is_in_the_other_backend_in_jump_form_without_a_random_
     assert "--random" not in change.broken_input
 
 
+@pytest.mark.parametrize("cluster", [NFT, LEGACY, make_cluster(LabOptions(randomize="hashrandom"))])
+@pytest.mark.parametrize(("name", "flag"), [("snat-random-fallback", "--random"), ("snat-not-random", "192.168.1.29")])
+def test_the_cnis_own_snat_rule_stands_where_it_stood_with_another_flag(cluster: Cluster, name: str, flag: str) -> None:
+    if fault_named(name).impossible(cluster.options):
+        return
+    gone, other = fault_named(name).changes(cluster)
+    assert isinstance(gone, CommandChange)
+    assert isinstance(other, CommandChange)
+    own = {"prng": "--random-fully", "hashrandom": "--random"}[cluster.options.randomize]
+    assert (gone.broken[-1], gone.healed[-1]) == (own, own)
+    assert (other.broken[-1], other.healed[-1]) == (flag, flag)
+    at = other.broken.index("-I") + 2
+    assert other.broken[at] == gone.healed[at]
+
+
+def test_calicos_chain_masquerades_what_leaves_the_vpc_and_comes_first() -> None:
+    sets, rules = fault_named("masquerade-before-snat").changes(make_cluster(LabOptions(vpc_cidrs=2)))
+    assert isinstance(sets, CommandChange)
+    assert isinstance(rules, CommandChange)
+    for name in ("cali40masq-ipam-pools", "cali40all-ipam-pools"):
+        assert f"add {name} 192.168.0.0/16\nadd {name} 100.64.0.0/16\n" in sets.broken_input
+    assert "-I POSTROUTING 1 " in rules.broken_input
+    assert "dst -j MASQUERADE\n" in rules.broken_input
+
+
 def test_rules_that_were_removed_return_to_their_own_positions() -> None:
     lower, upper = (change for change in fault_named("no-connmark-rules").changes(NFT))
     assert isinstance(lower, CommandChange)
@@ -115,6 +140,11 @@ def test_with_native_chains_the_connmark_table_goes_and_returns_whole() -> None:
         ("no-fwmark-rule", LabOptions(external_snat=True, node_port=False), "no ip rule 1024"),
         ("stale-conntrack", EXTERNAL, "translates nothing"),
         ("unexpected-snat", LabOptions(metadata=False), "no ipamd"),
+        ("snat-random-fallback", LabOptions(randomize="hashrandom"), "what an old iptables falls back to"),
+        ("snat-random-fallback", LabOptions(randomize="none"), "no random ports"),
+        ("snat-not-random", LabOptions(randomize="none"), "no random ports"),
+        ("snat-not-random", LabOptions(metadata=False), "no ipamd"),
+        ("masquerade-before-snat", EXTERNAL, "no SNAT rules"),
         ("stale-from-pod-rule", CUSTOM, "no pod is on a primary ENI"),
         ("no-default-route", CUSTOM, "no pod is on a primary ENI"),
         ("small-mtu", CUSTOM, "no pod is on a primary ENI"),

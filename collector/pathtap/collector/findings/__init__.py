@@ -23,6 +23,7 @@ from pathtap.collector.findings.kernel import (
     conntrack_table_full,
     snat_despite_external,
     snat_missing,
+    snat_random_not_in_effect,
     stale_rule_set,
 )
 from pathtap.collector.findings.packets import (
@@ -121,6 +122,7 @@ __all__ = [
     "service_without_endpoints",
     "snat_despite_external",
     "snat_missing",
+    "snat_random_not_in_effect",
     "source_not_owned",
     "stale_rule_set",
     "tc_program_drop",

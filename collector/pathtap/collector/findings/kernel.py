@@ -1,7 +1,9 @@
 """What the rule sets and the kernel's own state say of a node: marks, SNAT, two stores at once, a full conntrack table."""
 
 from pathtap.collector.findings.making import Proof, deletion, error, warning
+from pathtap.collector.proving.owners import VPC_CNI
 from pathtap.collector.telling import words
+from pathtap.model.netfilter import Random
 from pathtap.model.trace import Finding, RuleReference
 
 
@@ -57,6 +59,21 @@ def snat_despite_external(node: str, rule: str, proof: Proof) -> Finding:
     )
     fix = f"restart aws-node on {node}; where the rule stays, delete the jump to AWS-SNAT-CHAIN-0 from nat POSTROUTING"
     return error("SNAT_DESPITE_EXTERNAL", node, text, fix, proof)
+
+
+def snat_random_not_in_effect(node: str, says: str, rule: str, owner: str, random: Random, proof: Proof) -> Finding:
+    """`says` is the setting and its value; `rule`, of `owner`, translates first and chooses ports by `random`."""
+    does = {
+        Random.NONE: "keeps the source port, so that two pods with equal ones can collide",
+        Random.RANDOM: "asks for random ports and not for fully random ones, which are the same from Linux 5.0 on alone",
+    }
+    text = f"on {node} {says}, and the rule that translates first what pods send out of the VPC {does[random]}: {rule}"
+    fix = f"have {owner} ask for fully random ports (--random-fully), or leave to the VPC CNI what goes out of the VPC"
+    if owner == VPC_CNI:
+        fix = f"restart aws-node on {node}: it writes its rule anew"
+        if random is Random.RANDOM:
+            fix += "; if the flag stays, upgrade the VPC CNI, whose iptables knows no --random-fully: it is older than 1.6.2"
+    return warning("SNAT_RANDOM_NOT_IN_EFFECT", node, text, fix, proof)
 
 
 def stale_rule_set(node: str, writer: str, stores: str, proof: Proof) -> Finding:

@@ -1,7 +1,7 @@
-"""SNAT as the CNI was told, against what becomes of a pod's packet to what is outside. Pure."""
+"""SNAT and its ports as the CNI was told, against what becomes of a pod's packet to what is outside. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pathtap.collector import findings
 from pathtap.collector.inspections.defect import Defect, Traffic
@@ -14,30 +14,40 @@ from pathtap.collector.inspections.netfilter import (
     jumps_to,
 )
 from pathtap.collector.inspections.view import NodeView, expected
+from pathtap.collector.proving.intent import intent_of
+from pathtap.collector.proving.owners import owner_of_chain
 from pathtap.collector.telling import words
 from pathtap.forwarding.chains import PREROUTING
+from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.predict import predict
 from pathtap.forwarding.prediction import Outcome, Prediction
+from pathtap.model.netfilter import Random
 
 # Chains of those who translate by a choice of their own: Calico, ip-masq-agent, kube-proxy, hostPorts.
 CHOSEN = re.compile(r"cali-|IP-MASQ|KUBE-|CNI-|CILIUM|FLANNEL")
+# Each is more random than the one before.
+RANDOMNESS = (Random.NONE, Random.RANDOM, Random.FULLY)
 
 
 def inspect(view: NodeView) -> Iterator[Defect]:
     if not view.netfilter_was_read or not view.was_read("rules", "routes") or view.outside is None:
         return
-    for source in view.samples:
-        packet = view.opening(source, view.outside)
-        prediction = predict(view.model, packet)
-        if prediction.outcome is not Outcome.FORWARDED or prediction.unknown:
-            continue
-        defect = _defect(view, f"{packet.five_tuple}", prediction)
-        if defect is not None:
-            yield defect
-            return
+    ways = [
+        (packet, prediction)
+        for packet in (view.opening(source, view.outside) for source in view.samples)
+        if (prediction := predict(view.model, packet)).outcome is Outcome.FORWARDED and not prediction.unknown
+    ]
+    for question in (_defect, _ports):
+        yield from _first(question(view, packet, prediction) for packet, prediction in ways)
 
 
-def _defect(view: NodeView, flow: str, prediction: Prediction) -> Defect | None:
+def _first(defects: Iterable[Defect | None]) -> tuple[Defect, ...]:
+    """What holds of one pod holds of its node: it is said once."""
+    found = next((defect for defect in defects if defect is not None), None)
+    return () if found is None else (found,)
+
+
+def _defect(view: NodeView, packet: Packet, prediction: Prediction) -> Defect | None:
     intended, told = is_snat_intended(view), view.settings is not None
     intent = "AWS_VPC_K8S_CNI_EXTERNALSNAT is {} (ipamd)".format("false" if intended else "true")
     says = expected(intent if told else "the CNI's connmark rules are there", f"{view.node} settings")
@@ -45,13 +55,29 @@ def _defect(view: NodeView, flow: str, prediction: Prediction) -> Defect | None:
     if snat is None:
         if not intended:
             return None
-        proof = (says, expected(f"{flow} leaves untranslated", f"{view.node} netfilter"))
+        proof = (says, expected(f"{packet.five_tuple} leaves untranslated", f"{view.node} netfilter"))
         return Defect(finding=findings.snat_missing(view.node, proof), traffic=Traffic.OUTSIDE)
     if intended or not told or (snat.rule is not None and CHOSEN.match(snat.rule.chain)):
         return None
     rule = words.netfilter_words(snat.rule) if snat.rule else "a rule that cannot be told"
     proof = (says, expected(rule, f"{view.node} netfilter"))
     return Defect(finding=findings.snat_despite_external(view.node, rule, proof), traffic=Traffic.OUTSIDE)
+
+
+def _ports(view: NodeView, packet: Packet, prediction: Prediction) -> Defect | None:
+    """A rule of whoever it is that chooses ports less randomly than the CNI was told to."""
+    snat, ends = prediction.snat, packet.five_tuple
+    if snat is None or snat.rule is None:
+        return None
+    owner = owner_of_chain(snat.rule)
+    intent = intent_of(view.snapshot, ends.source, ends.destination, owner)
+    if intent is None or not intent.translated or RANDOMNESS.index(snat.random) >= RANDOMNESS.index(intent.random):
+        return None
+    rule = words.netfilter_words(snat.rule)
+    told = expected(f"{intent.says} (ipamd)", f"{view.node} settings")
+    proof = (told, expected(f"{ends} is translated first by {rule}", f"{view.node} netfilter"))
+    finding = findings.snat_random_not_in_effect(view.node, intent.says, rule, owner, snat.random, proof)
+    return Defect(finding=finding, traffic=Traffic.OUTSIDE)
 
 
 def is_snat_intended(view: NodeView) -> bool:

@@ -1,9 +1,18 @@
 """Named ways to break a lab: what each changes, how that is undone, which trace shows it. Pure; changes nothing.
 
-One module each for ip rules, routes, links and neighbours, filters, NAT and marks, Services, connections.
+One module each for ip rules, routes, links and neighbours, filters, NAT and marks, the ports of SNAT, Services, connections.
 """
 
-from pathtap.lab.faults import connections, filtering, links, policy_routing, routes, services, translation
+from pathtap.lab.faults import (
+    connections,
+    filtering,
+    links,
+    policy_routing,
+    randomness,
+    routes,
+    services,
+    translation,
+)
 from pathtap.lab.faults.changes import Change, CommandChange, SysctlChange
 from pathtap.lab.faults.fault import Fault, Trace
 
@@ -15,6 +24,7 @@ FAULTS: tuple[Fault, ...] = (
     *links.FAULTS,
     *filtering.FAULTS,
     *translation.FAULTS,
+    *randomness.FAULTS,
     *services.FAULTS,
     *connections.FAULTS,
 )

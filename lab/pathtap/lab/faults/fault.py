@@ -49,7 +49,8 @@ class Fault:
     """`breaks` is one line for a person.
 
     `traced_as` are the codes of findings that `trace` names it by, `checked_as` those of `pathtap check`; empty where no
-    configuration tells. `impossible` says in a sentence why a lab of these options cannot have it, "" where it can.
+    configuration tells. `proved_as` is the verdict of `pathtap snat` on its trace's source and destination where that is what it
+    breaks, else empty. `impossible` says in a sentence why a lab of these options cannot have it, "" where it can.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Fault:
     traced_as: tuple[str, ...]
     checked_as: tuple[str, ...] = ()
     impossible: Callable[[LabOptions], str] = _always
+    proved_as: str = ""
 
     def refusal(self, options: LabOptions) -> str:
         """Why a lab of these options cannot have it, "" where it can. They are written for IPv4 labs."""

@@ -82,6 +82,16 @@ def rules_of(cluster: Cluster, node: Node, table: str, chain: str) -> list[str]:
     return found
 
 
+def snat_rule(cluster: Cluster, node: Node) -> tuple[str, int, str]:
+    """Chain, position and text of the rule that translates to the primary ENI's address."""
+    chains = ("AWS-SNAT-CHAIN-0", "AWS-SNAT-CHAIN-1", "AWS-SNAT-CHAIN-2", "AWS-SNAT-CHAIN-3", "AWS-SNAT-CHAIN-4")
+    for chain in chains:
+        for position, rule in enumerate(rules_of(cluster, node, "nat", chain), start=1):
+            if "-j SNAT" in rule:
+                return chain, position, rule
+    raise LookupError("this lab has no SNAT rule")
+
+
 def position_of(cluster: Cluster, node: Node, table: str, chain: str, words: str) -> int:
     """Where the first rule with `words` stands in its chain, the first being 1. StopIteration where none has them."""
     rules = enumerate(rules_of(cluster, node, table, chain), start=1)

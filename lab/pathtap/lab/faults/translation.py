@@ -6,9 +6,9 @@ from pathtap.lab.aws_nft_rules import aws_table
 from pathtap.lab.aws_rules import aws_nat
 from pathtap.lab.faults.changes import Change, CommandChange, SettingsChange
 from pathtap.lab.faults.fault import Fault, Trace, needs_mark_rule
-from pathtap.lab.faults.making import insert, position_of, remove, rules_of, search
+from pathtap.lab.faults.making import insert, position_of, remove, search, snat_rule
 from pathtap.lab.options import LabOptions
-from pathtap.lab.topology import INTERNET_HOST, VPC, Cluster, Node
+from pathtap.lab.topology import INTERNET_HOST, VPC, Cluster
 
 _OUT = Trace(source="shop/search", destination=str(INTERNET_HOST), port=443)
 _CONNMARK = "AWS-CONNMARK-CHAIN-0"
@@ -28,19 +28,9 @@ def _needs_settings(options: LabOptions) -> str:
     return "" if options.metadata else "A lab without metadata has no ipamd that could tell its settings."
 
 
-def _snat_rule(cluster: Cluster, node: Node) -> tuple[str, int, str]:
-    """Chain, position and text of the rule that translates to the primary ENI's address."""
-    chains = ("AWS-SNAT-CHAIN-0", "AWS-SNAT-CHAIN-1", "AWS-SNAT-CHAIN-2", "AWS-SNAT-CHAIN-3", "AWS-SNAT-CHAIN-4")
-    for chain in chains:
-        for position, rule in enumerate(rules_of(cluster, node, "nat", chain), start=1):
-            if "-j SNAT" in rule:
-                return chain, position, rule
-    raise LookupError("this lab has no SNAT rule")
-
-
 def _snat_foreign_source(cluster: Cluster) -> tuple[Change, ...]:
     node = cluster.nodes[0]
-    _, position, rule = _snat_rule(cluster, node)
+    _, position, rule = snat_rule(cluster, node)
     wrong = rule.replace(f"--to-source {node.primary.address}", f"--to-source {node.secondary.address}")
     first = insert(cluster, node.network_namespace, "nat", wrong, position=position)
     own = insert(cluster, node.network_namespace, "nat", rule, position=position)
