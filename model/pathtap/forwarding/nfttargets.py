@@ -1,7 +1,7 @@
 """Decodes what a native nftables rule does: verdicts, mark arithmetic, NAT and verdict maps. Knows no matches."""
 
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any, TypeAlias
 
 from pathtap.forwarding.fields import Field, Value
@@ -16,6 +16,7 @@ from pathtap.forwarding.targets import (
     Jump,
     Lookup,
     Masquerade,
+    Netmap,
     NoEffect,
     OneOf,
     Redirect,
@@ -125,12 +126,21 @@ def _map(left: Json, data: Json, sets: Sets, decoded: Callable[[Json], Target]) 
 
 def _nat(kind: str, body: Json, sets: Sets) -> Target:
     if "prefix" in body.get("type_flags", ()):
-        raise UnevaluableError("prefix")
+        return _netmap(body)
     match body.get("addr"):
         case {"map": {"key": left, "data": data}}:
             return _map(left, data, sets, lambda value: _nat_to(kind, value, body))
         case address:
             return _nat_to(kind, address, body)
+
+
+def _netmap(body: Json) -> Target:
+    """`snat ip prefix to 192.168.77.0/24`: nft_nat_setup_netmap (net/netfilter/nft_nat.c) does as xt_NETMAP does."""
+    match body:
+        case {"addr": {"prefix": {"addr": str(address), "len": int(length)}}, "flags": "netmap"} if "port" not in body:
+            return Netmap(ip_network(f"{address}/{length}"))
+        case _:
+            raise UnevaluableError("prefix")
 
 
 def _nat_to(kind: str, address: Json, body: Json) -> Target:
