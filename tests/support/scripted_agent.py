@@ -28,9 +28,11 @@ from pathtap.model.request import (
     Failure,
     LookupReport,
     LookupRequest,
+    OpenConnections,
     ProbeRequest,
     ReadSnapshot,
 )
+from pathtap.model.survey import SurveyReport, SurveyRequest
 from pathtap.v1 import agent_pb2, agent_pb2_grpc, service_pb2_grpc
 
 Reaction = Callable[["ScriptedAgent", Command], Awaitable[Answer | None]]
@@ -141,6 +143,10 @@ class ScriptedAgent:
                 return LookupReport()
             case ProbeRequest():
                 return Failure(reason="this agent was told nothing of probes")
+            case OpenConnections():
+                return Failure(reason="this agent was told nothing of connections")
+            case SurveyRequest():
+                return SurveyReport()
 
 
 def always(answer: Answer | None) -> Reaction:

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 from pathtap.agent.captures import Capture
 from pathtap.agent.performer import Deliver
 from pathtap.model.node import NodeSnapshot
-from pathtap.model.request import CaptureRequest, LookupReport, LookupRequest, ProbeReport, ProbeRequest, ReadSnapshot
+from pathtap.model.request import (
+    CaptureRequest,
+    ConnectionsReport,
+    LookupReport,
+    LookupRequest,
+    OpenConnections,
+    ProbeReport,
+    ProbeRequest,
+    ReadSnapshot,
+)
+from pathtap.model.survey import SurveyReport, SurveyRequest
 
 if TYPE_CHECKING:
     from pathtap.agent.snapshot import SnapshotReader
@@ -42,6 +52,17 @@ class KernelNode:
         from pathtap.agent.probe import send_probe
 
         return send_probe(request, time.time_ns)
+
+    def open_connections(self, request: OpenConnections) -> ConnectionsReport:
+        """Raises ValueError for more than may be opened."""
+        from pathtap.agent.connections import open_connections
+
+        return open_connections(self._name, request)
+
+    def survey(self, request: SurveyRequest) -> SurveyReport:
+        from pathtap.agent.survey import survey
+
+        return survey(self._name, request)
 
     def open_capture(self, request: CaptureRequest, deliver: Deliver) -> Capture:
         """On every ENI and the veths of the request's pods. Raises ValueError where no filter can be made of it."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP
 
-from pathtap.agent.probe import echo_request, internet_checksum, is_echo, payload
+from pathtap.agent.echo import echo_request, internet_checksum, payload, read_echo
 from pathtap.agent.socket_errors import decode_error
 
 
@@ -51,7 +51,7 @@ def test_the_kernel_fills_in_the_checksum_of_icmpv6() -> None:
     ],
 )
 def test_a_reply_is_known_by_type_identifier_and_sequence(message: bytes, expected: bool) -> None:
-    assert is_echo(message, 0, 7, 1) is expected
+    assert (read_echo(message) == (0, 7, 1)) is expected
 
 
 def extended(origin: int, kind: int = 3, code: int = 13) -> bytes:

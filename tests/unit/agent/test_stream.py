@@ -36,15 +36,19 @@ from pathtap.model.request import (
     CaptureRequest,
     CaptureStats,
     Command,
+    Connection,
+    ConnectionsReport,
     EndCapture,
     Failure,
     LookupReport,
     LookupRequest,
+    OpenConnections,
     ProbeOutcome,
     ProbeReport,
     ProbeRequest,
     ReadSnapshot,
 )
+from pathtap.model.survey import SurveyReport, SurveyRequest
 from pathtap.v1 import agent_pb2 as pb
 from pathtap.v1.agent_pb2_grpc import IntakeServiceServicer, add_IntakeServiceServicer_to_server
 
@@ -113,6 +117,12 @@ class SmallNode:
         if not request.tuples:
             raise KeyError("a mistake of ours")
         return LookupReport()
+
+    def open_connections(self, request: OpenConnections) -> ConnectionsReport:
+        return ConnectionsReport(connections=(Connection(outcome=ProbeOutcome.SILENT),) * request.count)
+
+    def survey(self, request: SurveyRequest) -> SurveyReport:
+        return SurveyReport(left_off=request.limit)
 
 
 class Collector(IntakeServiceServicer):

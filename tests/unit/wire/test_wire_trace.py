@@ -37,14 +37,14 @@ Model = Callable[[Any], st.SearchStrategy[Any]]
 SHOWN: list[tuple[Any, Callable[..., Any]]] = [
     (Trace, wire.trace_to_wire),
     (Flow, trace._flow_to_wire),
-    (Target, trace._target_to_wire),
+    (Target, trace.target_to_wire),
     (Verdict, trace._verdict_to_wire),
     (Finding, trace.finding_to_wire),
     (Gap, trace.gap_to_wire),
-    (Egress, trace._egress_to_wire),
+    (Egress, trace.egress_to_wire),
     (SourceNat, trace._source_nat_to_wire),
     (DestinationNat, trace._destination_nat_to_wire),
-    (RuleReference, trace._reference_to_wire),
+    (RuleReference, trace.reference_to_wire),
     (Path, path.path_to_wire),
     (Hop, path._hop_to_wire),
     (Step, path._step_to_wire),
@@ -105,4 +105,4 @@ def test_the_json_of_a_trace_has_bare_names_and_strings(data: st.DataObject, mod
 def test_a_target_of_no_kind_is_refused() -> None:
     target = Target(kind="namespace", name="shop", node="", socket=Socket(IPv4Address("192.0.2.1"), 0))
     with pytest.raises(wire.WireError, match="not 'namespace'"):
-        trace._target_to_wire(target)
+        trace.target_to_wire(target)

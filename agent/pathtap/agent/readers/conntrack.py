@@ -47,7 +47,7 @@ _TCP_STATES = (
     "SYN_SENT2",
 )
 # Types that ask, by RFC 792, RFC 950 and RFC 4443; nf_conntrack_proto_icmp.c and _icmpv6.c map each to its answer.
-_ASKING = {Protocol.ICMP: frozenset({8, 13, 15, 17}), Protocol.ICMPV6: frozenset({128, 139})}
+ASKING = {Protocol.ICMP: frozenset({8, 13, 15, 17}), Protocol.ICMPV6: frozenset({128, 139})}
 _ECHO = {Protocol.ICMP: (8, 0), Protocol.ICMPV6: (128, 129)}
 # The kernel's answers to a filter that it does not know (before 5.8).
 _NO_FILTER = frozenset({EOPNOTSUPP, EINVAL})
@@ -112,13 +112,19 @@ def _decode(message: Message, node: str) -> ConntrackEntry:
         reply=_tuple(attributes["CTA_TUPLE_REPLY"]),
         zone=attributes.get("CTA_ZONE", 0),
         mark=attributes.get("CTA_MARK", 0),
-        status=frozenset(name for bit, name in enumerate(_STATUS) if status >> bit & 1),
-        tcp_state="" if state is None else _tcp_state(state),
+        status=status_names(status),
+        tcp_state="" if state is None else tcp_state_name(state),
         timeout=attributes.get("CTA_TIMEOUT", 0),
     )
 
 
-def _tcp_state(number: int) -> str:
+def status_names(status: int) -> frozenset[str]:
+    """The kernel's names of CTA_STATUS's bits."""
+    return frozenset(name for bit, name in enumerate(_STATUS) if status >> bit & 1)
+
+
+def tcp_state_name(number: int) -> str:
+    """The kernel's name of CTA_PROTOINFO_TCP_STATE, the number for one without a name here."""
     return _TCP_STATES[number] if number < len(_TCP_STATES) else str(number)
 
 
@@ -141,6 +147,6 @@ def _ports(protocol: Mapping[str, Any]) -> tuple[int, int]:
     for number, name in ((Protocol.ICMP, "ICMP"), (Protocol.ICMPV6, "ICMPV6")):
         if protocol["CTA_PROTO_NUM"] == number:
             identifier = protocol.get(f"CTA_PROTO_{name}_ID", 0)
-            asks = protocol.get(f"CTA_PROTO_{name}_TYPE") in _ASKING[number]
+            asks = protocol.get(f"CTA_PROTO_{name}_TYPE") in ASKING[number]
             return (identifier, 0) if asks else (0, identifier)
     return protocol.get("CTA_PROTO_SRC_PORT", 0), protocol.get("CTA_PROTO_DST_PORT", 0)

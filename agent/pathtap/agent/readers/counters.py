@@ -4,13 +4,16 @@ Names are those that `nstat` prints, and `conntrack.NAME` for the columns of the
 summed over the processors. A kernel without a counter lacks its name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from pathtap.model.survey import EXPOSING, CpuCounters
 
 # In the reader's own thread: /proc/net is that of the process's main thread.
 ROOT = Path("/proc/thread-self/net")
 
-_FILES = ("snmp", "netstat", "snmp6", "stat/nf_conntrack")
+_CONNTRACK_FILE = "stat/nf_conntrack"
+_FILES = ("snmp", "netstat", "snmp6", _CONNTRACK_FILE)
 # net/ipv4/proc.c and net/ipv6/proc.c give the names; beside each, what makes it rise.
 _WANTED = frozenset(
     {
@@ -89,7 +92,16 @@ def decode(texts: Mapping[str, str]) -> dict[str, int]:
         **dict(_pair(line) for line in texts.get("snmp6", "").splitlines() if len(line.split()) == 2),
     }
     wanted = {name: int(text) for name, text in counted.items() if name in _WANTED and _is_count(text)}
-    return dict(sorted((wanted | _conntrack(texts.get("stat/nf_conntrack", ""))).items()))
+    return dict(sorted((wanted | _conntrack(texts.get(_CONNTRACK_FILE, ""))).items()))
+
+
+def decode_cpus(texts: Mapping[str, str]) -> tuple[CpuCounters, ...]:
+    """Each processor's counters of EXPOSING, numbered from 0 as the lines are: a line does not name its processor."""
+    rows = _by_processor(texts.get(_CONNTRACK_FILE, ""))
+    return tuple(
+        CpuCounters(cpu=cpu, counters={name: row[name] for name in EXPOSING if name in row})
+        for cpu, row in enumerate(rows)
+    )
 
 
 def _named_lines(text: str) -> dict[str, str]:
@@ -108,16 +120,20 @@ def _pair(line: str) -> tuple[str, str]:
 
 
 def _conntrack(text: str) -> dict[str, int]:
-    """A line of names, and one line for each processor, in hexadecimal."""
+    sums: dict[str, int] = {}
+    for counted in _by_processor(text):
+        for name, value in counted.items():
+            sums[f"conntrack.{name}"] = sums.get(f"conntrack.{name}", 0) + value
+    return sums
+
+
+def _by_processor(text: str) -> Iterator[dict[str, int]]:
+    """A line of names, and one line for each possible processor, in hexadecimal."""
     head, *rows = text.splitlines() or [""]
     columns = head.split()
-    sums: dict[str, int] = {}
     for row in rows:
-        for column, value in zip(columns, row.split(), strict=False):
-            if column in _CONNTRACK:
-                name = f"conntrack.{_CONNTRACK[column]}"
-                sums[name] = sums.get(name, 0) + int(value, 16)
-    return sums
+        pairs = zip(columns, row.split(), strict=False)
+        yield {_CONNTRACK[column]: int(value, 16) for column, value in pairs if column in _CONNTRACK}
 
 
 def _is_count(text: str) -> bool:

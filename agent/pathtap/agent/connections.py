@@ -1,0 +1,171 @@
+"""Opens many connections to one destination from inside a pod, and says what the node's connection tracking made of each.
+
+What the node recorded is heard from it while they are opened, since the kernel deletes the entry of a connection that is
+answered by a reset at once (nf_ct_kill_acct in nf_conntrack_proto_tcp.c). What was not heard is looked up afterwards.
+"""
+
+import os
+import resource
+import selectors
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+from pathtap.agent.attempts import Attempt, Way, attempt, reason, silence
+from pathtap.agent.namespaces import NamespaceError, find_pod_namespace, run_in_namespace
+from pathtap.agent.recorded import Recorded
+from pathtap.model.address import FiveTuple
+from pathtap.model.request import MOST_CONNECTIONS, Connection, ConnectionsReport, OpenConnections, ProbeOutcome
+
+# Files that stay free for the rest of the agent: its captures, and the questions of others.
+SPARE_FILES = 64
+# Of openings that come late, so much is made up for at a burst; in seconds.
+_CATCHING_UP = 0.05
+# How often a kernel that gives a port again is asked for another.
+_PORTS_TRIED = 16
+
+
+def open_connections(node: str, request: OpenConnections) -> ConnectionsReport:
+    """Blocks until all are opened, answered or given up, and closed. Call it in the node's own network namespace.
+
+    Where the source's namespace cannot be found or entered, one FAILED connection says why. Raises ValueError for a count
+    or a rate that cannot be meant.
+    """
+    if not (0 < request.count <= MOST_CONNECTIONS and request.rate > 0):
+        raise ValueError(f"From 1 to {MOST_CONNECTIONS} connections can be opened, and at least one a second.")
+    with closing(Recorded(node)) as recorded:
+        opening = Opening(request, recorded)
+        try:
+            if request.source is None:
+                opening.run()
+            else:
+                run_in_namespace(find_pod_namespace(request.source), opening.run)
+        except NamespaceError as error:
+            return ConnectionsReport(connections=(Connection(outcome=ProbeOutcome.FAILED, detail=str(error)),))
+        return _report(opening, recorded)
+
+
+def _report(opening: "Opening", recorded: Recorded) -> ConnectionsReport:
+    entries, unread = recorded.entries()
+    connections = tuple(
+        Connection(
+            outcome=connection.outcome,
+            five_tuple=connection.five_tuple,
+            entry=None if connection.five_tuple is None else entries.get(connection.five_tuple),
+            detail=connection.detail,
+        )
+        for connection in opening.connections
+    )
+    return ConnectionsReport(connections=connections, unread=unread)
+
+
+class Opening:
+    """The connections while they are opened and waited for, in the network namespace of the thread that calls `run`."""
+
+    def __init__(self, request: OpenConnections, recorded: Recorded) -> None:
+        self._request = request
+        self._recorded = recorded
+        self._way = Way(
+            protocol=request.protocol, source=request.source, destination=request.destination, own_port=True
+        )
+        # By five-tuple, or by number where nothing was sent; in the order of opening.
+        self._outcomes: dict[FiveTuple | int, Connection] = {}
+        self._waiting: dict[FiveTuple, Attempt] = {}
+        self._used: set[int] = set()
+        self._most_open = _free_files()
+        self._selector = selectors.DefaultSelector()
+        self._shared: Attempt | None = None
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        return tuple(self._outcomes.values())
+
+    def run(self) -> None:
+        with self._selector:
+            try:
+                self._recorded.register(self._selector)
+                self._open_all()
+                deadline = time.monotonic() + self._request.timeout
+                self._attend(deadline, lambda: not self._waiting)
+            finally:
+                for opened in {*self._waiting.values(), *filter(None, [self._shared])}:
+                    opened.close()
+
+    def _open_all(self) -> None:
+        interval = 1 / self._request.rate
+        due = time.monotonic()
+        for number in range(1, self._request.count + 1):
+            self._attend(due, lambda: False)
+            self._open(number)
+            due = max(due, time.monotonic() - _CATCHING_UP) + interval
+
+    def _open(self, number: int) -> None:
+        if len(self._waiting) >= self._most_open and self._shared is None:
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            self._failed(number, f"the agent may have {most} files open (RLIMIT_NOFILE), and needs the rest of them")
+            return
+        try:
+            opened = self._shared or self._opened()
+            try:
+                five_tuple = opened.ask(number)
+            except BaseException:
+                if opened is not self._shared:
+                    opened.close()
+                raise
+        except OSError as error:
+            self._failed(number, reason(error, self._way))
+            return
+        if opened is not self._shared:
+            self._selector.register(opened.socket, opened.events, lambda: self._hear(opened))
+        if opened.shared:
+            self._shared = opened
+        self._used.add(five_tuple.source_port)
+        self._recorded.expect(five_tuple)
+        self._waiting[five_tuple] = opened
+        self._outcomes[five_tuple] = Connection(
+            outcome=ProbeOutcome.SILENT, five_tuple=five_tuple, detail=silence(self._request.timeout)
+        )
+
+    def _opened(self) -> Attempt:
+        """A socket whose port none of the earlier ones had; those are held meanwhile that had it again. Raises OSError."""
+        again: list[Attempt] = []
+        try:
+            for _ in range(_PORTS_TRIED):
+                opened = attempt(self._way)
+                if opened.shared or opened.source_port not in self._used:
+                    return opened
+                again.append(opened)
+        finally:
+            for each in again:
+                each.close()
+        raise OSError(f"the kernel gave {_PORTS_TRIED} times a source port that was used before")
+
+    def _failed(self, number: int, why: str) -> None:
+        detail = f"The connection could not be opened: {why}."
+        self._outcomes[number] = Connection(outcome=ProbeOutcome.FAILED, detail=detail)
+
+    def _attend(self, until: float, enough: Callable[[], bool]) -> None:
+        """Hears what comes until that time of the monotonic clock, in seconds, or until it is enough."""
+        while not enough():
+            remaining = until - time.monotonic()
+            for key, _ in self._selector.select(max(0.0, remaining)):
+                key.data()
+            if remaining <= 0:
+                return
+
+    def _hear(self, opened: Attempt) -> None:
+        for heard in opened.heard():
+            if self._waiting.pop(heard.five_tuple, None) is None:
+                continue
+            self._outcomes[heard.five_tuple] = Connection(
+                outcome=heard.outcome, five_tuple=heard.five_tuple, detail=heard.detail
+            )
+            if not opened.shared:
+                self._selector.unregister(opened.socket)
+                opened.close()
+
+
+def _free_files() -> int:
+    """How many sockets may be open at once."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return most - len(os.listdir("/proc/self/fd")) - SPARE_FILES if most != resource.RLIM_INFINITY else MOST_CONNECTIONS
