@@ -17,11 +17,15 @@ import grpc
 from pathtap.cli.address import Address, choose
 from pathtap.cli.errors import CommandError, WrongRequest
 from pathtap.cli.options import Settings
-from pathtap.v1 import service_pb2, service_pb2_grpc, trace_pb2
+from pathtap.v1 import service_pb2, service_pb2_grpc, snat_pb2, trace_pb2
 
 READY_SECONDS = 3.0
 # What a collector may take beyond the time-out it was given: resolving, reading the nodes, joining.
 SLACK_SECONDS = 15.0
+# The same for `snat`, which reads the node's whole connection tracking before and after.
+SNAT_SLACK_SECONDS = 40.0
+# As many are opened a second, for a collector that asks for no other rate (pathtap.model.request.OpenConnections).
+CONNECTIONS_A_SECOND = 400
 UNARY_SECONDS = 10.0
 # Hundreds of nodes, read a few at a time.
 CHECK_SECONDS = 120.0
@@ -34,7 +38,13 @@ _OPTIONS = (
 )
 
 Progress = Callable[[str], None]
-Response = TypeVar("Response", service_pb2.TraceResponse, service_pb2.ListFlowsResponse, service_pb2.CheckResponse)
+Response = TypeVar(
+    "Response",
+    service_pb2.TraceResponse,
+    service_pb2.ListFlowsResponse,
+    service_pb2.CheckResponse,
+    service_pb2.SnatResponse,
+)
 
 
 class Collector:
@@ -61,6 +71,16 @@ class Collector:
     def check(self, request: service_pb2.CheckRequest, progress: Progress) -> trace_pb2.Check:
         with self._sentences():
             return _last(self._stub.Check(request, timeout=CHECK_SECONDS), "check", progress).check
+
+    def snat(self, request: service_pb2.SnatRequest, progress: Progress) -> snat_pb2.Snat:
+        opening = request.connections / CONNECTIONS_A_SECOND
+        deadline = request.timeout_ms / 1000 + opening + SNAT_SLACK_SECONDS
+        with self._sentences():
+            return _last(self._stub.Snat(request, timeout=deadline), "snat", progress).snat
+
+    def snat_table(self, request: service_pb2.SnatRequest, progress: Progress) -> snat_pb2.SnatTable:
+        with self._sentences():
+            return _last(self._stub.Snat(request, timeout=CHECK_SECONDS), "table", progress).table
 
     def nodes(self, seconds: float = UNARY_SECONDS) -> service_pb2.ListNodesResponse:
         with self._sentences():

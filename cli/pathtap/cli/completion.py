@@ -11,8 +11,10 @@ SECONDS = 0.5
 
 
 def complete_ends(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """SRC, then the word `to`, then DST."""
+    """SRC, then the word `to`, then DST; nothing beside `snat --all`."""
     given = len(context.params.get("words") or ())
+    if context.params.get("every_node"):
+        return []
     if given == 1:
         return ["to"] if "to".startswith(incomplete) else []
     if given == 0:

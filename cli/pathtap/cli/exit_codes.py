@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from pathtap.v1 import trace_pb2
+from pathtap.v1 import snat_pb2, trace_pb2
 
 OK = 0
 BROKEN = 3
@@ -32,6 +32,7 @@ _TABLE = {
 # The path works, and the far end itself says that nobody serves there: errors whatever their severity says.
 REFUSALS = frozenset({"CONNECTION_REFUSED", "PORT_UNREACHABLE"})
 _ALWAYS_BROKEN = frozenset({_D.DROPPED, _D.NO_ROUTE, _D.LOOPED, _D.REJECTED})
+_DECIDED = frozenset(snat_pb2.Snat.Verdict.values()) - {snat_pb2.Snat.VERDICT_UNSPECIFIED, snat_pb2.Snat.INCONCLUSIVE}
 
 
 def exit_code(trace: trace_pb2.Trace) -> int:
@@ -53,6 +54,21 @@ def check_exit_code(check: trace_pb2.Check) -> int:
     if any(finding.severity != trace_pb2.Finding.note for finding in check.findings):
         return BROKEN
     return INCONCLUSIVE if has_decisive_gap(check.gaps) else OK
+
+
+def snat_exit_code(snat: snat_pb2.Snat) -> int:
+    """0, 3 or 4. A verdict that this program does not know proves nothing to it."""
+    if snat.verdict not in _DECIDED:
+        return INCONCLUSIVE
+    return OK if snat.as_intended else BROKEN
+
+
+def snat_table_exit_code(table: snat_pb2.SnatTable) -> int:
+    """0, 3 or 4: what was found on one node stands, whatever could not be read of another."""
+    codes = {snat_exit_code(snat) for snat in table.nodes}
+    if BROKEN in codes:
+        return BROKEN
+    return INCONCLUSIVE if INCONCLUSIVE in codes or has_decisive_gap(table.gaps) else OK
 
 
 def has_decisive_gap(gaps: Iterable[trace_pb2.Gap]) -> bool:

@@ -17,6 +17,7 @@ from pathtap.cli.commands.completion import COMPLETE_VARIABLE, completion
 from pathtap.cli.commands.explain import explain
 from pathtap.cli.commands.flows import flows
 from pathtap.cli.commands.nodes import nodes
+from pathtap.cli.commands.snat import snat
 from pathtap.cli.commands.trace import trace
 from pathtap.cli.errors import CommandError
 from pathtap.cli.escape import escape
@@ -99,7 +100,7 @@ cli = Pathtap(
 Exit codes:
 {HELP}""",
     params=global_options(root=True),
-    commands=[check, completion, explain, flows, nodes, trace],
+    commands=[check, completion, explain, flows, nodes, snat, trace],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 click.version_option(version("pathtap"), prog_name="pathtap", message="%(prog)s %(version)s")(cli)

@@ -9,6 +9,9 @@ from pathtap.model.address import Address
 
 FORM = "SRC to DST"
 EXAMPLE = "shop/cart to shop/redis --port 6379"
+# Of the commands that are written otherwise.
+FORMS = {"snat": "SRC [to DST]"}
+EXAMPLES = {"snat": "shop/cart to 198.51.100.8 --port 443"}
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
 _BROADCAST = IPv4Address("255.255.255.255")
 _KINDS = ("pod", "node", "svc", "service")
@@ -24,11 +27,20 @@ def source_and_destination(words: Sequence[str], command: str = "trace") -> tupl
     raise click.UsageError(right_form(words, command))
 
 
+def source_and_perhaps_destination(words: Sequence[str], command: str) -> tuple[str, str]:
+    """The ends of `SRC` (the second is empty then) or `SRC to DST`; click.UsageError with the right form for any other words."""
+    if len(words) != 1:
+        return source_and_destination(words, command)
+    if not words[0] or _not_utf8(words[0]):
+        raise click.UsageError("A name is empty or not UTF-8.")
+    return words[0], ""
+
+
 def right_form(words: Sequence[str], command: str = "trace") -> str:
-    """How a trace is written, with the two names that `words` hold where they hold two."""
+    """How a command of two ends is written, with the two names that `words` hold where they hold two."""
     names = [word for word in words if word not in ("from", "to")]
-    meant = f"{names[0]} to {names[1]}" if len(names) == 2 else EXAMPLE
-    return f"Write it as: pathtap {command} {FORM}, for example: pathtap {command} {meant}"
+    meant = f"{names[0]} to {names[1]}" if len(names) == 2 else EXAMPLES.get(command, EXAMPLE)
+    return f"Write it as: pathtap {command} {FORMS.get(command, FORM)}, for example: pathtap {command} {meant}"
 
 
 def check_source(source: str, *, live: bool) -> None:
@@ -48,12 +60,14 @@ def check_watched(source: str) -> None:
         raise click.UsageError(f"{source} is an address: name the pod or the node that has it.")
 
 
-def check_destination(destination: str) -> None:
+def check_destination(destination: str, command: str = "trace") -> None:
     """Refuses addresses that are no single host's: one packet to them has no one path; and a port behind a colon."""
     address = _address(destination)
     host, port = _without_port(destination)
     if port:
-        raise click.UsageError(f"The port of {destination} goes into --port: pathtap trace SRC to {host} --port {port}")
+        raise click.UsageError(
+            f"The port of {destination} goes into --port: pathtap {command} SRC to {host} --port {port}"
+        )
     if address is not None and (address.is_multicast or address.is_unspecified or address == _BROADCAST):
         raise click.UsageError(f"{destination} is no host's address: only unicast can be traced.")
 

@@ -15,7 +15,7 @@ from google.protobuf import json_format
 
 from pathtap.cli.program import cli
 from pathtap.cli.render.page import Line, paint
-from pathtap.v1 import service_pb2, service_pb2_grpc, trace_pb2
+from pathtap.v1 import service_pb2, service_pb2_grpc, snat_pb2, trace_pb2
 
 HERE = Path(__file__).parent
 MESSAGES = HERE / "messages"
@@ -42,6 +42,37 @@ def busy_flows() -> trace_pb2.Flows:
 def a_check() -> trace_pb2.Check:
     check: trace_pb2.Check = read_message("check-broken", trace_pb2.Check())
     return check
+
+
+@pytest.fixture
+def a_snat() -> Callable[[str], snat_pb2.Snat]:
+    """The message of that name, filled up to its number of connections: those that count first."""
+
+    def read(name: str) -> snat_pb2.Snat:
+        snat: snat_pb2.Snat = read_message(name, snat_pb2.Snat())
+        for number in range(snat.connections):
+            kept = bool(snat.preserved)
+            port = 40_000 + number
+            snat.pairs.add(
+                protocol=snat.protocol,
+                original=trace_pb2.Socket(address=snat.source.address, port=port),
+                translated=trace_pb2.Socket(address=snat.translated_to, port=port if kept else 1_893 + number * 998),
+                destination=trace_pb2.Socket(address=snat.destination.address, port=snat.destination.port),
+                witnesses=[trace_pb2.Step.RECORDED, trace_pb2.Step.OBSERVED],
+                interface=snat.egress.interface,
+                discounted=""
+                if number < snat.statistics.counted
+                else "192.168.1.90 held its port towards the destination",
+            )
+        return snat
+
+    return read
+
+
+@pytest.fixture
+def a_snat_table() -> snat_pb2.SnatTable:
+    table: snat_pb2.SnatTable = read_message("snat-table", snat_pb2.SnatTable())
+    return table
 
 
 @pytest.fixture
@@ -72,6 +103,8 @@ class FakeCollector(service_pb2_grpc.TraceServiceServicer):
     trace: trace_pb2.Trace | None = None
     flows: trace_pb2.Flows | None = None
     check: trace_pb2.Check | None = None
+    snat: snat_pb2.Snat | None = None
+    snat_table: snat_pb2.SnatTable | None = None
     nodes: service_pb2.ListNodesResponse = field(default_factory=service_pb2.ListNodesResponse)
     names: tuple[str, ...] = ()
     status: tuple[grpc.StatusCode, str] | None = None
@@ -103,6 +136,15 @@ class FakeCollector(service_pb2_grpc.TraceServiceServicer):
         self._refuse(context)
         if self.check is not None:
             yield service_pb2.CheckResponse(check=self.check)
+
+    def Snat(self, request: Any, context: Any) -> Iterator[service_pb2.SnatResponse]:  # noqa: N802
+        self.asked.append(request)
+        yield service_pb2.SnatResponse(progress="opening 64 connections")
+        self._refuse(context)
+        if request.all and self.snat_table is not None:
+            yield service_pb2.SnatResponse(table=self.snat_table)
+        elif self.snat is not None:
+            yield service_pb2.SnatResponse(snat=self.snat)
 
     def ListNodes(self, request: Any, context: Any) -> service_pb2.ListNodesResponse:  # noqa: N802
         self._refuse(context)

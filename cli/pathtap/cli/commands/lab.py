@@ -266,3 +266,27 @@ def fault(prefix: str, name: str | None, heal: bool, listing: bool) -> None:
             return
         made = break_lab(prefix, name)
         click.echo(f"{made.breaks[0].upper()}{made.breaks[1:]}\nSee: {made.shown_by}{_collector(prefix)}")
+
+
+@lab.command(cls=Command)
+@_prefix
+@click.option(
+    "--pairs", type=click.IntRange(1, 32_000), default=5_000, show_default=True, help="Of flows: source ports."
+)
+@click.option("--protocol", type=click.Choice(["udp", "tcp"]), default="udp", show_default=True, help="Of the flows.")
+@click.option(
+    "--apart", is_flag=True, help="One pod after the other, so that nothing races: only a lack of ports loses flows."
+)
+def race(prefix: str, pairs: int, protocol: str, apart: bool) -> None:
+    """Let two pods of node 1 send from equal source ports at the same moment, and say what became of it.
+
+    The node's conntrack table is flushed before. What --random-fully exists for: build the lab with --randomize none to
+    see flows lose their ports, with --randomize prng to see them keep all.
+    """
+    with _sentences():
+        from pathtap.lab.build import find, require_root
+        from pathtap.lab.racing import race as run
+
+        require_root()
+        for line in run(find(prefix), pairs, protocol, apart=apart).lines:
+            click.echo(line)

@@ -29,6 +29,8 @@ class Span(NamedTuple):
 
 
 Line = tuple[Span, ...]
+# Cells that a wrapped text has at least, whatever the terminal's width.
+NARROWEST = 16
 
 
 def cells(line: Iterable[Span]) -> int:
@@ -76,10 +78,16 @@ def _pieces(text: str) -> list[str]:
 
 
 def hanging(lead: Line, text: str, right: str, width: int, style: Style = Style.PLAIN) -> list[Line]:
-    """`text` after `lead`, wrapped under its own beginning; `right` faint at the right edge of the first line."""
+    """`text` after `lead`, wrapped under its own beginning; `right` faint at the right edge of the first line.
+
+    Where that would leave `text` less than NARROWEST cells, `right` goes below it.
+    """
     indent = cells(lead)
-    room = max(width - indent - (cell_len(right) + 2 if right else 0), 16)
-    first, *more = wrap(text, room)
+    beside = width - indent - (cell_len(right) + 2 if right else 0)
+    if right and beside < NARROWEST:
+        above = hanging(lead, text, "", width, style)
+        return [*above, *hanging((Span(" " * indent),), right, "", width, Style.FAINT)]
+    first, *more = wrap(text, max(beside, NARROWEST))
     lines = [flush((*lead, Span(first, style)), (Span(right, Style.FAINT),), width)]
     return lines + [(Span(" " * indent), Span(part, style)) for part in more]
 
@@ -105,8 +113,8 @@ def row(spans: Sequence[Span], widths: Sequence[int], lead: Line, width: int) ->
         if not line_empty and cells(line) + cell_len(span.text) > width:
             lines.append(line)
             line = (Span(indent),)
-        room = max(width - cells(line), 16)
-        *above, last = wrap(span.text, room)
+        room = max(width - cells(line), NARROWEST)
+        *above, last = wrap(span.text, room, max(width - len(indent), NARROWEST))
         for part in above:
             lines.append((*line, Span(part, span.style)))
             line = (Span(indent),)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathtap.cli.exit_codes import BROKEN, INCONCLUSIVE, OK, exit_code
 from pathtap.cli.render.entries import entries
 from pathtap.cli.render.notes import evidence_notes
-from pathtap.cli.render.page import Line, Span, Style, cells, fits, flush, hanging, pad, wrap
+from pathtap.cli.render.page import Line, Span, Style, cells, fits, flush, hanging, pad, row, wrap
 from pathtap.cli.render.path import path_lines
 from pathtap.cli.render.words import expected_verdict_text, target_text, verdict_text
 from pathtap.v1 import trace_pb2
@@ -55,9 +55,9 @@ def finding_lines(finding: trace_pb2.Finding, width: int) -> list[Line]:
     known = trace_pb2.Finding.Severity.DESCRIPTOR.values_by_number.get(finding.severity)
     severity = known.name if known and known.number else "finding"
     style = _SEVERITY_STYLES.get(finding.severity, Style.STRONG)
-    on = f"  {finding.node}" if finding.node else ""
     indent = (Span(" " * _INDENT),)
-    lines: list[Line] = [(Span(pad(severity, _INDENT), style), Span(finding.code, style), Span(on))]
+    heading = (Span(severity, style), Span(finding.code, style), Span(finding.node))
+    lines = row(heading, (_INDENT - 2, 0, 0), (), width)
     if finding.text:
         lines += hanging(indent, finding.text, "", width)
     if finding.fix:
