@@ -92,7 +92,7 @@ def _evidence(
     asked, translating, routing = subject.asked, subject.translators, subject.translators.prediction.routing
     unread = next((gap.why for gap in gaps if gap.part in PAIRS_FROM), "")
     return Evidence(
-        source=asked.source.name or str(asked.source.socket),
+        source=(asked.source.name or str(asked.source.socket)) if subject.addresses else f"a pod of {asked.source.name}",
         destination=_destination_words(asked),
         protocol=asked.question.protocol if asked.question else 0,
         kernel=subject.snapshot.kernel,
