@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pathtap.collector.proving.statistics import PortsSay, compared, ports_say, statistics
-from pathtap.model.address import Address, Protocol
+from pathtap.collector.proving.statistics import ICMP, NatRange, PortsSay, compared, needed_pairs, ports_say, statistics
+from pathtap.model.address import Address
 from pathtap.model.netfilter import Random
 from pathtap.model.node import PortRange
 from pathtap.model.snat import Intent, Opened, PortPair, Statistics, TranslatingRule
@@ -54,31 +54,38 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """What the pairs come to. `fits` holds the flags that ports such as these are chosen with.
+    """What the pairs come to. `pairs` are all of them, those discounted that count for nothing on this kernel or are `untouched`:
+    keep an address which the rule replaces. `translated` counts those that NAT changed at all.
 
-    `translated` are the pairs that NAT changed at all; `untouched` those that keep an address which the rule replaces.
+    `can_tell` is False where no number of pairs tells. `fits` holds the flags that ports such as these are chosen with. `noun`
+    is a person's word for one of them.
     """
 
+    pairs: tuple[PortPair, ...]
     statistics: Statistics
     says: PortsSay
+    can_tell: bool
     fits: frozenset[Random]
-    translated: tuple[PortPair, ...]
-    untouched: tuple[PortPair, ...]
-    are_identifiers: bool
+    translated: int
+    untouched: int
+    noun: str
 
 
 def ports_of(evidence: Evidence) -> Ports:
-    untouched = tuple(pair for pair in evidence.pairs if _is_untouched(pair, evidence))
-    pairs = tuple(_weighed(pair, evidence.kernel) for pair in evidence.pairs if not _is_untouched(pair, evidence))
-    figures = statistics(pairs, evidence.ports, evidence.in_use_share)
+    known = release(evidence.kernel)
+    weighed = tuple(_weighed(pair, evidence.translated_to, known) for pair in evidence.pairs)
+    figures = statistics(weighed, evidence.ports, evidence.in_use_share)
     says = ports_say(figures, evidence.in_use_share)
+    asked = evidence.protocol or (weighed[0].protocol if weighed else 0)
     return Ports(
+        pairs=weighed,
         statistics=figures,
         says=says,
-        fits=_fits(says, evidence.kernel, pairs),
-        translated=tuple(pair for pair in evidence.pairs if pair.original != pair.translated),
-        untouched=untouched,
-        are_identifiers=_is_icmp(evidence.protocol or (evidence.pairs[0].protocol if evidence.pairs else 0)),
+        can_tell=needed_pairs(NatRange(figures.first, figures.last), evidence.in_use_share) is not None,
+        fits=_fits(says, known, weighed),
+        translated=sum(pair.original != pair.translated for pair in weighed),
+        untouched=sum(_is_untouched(pair, evidence.translated_to) for pair in weighed),
+        noun="identifier" if asked in ICMP else "port",
     )
 
 
@@ -88,9 +95,8 @@ def release(kernel: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def _fits(says: PortsSay, kernel: str, pairs: Sequence[PortPair]) -> frozenset[Random]:
-    known = release(kernel)
-    counts_up = known is not None and known < SAME_FOR_BOTH
+def _fits(says: PortsSay, kernel: tuple[int, int] | None, pairs: Sequence[PortPair]) -> frozenset[Random]:
+    counts_up = kernel is not None and kernel < SAME_FOR_BOTH
     match says:
         case PortsSay.PRESERVED:
             return frozenset((Random.NONE,))
@@ -98,24 +104,23 @@ def _fits(says: PortsSay, kernel: str, pairs: Sequence[PortPair]) -> frozenset[R
             drawn_each = counts_up and compared(pairs) >= ENOUGH_COMPARED
             return frozenset((Random.FULLY,) if drawn_each else (Random.RANDOM, Random.FULLY))
         case PortsSay.SUCCESSIVE:
-            return frozenset((Random.RANDOM,) if counts_up or known is None else ())
+            return frozenset((Random.RANDOM,) if counts_up or kernel is None else ())
         case PortsSay.TOO_FEW:
             return EVERY_FLAG
         case _:
             return frozenset()
 
 
-def _weighed(pair: PortPair, kernel: str) -> PortPair:
-    known = release(kernel) if _is_icmp(pair.protocol) else None
-    if known is None or known >= IDENTIFIERS_ARE_DRAWN or pair.discounted:
+def _weighed(pair: PortPair, gives: Address | None, kernel: tuple[int, int] | None) -> PortPair:
+    if pair.discounted:
         return pair
-    return replace(pair, discounted="before Linux 5.1 identifiers are counted up, whatever the flag")
+    if _is_untouched(pair, gives):
+        return replace(pair, discounted="it is not translated at all")
+    if pair.protocol in ICMP and kernel is not None and kernel < IDENTIFIERS_ARE_DRAWN:
+        return replace(pair, discounted="before Linux 5.1 identifiers are counted up, whatever the flag")
+    return pair
 
 
-def _is_untouched(pair: PortPair, evidence: Evidence) -> bool:
-    gives = evidence.translated_to
-    return gives is not None and gives != pair.original.address and pair.translated == pair.original
-
-
-def _is_icmp(protocol: int) -> bool:
-    return protocol in (Protocol.ICMP, Protocol.ICMPV6)
+def _is_untouched(pair: PortPair, gives: Address | None) -> bool:
+    """Whether it has its source yet, which the address that the rule `gives` was to replace."""
+    return gives is not None and pair.translated == pair.original and gives != pair.original.address

@@ -5,50 +5,62 @@ from collections.abc import Iterator
 
 from pathtap.collector.proving.evidence import SAME_FOR_BOTH, Evidence, Ports, release
 from pathtap.collector.proving.owners import EGRESS_CNI, VPC_CNI, owner_of_chain
-from pathtap.collector.proving.statistics import NatRange, PortsSay, needed_for_kept
+from pathtap.collector.proving.statistics import PortsSay
 from pathtap.model.netfilter import Backend, Random
 from pathtap.model.snat import SnatVerdict, Standing
 from pathtap.model.trace import RuleReference
 
 FLAGS = {Random.NONE: "no flag", Random.RANDOM: "--random", Random.FULLY: "--random-fully"}
 NATIVE_FLAGS = {Random.NONE: "no flag", Random.RANDOM: "random", Random.FULLY: "fully-random"}
-# Those whose setting the intent is.
+# Whose rules the settings that pathtap reads are about.
 WITH_SETTINGS = (VPC_CNI, EGRESS_CNI)
+# Reasons for which pairs were discounted that are told one by one.
+MOST_REASONS = 2
+
+Rules = tuple[RuleReference, ...]
 
 
-def statement(verdict: SnatVerdict, evidence: Evidence, ports: Ports, effective: tuple[RuleReference, ...]) -> str:
+def statement(verdict: SnatVerdict, evidence: Evidence, ports: Ports, effective: Rules) -> str:
     """One sentence; `effective` are the rules of which one translates."""
-    way = way_words(evidence)
+    way = f"{evidence.source} to {evidence.destination or 'what lies outside of the VPC'}"
+    by = _by(evidence, effective)
     match verdict:
         case SnatVerdict.NOT_TRANSLATED:
             return f"{way} is not translated: {_why_not(evidence)}."
         case SnatVerdict.INCONCLUSIVE:
-            return (
-                f"What becomes of the ports of {way} cannot be told: {_why_inconclusive(evidence, ports, effective)}."
-            )
+            unread = evidence.unknown or evidence.gaps or not effective
+            what = f"How {way} is translated" if unread else f"Whether {way} gets random {ports.noun}s"
+            return f"{what} cannot be told: {_why_open(evidence, ports, effective)}."
         case SnatVerdict.NOT_IN_EFFECT:
-            return f"{way} is to get fully random ports and does not: {_translation(evidence, effective)}."
+            shown = "" if ports.says is PortsSay.TOO_FEW else f", and the {ports.noun}s show it: {ports_words(ports)}"
+            return f"{way} is meant to get fully random {ports.noun}s and does not: it is translated{by}{shown}."
         case SnatVerdict.CONTRADICTORY if not effective:
-            return f"No rule translates {way}, and {len(ports.translated)} connections were translated all the same."
+            return f"No rule translates {way}, and yet {ports.translated} of its connections were translated."
         case SnatVerdict.CONTRADICTORY if ports.untouched:
-            told = f"{len(ports.untouched)} of {len(evidence.pairs)} connections kept their source all the same"
-            return f"{way} is to be translated{_by(evidence, effective)}, and {told}."
+            kept = f"{ports.untouched} of {len(ports.pairs)} connections kept their source"
+            return f"{way} is meant to be translated{by}, and yet {kept}."
         case SnatVerdict.CONTRADICTORY:
-            return f"{way} is translated{_by(evidence, effective)}, and the ports contradict it: {ports_words(ports)}."
+            return f"{way} is translated{by}, and the {ports.noun}s contradict it: {ports_words(ports)}."
         case _:
-            return f"{way} is translated{_by(evidence, effective)}, and {_agreement(evidence, ports)}."
+            agree = f"{ports.statistics.counted} of {len(ports.pairs)} {ports.noun}s agree"
+            return f"{way} is translated{by}, and {agree}: {ports_words(ports)}."
 
 
-def reasons(
-    verdict: SnatVerdict, evidence: Evidence, ports: Ports, effective: tuple[RuleReference, ...]
-) -> tuple[str, ...]:
+def reasons(verdict: SnatVerdict, evidence: Evidence, ports: Ports, effective: Rules) -> tuple[str, ...]:
     """Sentences that say why it is so, or what to do about it."""
-    return tuple(_reasons(verdict, evidence, ports, effective))
-
-
-def way_words(evidence: Evidence) -> str:
-    """`shop/search to 198.51.100.8:443`."""
-    return f"{evidence.source} to {evidence.destination or 'what lies outside of the VPC'}"
+    match verdict:
+        case SnatVerdict.RANDOM_NOT_FULLY:
+            return (_both_flags(evidence.kernel), *_set_otherwise(evidence, effective))
+        case SnatVerdict.FULLY_RANDOM | SnatVerdict.NOT_RANDOM:
+            return tuple(_set_otherwise(evidence, effective))
+        case SnatVerdict.NOT_IN_EFFECT:
+            return tuple(_why_not_in_effect(evidence, effective))
+        case SnatVerdict.CONTRADICTORY:
+            return tuple(_why_contradictory(evidence, ports))
+        case SnatVerdict.INCONCLUSIVE:
+            return tuple(_what_to_do(evidence, ports))
+        case _:
+            return ()
 
 
 def rule_words(rule: RuleReference) -> str:
@@ -63,33 +75,35 @@ def flag_words(rule: RuleReference) -> str:
 
 
 def ports_words(ports: Ports) -> str:
-    """What the pairs that count show."""
-    figures, noun = ports.statistics, "identifier" if ports.are_identifiers else "port"
+    """What the pairs that count show: `none was kept, they spread over 1187 to 65102`."""
+    figures = ports.statistics
+    kept = f"{figures.preserved} of {figures.counted} were kept"
     spread = f"they spread over {figures.lowest} to {figures.highest}"
     match ports.says:
         case PortsSay.PRESERVED if figures.preserved == figures.counted:
-            return f"all {figures.counted} kept their {noun}"
+            return "all were kept"
         case PortsSay.PRESERVED:
-            return f"{figures.preserved} of {figures.counted} kept their {noun}, and collisions explain the rest"
+            return f"{kept}, and collisions explain the rest"
         case PortsSay.SCATTERED:
-            return f"{_kept(figures.preserved)} kept, {spread}"
+            return f"{_few_kept(figures.preserved)}, {spread}"
         case PortsSay.SUCCESSIVE:
-            return f"{figures.successive} of {figures.counted} {noun}s follow closely on the one before"
+            return (
+                f"{figures.successive} of {figures.counted} follow closely on the one before, from {figures.lowest} on"
+            )
         case PortsSay.UNEVEN:
             off = f"{figures.distance:.2f} off an even choice of {figures.first} to {figures.last}"
-            return f"{spread}, which is {off}, where chance explains {figures.distance_limit:.2f}"
+            return f"{spread}, {off}, where chance explains {figures.distance_limit:.2f}"
         case PortsSay.MIXED:
-            more = "more than a random choice keeps, and fewer than a rule without a flag"
-            return f"{figures.preserved} of {figures.counted} kept their {noun}, {more}"
-        case _:
-            return f"{figures.counted} tell nothing yet"
+            return f"{kept}, more than a random choice keeps and fewer than a rule without a flag"
+        case PortsSay.TOO_FEW:
+            return f"{kept}, too few to tell"
 
 
-def _kept(preserved: int) -> str:
-    return f"{preserved} of them {'was' if preserved == 1 else 'were'}" if preserved else "none was"
+def _few_kept(preserved: int) -> str:
+    return "none was kept" if not preserved else f"{preserved} {'was' if preserved == 1 else 'were'} kept by chance"
 
 
-def _by(evidence: Evidence, effective: tuple[RuleReference, ...]) -> str:
+def _by(evidence: Evidence, effective: Rules) -> str:
     """` to 192.168.1.29 on eth0 by nat AWS-SNAT-CHAIN-0 #2 (VPC CNI, iptables-nft) with --random-fully`."""
     to = f" to {evidence.translated_to}" if evidence.translated_to else ""
     on = f" on {evidence.interface}" if evidence.interface else ""
@@ -97,17 +111,10 @@ def _by(evidence: Evidence, effective: tuple[RuleReference, ...]) -> str:
     return f"{to}{on} by {by}"
 
 
-def _agreement(evidence: Evidence, ports: Ports) -> str:
-    figures = ports.statistics
-    return f"{figures.counted} of {len(evidence.pairs)} {_noun(ports)} agree: {ports_words(ports)}"
-
-
-def _noun(ports: Ports) -> str:
-    return "identifiers" if ports.are_identifiers else "ports"
-
-
-def _translation(evidence: Evidence, effective: tuple[RuleReference, ...]) -> str:
-    return f"it is translated{_by(evidence, effective)}"
+def _setting(evidence: Evidence) -> str:
+    """`AWS_VPC_K8S_CNI_RANDOMIZESNAT is prng (ip-192-168-1-29 ipamd)`; only where there is an intent."""
+    intent = evidence.intent
+    return f"{intent.says} ({intent.source})" if intent is not None else ""
 
 
 def _why_not(evidence: Evidence) -> str:
@@ -116,97 +123,102 @@ def _why_not(evidence: Evidence) -> str:
         return evidence.why_not_translated
     if intent is None:
         return "no rule of the node does that"
-    if not intent.translated:
-        return f"{intent.says} ({intent.source})"
-    return f"{intent.says} ({intent.source}), but the rule is missing"
+    return f"{_setting(evidence)}, but the rule is missing" if intent.translated else _setting(evidence)
 
 
-def _why_inconclusive(evidence: Evidence, ports: Ports, effective: tuple[RuleReference, ...]) -> str:
-    if evidence.gaps:
-        gap = evidence.gaps[0]
-        return f"{gap.part} of {gap.node} could not be read: {gap.why}"
+def _why_open(evidence: Evidence, ports: Ports, effective: Rules) -> str:
     if evidence.unknown:
         return evidence.unknown[0]
+    if evidence.gaps:
+        return f"{evidence.gaps[0].part} of {evidence.gaps[0].node}: {evidence.gaps[0].why}"
     if not effective:
-        return f"no rule translates them, and whether one did could not be read: {evidence.pairs_unread}"
-    if ports.says is not PortsSay.TOO_FEW:
-        either = " or ".join(rule_words(rule) for rule in effective)
-        return f"whether {either} comes first cannot be read, and with either the ports look like these"
-    return _why_too_few(evidence, ports)
+        return f"no rule translates it, and whether one did so before could not be read: {evidence.pairs_unread}"
+    if ports.says is PortsSay.TOO_FEW:
+        return _why_too_few(evidence, ports)
+    either = " or ".join(f"{rule_words(rule)} with {flag_words(rule)}" for rule in effective)
+    return f"which comes first, {either}, cannot be read, and both choose such {ports.noun}s"
 
 
 def _why_too_few(evidence: Evidence, ports: Ports) -> str:
-    figures, total, noun = ports.statistics, len(evidence.pairs), _noun(ports)
+    figures, total = ports.statistics, len(ports.pairs)
     if figures.first == figures.last:
-        return f"the rule leaves the single port {figures.first} to choose"
-    if needed_for_kept(NatRange(figures.first, figures.last), evidence.in_use_share) is None:
-        return f"{evidence.in_use_share:.0%} of {figures.first} to {figures.last} are in use, so that too many collide"
+        return f"the rule leaves {ports.noun} {figures.first} alone to choose"
     if not total:
-        seen = "was opened" if evidence.opened and not evidence.opened.total else "was recorded"
-        return evidence.pairs_unread or f"no connection of it {seen}"
-    if not figures.counted:
-        return f"none of {total} {noun} counts"
-    return f"{figures.counted} {noun} count, and it takes {figures.needed}"
+        return evidence.pairs_unread or f"no connection of it was {'recorded' if evidence.opened is None else 'seen'}"
+    if not ports.can_tell:
+        return f"{evidence.in_use_share:.0%} of {figures.first} to {figures.last} are in use, and too many collide"
+    return f"{figures.counted} of {total} {ports.noun}s count, and it takes {figures.needed}"
 
 
-def _reasons(
-    verdict: SnatVerdict, evidence: Evidence, ports: Ports, effective: tuple[RuleReference, ...]
-) -> Iterator[str]:
-    match verdict:
-        case SnatVerdict.RANDOM_NOT_FULLY:
-            yield _both_flags(evidence)
-        case SnatVerdict.NOT_IN_EFFECT:
-            yield from _not_in_effect(evidence, effective)
-        case SnatVerdict.CONTRADICTORY if evidence.opened is None:
-            yield "The connections may be older than the rules."
-        case SnatVerdict.INCONCLUSIVE:
-            yield from _what_to_do(evidence, ports)
-        case _:
-            return
+def _set_otherwise(evidence: Evidence, effective: Rules) -> Iterator[str]:
+    """Where the effect is not what was set."""
+    intent = evidence.intent
+    if intent is None:
+        return
+    if not intent.translated:
+        yield f"It is not meant to be translated: {_setting(evidence)}."
+    elif any(rule.random is not intent.random for rule in effective):
+        yield f"{_setting(evidence)}, which asks for {FLAGS[intent.random]}."
 
 
-def _both_flags(evidence: Evidence) -> str:
-    known = release(evidence.kernel)
+def _both_flags(kernel: str) -> str:
+    known = release(kernel)
     if known is not None and known < SAME_FOR_BOTH:
-        return f"Linux {evidence.kernel} counts up from a start of each destination's own with --random."
-    here = f" (here {evidence.kernel})" if known else ""
+        return f"Linux {kernel} counts up with --random, from a place of each destination's own."
+    here = f" (here it is {kernel})" if known else ""
     return f"From Linux 5.0 on{here} ports cannot tell --random from --random-fully: the rule's text does."
 
 
-def _not_in_effect(evidence: Evidence, effective: tuple[RuleReference, ...]) -> Iterator[str]:
-    rule, intent = effective[0], evidence.intent
-    owner = owner_of_chain(rule)
-    for each in evidence.rules:
-        if each.standing is Standing.BEHIND and each.rule.random is Random.FULLY:
-            yield f"{rule_words(each.rule)} has {flag_words(each.rule)}, and comes behind it{_stale(rule, each.rule)}."
-    if intent is None or not intent.translated or intent.random is not Random.FULLY:
-        return
-    set_by = f"{intent.says} ({intent.source})"
-    if owner not in WITH_SETTINGS:
-        yield f"{set_by}, which is not {owner}'s to heed: its rule translates first."
-    elif rule.random is Random.RANDOM:
-        yield f"{set_by}: an iptables before 1.6.2 does not know --random-fully, and the CNI then writes --random."
-    else:
-        yield f"{set_by}, but the rule was not written anew since."
+def _why_not_in_effect(evidence: Evidence, effective: Rules) -> Iterator[str]:
+    first, intent = effective[0], evidence.intent
+    owner = owner_of_chain(first)
+    if intent is not None and intent.translated and intent.random is Random.FULLY:
+        if owner not in WITH_SETTINGS:
+            yield f"{_setting(evidence)}, and that is not {owner}'s to heed, whose rule comes first."
+        elif first.random is Random.RANDOM:
+            yield f"{_setting(evidence)}; with an iptables before 1.6.2, which lacks --random-fully, that becomes --random."
+        else:
+            yield f"{_setting(evidence)}, and the rule has not been written anew since."
+    others = [each.rule for each in evidence.rules if each.standing is Standing.BEHIND]
+    for rule in dict.fromkeys((*others, *evidence.candidates)):
+        if rule.random is Random.FULLY:
+            yield f"{rule_words(rule)} has {flag_words(rule)} and comes after it{_left_over(first, rule)}."
 
 
-def _stale(first: RuleReference, behind: RuleReference) -> str:
-    if owner_of_chain(first) != owner_of_chain(behind) or first.backend is behind.backend:
+def _left_over(first: RuleReference, behind: RuleReference) -> str:
+    owner = owner_of_chain(first)
+    if owner != owner_of_chain(behind) or first.backend is behind.backend:
         return ""
-    return f": that of {first.backend.value} is left from before {owner_of_chain(first)} went over to {behind.backend.value}"
+    return f": one of the two is left from when {owner} wrote to the other store"
+
+
+def _why_contradictory(evidence: Evidence, ports: Ports) -> Iterator[str]:
+    known = release(evidence.kernel)
+    if ports.says is PortsSay.SUCCESSIVE and known is not None and known >= SAME_FOR_BOTH:
+        yield f"From Linux 5.0 on (here it is {evidence.kernel}) no rule makes the kernel count {ports.noun}s up."
+    yield (
+        "The connections may be older than the rules."
+        if evidence.opened is None
+        else "Something else than these rules chooses, or they are not what the kernel has in force."
+    )
 
 
 def _what_to_do(evidence: Evidence, ports: Ports) -> Iterator[str]:
-    discounted = Counter(pair.discounted for pair in evidence.pairs if pair.discounted)
-    for why, count in discounted.most_common(2):
-        yield f"{count} of {len(evidence.pairs)} tell nothing: {why}."
-    if ports.says is not PortsSay.TOO_FEW or evidence.gaps or evidence.unknown:
+    why = Counter(pair.discounted for pair in ports.pairs if pair.discounted)
+    for reason, count in why.most_common(MOST_REASONS):
+        yield f"{count} {'does' if count == 1 else 'do'} not count: {reason}."
+    if ports.says is not PortsSay.TOO_FEW:
+        yield f"Of the {ports.noun}s that count {ports_words(ports)}."
+        return
+    if ports.statistics.counted:
+        yield f"So far {ports.statistics.preserved} of {ports.statistics.counted} were kept."
+    if evidence.unknown or evidence.gaps or not ports.can_tell:
         return
     if evidence.opened is not None:
         if evidence.opened.failed:
             yield f"{evidence.opened.failed} connections could not be opened: {evidence.opened.failure}."
         yield "Open more with --connections."
     elif evidence.live:
-        yield "Watch for longer, or name a destination without --live, so that connections are opened to it."
+        yield "Watch for longer with --timeout, or name a destination without --live, to which connections are then opened."
     else:
-        yield "Name a destination, so that connections are opened to it, or watch the source's own with --live."
+        yield "Name a destination, to which connections are then opened, or watch the source's own with --live."

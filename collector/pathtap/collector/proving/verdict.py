@@ -6,7 +6,7 @@ from pathtap.collector.proving.evidence import Evidence, Ports, ports_of
 from pathtap.collector.proving.statistics import PortsSay
 from pathtap.collector.proving.telling import reasons, statement
 from pathtap.model.netfilter import Random
-from pathtap.model.snat import Intent, SnatVerdict, Standing, Statistics
+from pathtap.model.snat import Intent, PortPair, SnatVerdict, Standing, Statistics
 from pathtap.model.trace import RuleReference
 
 OF_FLAG = {
@@ -20,7 +20,8 @@ OF_FLAG = {
 class Judgement:
     """`summary` is what a person repeats to a colleague: a statement, and the `reasons` for it, a sentence each.
 
-    `rules` are those of which one is in effect, as far as rules and ports tell. `statistics` is None where there were no pairs.
+    `rules` are those of which one is in effect, as far as rules and ports tell. `pairs` are the evidence's, discounted where they
+    count for nothing; `statistics` is None where there are none.
     """
 
     verdict: SnatVerdict
@@ -29,6 +30,7 @@ class Judgement:
     reasons: tuple[str, ...]
     rules: tuple[RuleReference, ...]
     ports: PortsSay
+    pairs: tuple[PortPair, ...]
     statistics: Statistics | None
 
 
@@ -44,6 +46,7 @@ def judge(evidence: Evidence) -> Judgement:
         reasons=why,
         rules=effective,
         ports=ports.says,
+        pairs=ports.pairs,
         statistics=ports.statistics if evidence.pairs else None,
     )
 
