@@ -71,7 +71,7 @@ def prove(subject: Subject, found: Found, inventory: Inventory) -> Snat:
         rules=translating.rules,
         translated_to=translating.translated_to,
         egress=_egress(subject),
-        pairs=pairs,
+        pairs=judgement.pairs,
         statistics=judgement.statistics,
         opened=_opened(found.opened) if found.opened else None,
         exposure=exposure,
