@@ -129,7 +129,7 @@ def _pairs(snat: Snat) -> Item:
     if not snat.pairs:
         return Item(key="pairs", text="none: of no connection is the translation known", style=Style.DOUBT)
     text, style = f"{len(snat.pairs):,}", Style.PLAIN
-    if snat.HasField("statistics"):
+    if snat.HasField("statistics") and snat.verdict != Snat.NOT_TRANSLATED:
         few = snat.statistics.counted < snat.statistics.needed
         style = Style.DOUBT if few else style
         text += f", of which {snat.statistics.counted:,} count; {snat.statistics.needed:,} are needed"
@@ -144,6 +144,9 @@ def _statistics(snat: Snat) -> Iterator[Item]:
         return
     what = port_word(pair.protocol for pair in snat.pairs)
     yield Item(key="preserved", text=f"{said.preserved:,} of {said.counted:,} kept their {what}")
+    if snat.verdict == Snat.NOT_TRANSLATED:
+        # Nobody chose these ports but the source itself.
+        return
     if said.HasField("lowest") and said.HasField("highest"):
         within = f", of {said.first} to {said.last}" if said.last else ""
         yield Item(key="range", text=f"{said.lowest} to {said.highest}{within}")
@@ -151,10 +154,10 @@ def _statistics(snat: Snat) -> Iterator[Item]:
         key="spread",
         text=f"{said.distance:.3f} from an even choice; chance explains at most {said.distance_limit:.3f}",
     )
-    follow = "follows" if said.successive == 1 else "follow"
+    follow = "none follows" if not said.successive else f"{said.successive:,} follow{'s' * (said.successive == 1)}"
     yield Item(
         key="order",
-        text=f"{said.successive:,} {follow} closely on the one before; chance explains at most {said.successive_limit:,}",
+        text=f"{follow} closely on the one before; chance explains at most {said.successive_limit:,}",
     )
     if said.false_alarm > 0:
         yield Item(

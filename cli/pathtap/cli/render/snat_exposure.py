@@ -20,6 +20,7 @@ Cells = tuple[str, ...]
 def exposure_block(snat: Snat, *, every_statement: bool) -> Block:
     items = (
         _insert_failed(snat),
+        *_zeros(snat, every_statement=every_statement),
         *_processors(snat, every_statement=every_statement),
         *_ports_in_use(snat, every_statement=every_statement),
         *_entries(snat),
@@ -36,6 +37,14 @@ def _insert_failed(snat: Snat) -> Item:
     style = Style.BAD if snat.insert_failed else Style.PLAIN
     rise = f"rose by {snat.insert_failed:,}" if snat.insert_failed else "did not rise"
     return Item(key="counters", text=f"insert_failed {rise} meanwhile; {total}", style=style)
+
+
+def _zeros(snat: Snat, *, every_statement: bool) -> Iterator[Item]:
+    """The other counters that are 0 everywhere, which the table leaves out."""
+    names = [name for name in COUNTERS[1:] if all(_reads(cpu, name) == (0, 0) for cpu in snat.cpus)]
+    if names and snat.cpus and not every_statement:
+        on = "the processor" if len(snat.cpus) == 1 else f"all {len(snat.cpus)} processors"
+        yield Item(text=f"{', '.join(names)} 0 on {on}")
 
 
 def _processors(snat: Snat, *, every_statement: bool) -> Iterator[Item]:
