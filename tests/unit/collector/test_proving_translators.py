@@ -2,6 +2,7 @@
 """Who translates a source first, who is behind, who is passed by: in the rules of every writer, as the tools print them."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address
@@ -451,3 +452,11 @@ def test_the_one_rule_of_the_oldest_cni_is_told_by_its_comment() -> None:
     text = '! -d 192.168.0.0/16 -m comment --comment "AWS, SNAT" -m addrtype ! --dst-type LOCAL -j SNAT --to-source 192.168.1.29'
     found = asked(node(nat(f"-A POSTROUTING {text}")))
     assert standings(found) == [(Standing.FIRST, "VPC CNI", Random.NONE)]
+
+
+def test_of_more_rules_than_are_taken_away_the_rest_is_undecided() -> None:
+    many = "".join(f"\n-A POSTROUTING -j SNAT --to-source 192.168.1.{n}" for n in range(100, 150))
+    counts = Counter(each.standing for each in asked(node(nat(many))).rules)
+    assert counts[Standing.FIRST] == 1
+    assert counts[Standing.BEHIND] + counts[Standing.UNDECIDED] == 49
+    assert counts[Standing.BEHIND] > 8

@@ -48,28 +48,17 @@ def is_from_egress_plugin(snapshot: NodeSnapshot, address: Address) -> bool:
     """Whether a pod has the address from egress-cni: it is of its usual networks, or has a chain of the plugin's."""
     if any(address in network for network in EGRESS_NETWORKS):
         return True
-    jump, chains = (
-        f"-s {address}/{address.max_prefixlen} ",
-        (f"-j CNI-E{address.version}-", f"-g CNI-E{address.version}-"),
-    )
-    return any(
-        text.startswith(jump) and any(chain in text for chain in chains)
-        for text in _postrouting(snapshot, address.version)
-    )
+    begins, version = f"-s {address}/{address.max_prefixlen} ", address.version
+    return any(text.startswith(begins) and f" CNI-E{version}-" in text for text in _postrouting(snapshot, version))
 
 
 def _postrouting(snapshot: NodeSnapshot, version: int) -> Iterator[str]:
     """The texts of all rules of nat POSTROUTING itself."""
+    family = "ip" if version == 4 else "ip6"
     for rule_set in snapshot.rule_sets:
-        if (
-            rule_set.backend is Backend.NFTABLES
-            or rule_set.table != "nat"
-            or (rule_set.family == "ip6") != (version == 6)
-        ):
-            continue
-        chain = rule_set.chain(POSTROUTING)
-        if chain is not None:
-            rules = chain.rules
+        if (rule_set.table, rule_set.family) == ("nat", family) and rule_set.backend is not Backend.NFTABLES:
+            chain = rule_set.chain(POSTROUTING)
+            rules = chain.rules if chain is not None else ()
             yield from rules.texts() if isinstance(rules, SavedRules) else (rule.text for rule in rules)
 
 
@@ -94,8 +83,6 @@ def _exemptions(snapshot: NodeSnapshot, source: Address, destination: Address) -
         yield "the VPC CNI translates no IPv6", BY_DESIGN
     elif _is_ipv6_cluster(snapshot):
         yield "the VPC CNI translates nothing in an IPv6 cluster", BY_DESIGN
-    if destination in snapshot.addresses():
-        yield f"the VPC CNI translates nothing to the node's own address {destination}", BY_DESIGN
     for network in snapshot.vpc_networks:
         if destination in network:
             yield f"{network} is a CIDR of the VPC", f"{snapshot.node} imds"
@@ -104,6 +91,8 @@ def _exemptions(snapshot: NodeSnapshot, source: Address, destination: Address) -
             yield f"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS has {network}", f"{snapshot.node} ipamd"
     if settings is not None and settings.external_snat:
         yield "AWS_VPC_K8S_CNI_EXTERNALSNAT is true", f"{snapshot.node} ipamd"
+    if destination in snapshot.addresses():
+        yield f"the VPC CNI translates nothing to the node's own address {destination}", BY_DESIGN
     if _has_branch_eni(snapshot, source):
         yield "the VPC CNI translates nothing that leaves by a branch ENI", BY_DESIGN
 

@@ -22,8 +22,8 @@ from pathtap.model.node import PortRange
 from pathtap.model.snat import Standing, TranslatingRule
 from pathtap.model.trace import RuleReference
 
-# So many rules are taken away one after the other: no node has more writers of SNAT.
-ROUNDS = 8
+# So often what translates is taken away: no node has so many who would, but an agent may send anything.
+ROUNDS = 16
 # Tables of iptables that only let packets through or refuse them: unread, they hide nobody who translates.
 REFUSING = re.compile(r"(ip6 )?(filter|security) \(iptables-(legacy|nft)\)\Z")
 HOSTS = {Field.IP_SOURCE: 32, Field.IP_DESTINATION: 32, Field.IP6_SOURCE: 128, Field.IP6_DESTINATION: 128}
@@ -56,14 +56,10 @@ def translators(model: NodeModel, packet: Packet) -> Translators:
     unknown = _unknown(model, packet, prediction)
     first = candidates[0] if len(candidates) == 1 and certain and not unknown else None
     standing = Standing.FIRST if first else Standing.UNDECIDED
-    known = [(rule, standing) for rule in candidates]
-    known += _behind(model, packet, candidates)
+    behind, others = _behind(model, packet, candidates)
+    known = [*((rule, standing) for rule in candidates), *behind]
     listed = {rule for rule, _ in known}
-    known += [
-        (rule, Standing.PASSED_BY)
-        for rule in _that_translate(model, _leaving(packet, prediction))
-        if rule not in listed
-    ]
+    known += [(rule, others) for rule in _that_translate(model, _leaving(packet, prediction)) if rule not in listed]
     snat = prediction.snat
     return Translators(
         prediction=prediction,
@@ -84,15 +80,17 @@ def _translating(prediction: Prediction) -> tuple[tuple[RuleReference, ...], boo
 
 def _behind(
     model: NodeModel, packet: Packet, first: tuple[RuleReference, ...]
-) -> Iterator[tuple[RuleReference, Standing]]:
-    """What translates in turn once those before it do not."""
+) -> tuple[tuple[tuple[RuleReference, Standing], ...], Standing]:
+    """What translates in turn once those before it do not, and how all other rules stand."""
+    found: list[tuple[RuleReference, Standing]] = []
     rules = first
     for _ in range(ROUNDS):
         if not rules:
-            return
+            return tuple(found), Standing.PASSED_BY
         model = model.without(rules)
         rules, certain = _translating(predict(model, packet))
-        yield from ((rule, Standing.BEHIND if certain else Standing.UNDECIDED) for rule in rules)
+        found.extend((rule, Standing.BEHIND if certain else Standing.UNDECIDED) for rule in rules)
+    return tuple(found), Standing.UNDECIDED
 
 
 def _unknown(model: NodeModel, packet: Packet, prediction: Prediction) -> tuple[str, ...]:
