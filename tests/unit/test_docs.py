@@ -15,7 +15,7 @@ from pathtap.agent.program import main as agent
 from pathtap.cli.commands.lab import lab
 from pathtap.cli.options import GlobalOption
 from pathtap.cli.program import cli
-from pathtap.cli.request import source_and_destination
+from pathtap.cli.request import source_and_destination, source_and_perhaps_destination
 from pathtap.collector import findings
 from pathtap.collector.program import command as collector
 from pathtap.forwarding import routing
@@ -23,7 +23,7 @@ from pathtap.lab.faults import FAULTS, Fault
 from pathtap.model.netfilter import Backend, Random
 from pathtap.model.node import Route, Rule, TcProgram
 from pathtap.model.trace import Finding, RuleReference
-from pathtap.v1 import service_pb2, trace_pb2
+from pathtap.v1 import service_pb2, snat_pb2, trace_pb2
 
 ROOT = Path(__file__).parents[2]
 LAB = ROOT / "docs/lab.md"
@@ -35,6 +35,8 @@ MESSAGES = {
     "Trace": trace_pb2.Trace,
     "Check": trace_pb2.Check,
     "Flows": trace_pb2.Flows,
+    "Snat": snat_pb2.Snat,
+    "SnatTable": snat_pb2.SnatTable,
     "ListNodesResponse": service_pb2.ListNodesResponse,
 }
 
@@ -125,6 +127,8 @@ def parse(command: click.Command, name: str, arguments: list[str], parent: click
             parse(found, inner or "", rest, context)
         elif name == "trace" and context.params["words"]:
             source_and_destination(context.params["words"])
+        elif name == "snat" and context.params["words"]:
+            source_and_perhaps_destination(context.params["words"], "snat")
 
 
 def described(command: click.Command, words: list[str]) -> tuple[click.Command, set[str]]:
