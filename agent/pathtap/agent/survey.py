@@ -81,19 +81,20 @@ class _Found:
         self._node = node
         self._request = request
         self._wanted = _Wanted.of(request)
-        self._entries: deque[ConntrackEntry] = deque(maxlen=request.limit)
+        # Decoded at the end, when no more than the limit are left.
+        self._bodies: deque[bytes] = deque(maxlen=request.limit)
         self._count = 0
-        # Those that came while the table was read are in it, too.
         self._present: set[Tuples] = set()
         self._ledger = _Ledger()
 
     @property
     def entries(self) -> tuple[ConntrackEntry, ...]:
-        return tuple(self._entries)
+        decoded = (entry_of(body, self._node) for body in self._bodies)
+        return tuple(entry for entry in decoded if entry is not None)
 
     @property
     def left_off(self) -> int:
-        return self._count - len(self._entries)
+        return self._count - len(self._bodies)
 
     def look_through(self) -> None:
         """Raises OSError; what was found until then stays."""
@@ -102,12 +103,18 @@ class _Found:
             if destination is None or destination.address.version == version:
                 for body in dump(family, self._wanted.protocols.get(version, 0)):
                     self._take(body)
+        # What came into being while the table was read is in it, and among the events.
+        self._present = {found for body in self._bodies if (found := tuples_of(body)) is not None}
 
     def take_new(self, bodies: Iterator[bytes]) -> None:
         for body in bodies:
             found = tuples_of(body)
-            if found is not None and found not in self._present and self._wanted.has(found):
-                self._keep(body, found)
+            if found is None or not self._wanted.has(found):
+                continue
+            if found in self._present:
+                self._present.remove(found)
+            else:
+                self._keep(body)
 
     def usage(self) -> tuple[PortUsage, ...]:
         return self._ledger.usage(self._request.destination is not None)
@@ -119,14 +126,11 @@ class _Found:
         towards = self._wanted.has_destination(found)
         self._ledger.add(found, towards)
         if towards and self._wanted.has_source(found):
-            self._keep(body, found)
+            self._keep(body)
 
-    def _keep(self, body: bytes, found: Tuples) -> None:
-        entry = entry_of(body, self._node)
-        if entry is not None:
-            self._present.add(found)
-            self._entries.append(entry)
-            self._count += 1
+    def _keep(self, body: bytes) -> None:
+        self._bodies.append(body)
+        self._count += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

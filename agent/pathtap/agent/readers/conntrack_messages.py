@@ -80,7 +80,8 @@ class _Layout:
 
     def read(self, body: bytes) -> Tuples | None:
         """None where it is laid out otherwise."""
-        if int.from_bytes(body[NFGENMSG_BYTES : self._end], "little") & self._mask != self._expected:
+        compared = int.from_bytes(body[NFGENMSG_BYTES : self._end], "little") & self._mask
+        if compared != self._expected or len(body) < self._end:
             return None
         unpacked = self._values.unpack_from(body)
         source, destination, protocol, source_port, destination_port = unpacked[:5]
@@ -166,8 +167,8 @@ def _walked(attributes: Mapping[int, bytes]) -> Tuples | None:
 def _one_tuple(attributes: Mapping[int, bytes]) -> tuple[int, bytes, int, bytes, int] | None:
     addresses, numbers = _nested(attributes, TUPLE_IP), _nested(attributes, TUPLE_PROTO)
     source_end, destination_end = IP_ENDS[6] if IP_ENDS[6][0] in addresses else IP_ENDS[4]
-    source, destination = addresses.get(source_end), addresses.get(destination_end)
-    if source is None or destination is None or PROTO_NUM not in numbers:
+    source, destination = addresses.get(source_end, b""), addresses.get(destination_end, b"")
+    if not (len(source) == len(destination) and len(source) in (4, 16) and PROTO_NUM in numbers):
         return None
     protocol = _number(numbers, PROTO_NUM)
     source_port, destination_port = _ports(protocol, numbers)
