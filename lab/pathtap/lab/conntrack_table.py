@@ -1,4 +1,4 @@
-"""A namespace's connection tracking table over ctnetlink: fills it, takes the filling out again, forgets one flow.
+"""A namespace's connection tracking table over ctnetlink: fills it, takes the filling out again, forgets flows, lists some.
 
 The kernel counts entries by namespace and limits them by nf_conntrack_max, which is one number for the whole machine and is
 not touched. Messages: linux/netfilter/nfnetlink_conntrack.h. Everything here acts on the calling thread's namespace.
@@ -8,6 +8,7 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -25,14 +26,18 @@ _SEND_BUFFER = 4 << 20
 
 _NETLINK_NETFILTER = 12
 _SO_SNDBUFFORCE = 32
-_NEW, _DELETE = 0x100, 0x102
+_NEW, _GET, _DELETE = 0x100, 0x101, 0x102
 _REQUEST, _ACK, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x200, 0x400
+_DUMP = 0x300
 _NESTED = 0x8000
 _ORIGINAL, _REPLY, _STATUS, _TIMEOUT, _MARK, _MARK_MASK = 1, 2, 3, 7, 8, 21
 _IP, _PROTO = 1, 2
+_SOURCE, _DESTINATION = 1, 2
+_PROTO_NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
 # SEEN_REPLY, ASSURED, CONFIRMED: what is assured is not dropped early to make room.
 _ASSURED = 0x2 | 0x4 | 0x8
-_NETLINK_ERROR = 2
+_NETLINK_ERROR, _NETLINK_DONE = 2, 3
+_HEADERS = 16 + 4
 
 _LIMIT = Path("/proc/sys/net/netfilter/nf_conntrack_max")
 _COUNT = Path("/proc/sys/net/netfilter/nf_conntrack_count")
@@ -46,8 +51,8 @@ def fill() -> None:
     limit = int(_LIMIT.read_text())
     if not 0 < limit <= MOST_ENTRIES:
         raise LabError(f"The kernel allows {limit} conntrack entries (nf_conntrack_max), more than a lab fills.")
+    flush()
     with _netlink() as wire:
-        _ask(wire, _message(_DELETE, _REQUEST | _ACK, b""))
         for block in _fillings():
             if int(_COUNT.read_text()) >= limit:
                 return
@@ -64,12 +69,73 @@ def drain() -> None:
         _ask(wire, _message(_DELETE, _REQUEST | _ACK, mark))
 
 
+def flush() -> None:
+    """Deletes all entries."""
+    with _netlink() as wire:
+        _ask(wire, _message(_DELETE, _REQUEST | _ACK, b""))
+
+
 def forget(protocol: int, source: tuple[IPv4Address, int], destination: tuple[IPv4Address, int]) -> None:
     """Deletes the entry that has this tuple as its original or its reply direction, if there is one."""
     with _netlink() as wire:
         for direction in (_ORIGINAL, _REPLY):
             tuple_ = _tuple(direction, protocol, source, destination)
             _ask(wire, _message(_DELETE, _REQUEST | _ACK, tuple_), allowed=errno.ENOENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one entry holds: `port` of the address `translated`, for the original source."""
+
+    source: IPv4Address
+    translated: IPv4Address
+    port: int
+
+
+def held_towards(protocol: int, destination: tuple[IPv4Address, int]) -> list[Held]:
+    """Of each entry whose original direction goes to `destination`: who holds which port there, after SNAT."""
+    found = []
+    with _netlink() as wire:
+        wire.send(_message(_GET, _REQUEST | _DUMP, b""))
+        for kind, body in _messages(wire):
+            if kind == _NETLINK_ERROR:
+                raise LabError("The kernel does not list the conntrack table.")
+            entry = _attributes(body)
+            source, *towards = _ends(entry[_ORIGINAL])
+            if towards == [protocol, *destination]:
+                *_, translated, port = _ends(entry[_REPLY])
+                found.append(Held(source, translated, port))
+    return found
+
+
+def _ends(tuple_: bytes) -> tuple[IPv4Address, int, IPv4Address, int]:
+    """Source, protocol, destination, destination port; 0 for a protocol without ports."""
+    parts = _attributes(tuple_)
+    addresses, proto = _attributes(parts[_IP]), _attributes(parts[_PROTO])
+    port = proto.get(_DESTINATION_PORT, b"\0\0")
+    source, destination = IPv4Address(addresses[_SOURCE]), IPv4Address(addresses[_DESTINATION])
+    return source, proto[_PROTO_NUMBER][0], destination, int.from_bytes(port)
+
+
+def _messages(wire: socket.socket) -> Iterator[tuple[int, bytes]]:
+    """Kind and body of each message of a dump, to its end."""
+    while True:
+        block, at = wire.recv(1 << 18), 0
+        while at < len(block):
+            length, kind = struct.unpack_from("=IH", block, at)
+            if kind == _NETLINK_DONE:
+                return
+            yield kind, block[at + _HEADERS : at + length]
+            at += length + -length % 4
+
+
+def _attributes(body: bytes) -> dict[int, bytes]:
+    found, at = {}, 0
+    while at < len(body):
+        length, kind = struct.unpack_from("=HH", body, at)
+        found[kind & ~_NESTED] = body[at + 4 : at + length]
+        at += length + -length % 4
+    return found
 
 
 def _netlink() -> socket.socket:
@@ -95,9 +161,13 @@ def _attribute(kind: int, body: bytes) -> bytes:
 def _tuple(
     direction: int, protocol: int, source: tuple[IPv4Address, int], destination: tuple[IPv4Address, int]
 ) -> bytes:
-    addresses = _attribute(1, source[0].packed) + _attribute(2, destination[0].packed)
-    ports = _attribute(2, struct.pack("!H", source[1])) + _attribute(3, struct.pack("!H", destination[1]))
-    proto = _attribute(1, bytes([protocol])) + ports
+    addresses = _attribute(_SOURCE, source[0].packed) + _attribute(_DESTINATION, destination[0].packed)
+    here, there = struct.pack("!H", source[1]), struct.pack("!H", destination[1])
+    proto = (
+        _attribute(_PROTO_NUMBER, bytes([protocol]))
+        + _attribute(_SOURCE_PORT, here)
+        + _attribute(_DESTINATION_PORT, there)
+    )
     return _attribute(direction | _NESTED, _attribute(_IP | _NESTED, addresses) + _attribute(_PROTO | _NESTED, proto))
 
 

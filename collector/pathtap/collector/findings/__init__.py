@@ -34,6 +34,7 @@ from pathtap.collector.findings.packets import (
     tc_program_drop,
     too_big,
 )
+from pathtap.collector.findings.ports import snat_ports_exhausted, snat_race_lost
 from pathtap.collector.findings.stops import (
     GIVEN_BY,
     filter_drop,
@@ -122,6 +123,8 @@ __all__ = [
     "service_without_endpoints",
     "snat_despite_external",
     "snat_missing",
+    "snat_ports_exhausted",
+    "snat_race_lost",
     "snat_random_not_in_effect",
     "source_not_owned",
     "stale_rule_set",
