@@ -50,7 +50,7 @@ def prove(subject: Subject, found: Found, inventory: Inventory) -> Snat:
     """Without its times, which are the caller's."""
     translating, asked = subject.translators, subject.asked
     exposure = exposure_of(found.before, found.after, inventory, translating.ports)
-    owner = owner_of_chain(translating.first) if translating.first else ""
+    owner = owner_of_chain(translating.candidates[0]) if translating.candidates else ""
     after_dnat = translating.prediction.packet.five_tuple.destination
     intent = intent_of(subject.snapshot, subject.packet.five_tuple.source, after_dnat, owner)
     pairs, left_out = _pairs(subject, found)
@@ -92,7 +92,9 @@ def _evidence(
     asked, translating, routing = subject.asked, subject.translators, subject.translators.prediction.routing
     unread = next((gap.why for gap in gaps if gap.part in PAIRS_FROM), "")
     return Evidence(
-        source=(asked.source.name or str(asked.source.socket)) if subject.addresses else f"a pod of {asked.source.name}",
+        source=(asked.source.name or str(asked.source.socket))
+        if subject.addresses
+        else f"a pod of {asked.source.name}",
         destination=_destination_words(asked),
         protocol=asked.question.protocol if asked.question else 0,
         kernel=subject.snapshot.kernel,
@@ -146,8 +148,11 @@ def _pairs(subject: Subject, found: Found) -> tuple[tuple[PortPair, ...], tuple[
     else:
         pairs = recorded_pairs(found.seen.entries, meeting.meets)
     snat = translating.prediction.snat
+    keeps = any(rule.random is Random.NONE for rule in translating.candidates)
     rewriting = Rewriting(
-        random=snat.random if snat else Random.NONE, ports=translating.ports, gives=translating.translated_to
+        random=snat.random if snat and not keeps else Random.NONE,
+        ports=translating.ports,
+        gives=translating.translated_to,
     )
     usage = (*found.before.usage, *found.after.usage)
     return weighed(pairs, rewriting, usage, sent=found.opened is not None), meeting.gaps()
