@@ -70,6 +70,11 @@ class Ports:
     untouched: int
     noun: str
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there are too few pairs to tell how ports are chosen."""
+        return self.says in (PortsSay.TOO_FEW, PortsSay.CHANGED)
+
 
 def ports_of(evidence: Evidence) -> Ports:
     known = release(evidence.kernel)
@@ -107,6 +112,8 @@ def _fits(says: PortsSay, kernel: tuple[int, int] | None, pairs: Sequence[PortPa
             return frozenset((Random.RANDOM,) if counts_up or kernel is None else ())
         case PortsSay.TOO_FEW:
             return EVERY_FLAG
+        case PortsSay.CHANGED:
+            return frozenset((Random.RANDOM, Random.FULLY))
         case _:
             return frozenset()
 

@@ -116,7 +116,10 @@ def _discount(pair: PortPair, rewriting: Rewriting, held: Mapping[Held, Address]
     untranslated = pair.translated == pair.original and rewriting.gives not in (None, pair.original.address)
     if untranslated and not sent:
         return "it is not translated: it may have begun before the rule was there"
-    if rewriting.random is Random.NONE and rewriting.ports is not None and port not in rewriting.ports:
+    if rewriting.random is not Random.NONE:
+        # Whoever held the port, a flag lets the kernel draw another among all of the range.
+        return ""
+    if rewriting.ports is not None and port not in rewriting.ports:
         return f"its port is not of the rule's own range, {rewriting.ports.first} to {rewriting.ports.last}"
     holder = held.get((pair.protocol, pair.destination, pair.translated.address, port))
     if holder is not None and holder != pair.original.address:

@@ -38,7 +38,8 @@ class PortsSay(Enum):
     """PRESERVED: kept, but for collisions that nobody need have seen. SCATTERED: as an even random choice.
 
     SUCCESSIVE: each follows closely on the one before. UNEVEN: random choice within the range does not explain where they lie.
-    MIXED: more are kept than chance keeps, and fewer than collisions leave. TOO_FEW: they tell nothing yet.
+    MIXED: more are kept than chance keeps, and fewer than collisions leave. CHANGED: not kept, but too few to tell how they are
+    chosen. TOO_FEW: they tell nothing yet.
     """
 
     PRESERVED = "PRESERVED"
@@ -46,6 +47,7 @@ class PortsSay(Enum):
     SUCCESSIVE = "SUCCESSIVE"
     UNEVEN = "UNEVEN"
     MIXED = "MIXED"
+    CHANGED = "CHANGED"
     TOO_FEW = "TOO_FEW"
 
 
@@ -127,18 +129,36 @@ def ports_say(figures: Statistics, in_use_share: float = 0.0) -> PortsSay:
         return PortsSay.SUCCESSIVE
     if figures.distance > figures.distance_limit:
         return PortsSay.UNEVEN
-    return PortsSay.SCATTERED if counted >= figures.needed else PortsSay.TOO_FEW
+    return PortsSay.SCATTERED if counted >= figures.needed else PortsSay.CHANGED
 
 
 @lru_cache(maxsize=1024)
 def needed_pairs(among: NatRange, in_use_share: float = 0.0) -> int | None:
-    """How many pairs every statement takes: what keeps to one half of the range is missed at most so often as MISSED says.
+    """How many pairs every statement takes.
 
     None where no number of them tells: a range of a single port, or one that is all but used up.
     """
     kept = needed_for_kept(among, in_use_share)
-    spread = next(n for n in range(1, MOST_NEEDED) if _deviation(n, SPREAD_BUDGET / 2) + _deviation(n, MISSED) <= 0.5)
-    return max(kept, spread) if kept is not None else None
+    return max(kept, needed_for_spread()) if kept is not None else None
+
+
+@lru_cache(maxsize=1)
+def needed_for_spread() -> int:
+    """From how many pairs on a distribution that is half off is taken for an even one at most so often as MISSED says.
+
+    Half off is what keeps to one half of the range, or crowds with half of its ports somewhere: at one port of the range the even
+    share and the real one are 1/2 apart, and the binomial distribution says how often no more than the limit is seen there.
+    """
+    return next(n for n in range(1, MOST_NEEDED) if _most_often_missed(n) <= MISSED)
+
+
+def _most_often_missed(counted: int) -> float:
+    """Over all even shares: of those at which as many ports pass as within the limit, the least, which is missed most often."""
+    limit = _deviation(counted, SPREAD_BUDGET / 2)
+    if limit >= 0.5:
+        return 1.0
+    passing = range(int(counted * limit), int(counted * (limit + 0.5)) + 1)
+    return max(_at_most(many, counted, max(0.0, many / counted - limit) + 0.5) for many in passing)
 
 
 @lru_cache(maxsize=1024)

@@ -32,7 +32,7 @@ def statement(verdict: SnatVerdict, evidence: Evidence, ports: Ports, effective:
             what = f"How {way} is translated" if unread else f"Whether {way} gets random {ports.noun}s"
             return f"{what} cannot be told: {_why_open(evidence, ports, effective)}."
         case SnatVerdict.NOT_IN_EFFECT:
-            shown = "" if ports.says is PortsSay.TOO_FEW else f", and the {ports.noun}s show it: {ports_words(ports)}"
+            shown = "" if ports.is_open else f", and the {ports.noun}s show it: {ports_words(ports)}"
             return f"{way} is meant to get fully random {ports.noun}s and does not: it is translated{by}{shown}."
         case SnatVerdict.CONTRADICTORY if not effective:
             return f"No rule translates {way}, and yet {ports.translated} of its connections were translated."
@@ -95,8 +95,8 @@ def ports_words(ports: Ports) -> str:
             return f"{spread}, {off}, where chance explains {figures.distance_limit:.2f}"
         case PortsSay.MIXED:
             return f"{kept}, more than a random choice keeps and fewer than a rule without a flag"
-        case PortsSay.TOO_FEW:
-            return f"{kept}, too few to tell"
+        case PortsSay.CHANGED | PortsSay.TOO_FEW:
+            return kept
 
 
 def _few_kept(preserved: int) -> str:
@@ -133,7 +133,7 @@ def _why_open(evidence: Evidence, ports: Ports, effective: Rules) -> str:
         return f"{evidence.gaps[0].part} of {evidence.gaps[0].node}: {evidence.gaps[0].why}"
     if not effective:
         return f"no rule translates it, and whether one did so before could not be read: {evidence.pairs_unread}"
-    if ports.says is PortsSay.TOO_FEW:
+    if ports.is_open:
         return _why_too_few(evidence, ports)
     either = " or ".join(f"{rule_words(rule)} with {flag_words(rule)}" for rule in effective)
     return f"which comes first, {either}, cannot be read, and both choose such {ports.noun}s"
@@ -207,7 +207,7 @@ def _what_to_do(evidence: Evidence, ports: Ports) -> Iterator[str]:
     why = Counter(pair.discounted for pair in ports.pairs if pair.discounted)
     for reason, count in why.most_common(MOST_REASONS):
         yield f"{count} {'does' if count == 1 else 'do'} not count: {reason}."
-    if ports.says is not PortsSay.TOO_FEW:
+    if not ports.is_open:
         yield f"Of the {ports.noun}s that count {ports_words(ports)}."
         return
     if ports.statistics.counted:

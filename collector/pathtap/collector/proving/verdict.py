@@ -71,7 +71,7 @@ def _verdict(evidence: Evidence, ports: Ports, effective: tuple[RuleReference, .
         return SnatVerdict.CONTRADICTORY
     if Random.FULLY not in flags and is_fully_elsewhere(evidence):
         return SnatVerdict.NOT_IN_EFFECT
-    if len(flags) > 1 or ports.says is PortsSay.TOO_FEW:
+    if len(flags) > 1 or ports.is_open:
         return SnatVerdict.INCONCLUSIVE
     return OF_FLAG[flags.pop()]
 
