@@ -166,6 +166,10 @@ COMMIT
 """
     chosen = replace(external, rule_sets=tuple(iptables(nat + eks.MANGLE)))
     assert found(chosen) == {}
+    native = native_table("calico", "nat", "postrouting", 99, [{"masquerade": None}])
+    assert found(replace(external, rule_sets=(*iptables(eks.MANGLE), native))) == {}
+    unknown = native_table("own", "nat", "postrouting", 99, [{"masquerade": None}])
+    assert set(found(replace(external, rule_sets=(*iptables(eks.MANGLE), unknown)))) == {"SNAT_DESPITE_EXTERNAL"}
 
 
 def test_what_is_excluded_needs_no_snat() -> None:

@@ -1,6 +1,5 @@
 """SNAT and its ports as the CNI was told, against what becomes of a pod's packet to what is outside. Pure."""
 
-import re
 from collections.abc import Iterable, Iterator
 
 from pathtap.collector import findings
@@ -15,7 +14,7 @@ from pathtap.collector.inspections.netfilter import (
 )
 from pathtap.collector.inspections.view import NodeView, expected
 from pathtap.collector.proving.intent import intent_of
-from pathtap.collector.proving.owners import owner_of_chain
+from pathtap.collector.proving.owners import is_of_another_program, owner_of_chain
 from pathtap.collector.telling import words
 from pathtap.forwarding.chains import PREROUTING
 from pathtap.forwarding.packet import Packet
@@ -23,8 +22,6 @@ from pathtap.forwarding.predict import predict
 from pathtap.forwarding.prediction import Outcome, Prediction
 from pathtap.model.netfilter import Random
 
-# Chains of those who translate by a choice of their own: Calico, ip-masq-agent, kube-proxy, hostPorts.
-CHOSEN = re.compile(r"cali-|IP-MASQ|KUBE-|CNI-|CILIUM|FLANNEL")
 # Each is more random than the one before.
 RANDOMNESS = (Random.NONE, Random.RANDOM, Random.FULLY)
 
@@ -57,7 +54,7 @@ def _defect(view: NodeView, packet: Packet, prediction: Prediction) -> Defect | 
             return None
         proof = (says, expected(f"{packet.five_tuple} leaves untranslated", f"{view.node} netfilter"))
         return Defect(finding=findings.snat_missing(view.node, proof), traffic=Traffic.OUTSIDE)
-    if intended or not told or (snat.rule is not None and CHOSEN.match(snat.rule.chain)):
+    if intended or not told or (snat.rule is not None and is_of_another_program(snat.rule)):
         return None
     rule = words.netfilter_words(snat.rule) if snat.rule else "a rule that cannot be told"
     proof = (says, expected(rule, f"{view.node} netfilter"))

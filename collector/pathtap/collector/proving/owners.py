@@ -50,11 +50,23 @@ def owner_of_chain(rule: RuleReference) -> str:
     """`VPC CNI`, `kube-proxy`, `Calico` …; `a rule of nat POSTROUTING itself` where it is in no chain of its own; else the
     chain's name as written.
     """
+    known = _known_writer(rule)
+    if known:
+        return known
+    on_its_own = rule.chain == POSTROUTING and rule.backend is not Backend.NFTABLES
+    return f"a rule of {rule.table} {POSTROUTING} itself" if on_its_own else rule.chain
+
+
+def is_of_another_program(rule: RuleReference) -> bool:
+    """Whether a program wrote it that translates by settings of its own, not the VPC CNI's."""
+    return _known_writer(rule) not in ("", VPC_CNI)
+
+
+def _known_writer(rule: RuleReference) -> str:
+    """Empty for what anybody may have written."""
     if rule.backend is Backend.NFTABLES and rule.table in TABLES:
         return TABLES[rule.table]
-    for pattern, owner in CHAINS:
-        if pattern.match(rule.chain):
-            return owner
-    if rule.chain == POSTROUTING and rule.backend is not Backend.NFTABLES:
-        return VPC_CNI if _OF_THE_CNI.search(rule.text) else f"a rule of {rule.table} {POSTROUTING} itself"
-    return rule.chain
+    writer = next((owner for pattern, owner in CHAINS if pattern.match(rule.chain)), "")
+    if not writer and rule.chain == POSTROUTING and _OF_THE_CNI.search(rule.text):
+        return VPC_CNI
+    return writer
