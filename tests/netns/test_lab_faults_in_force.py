@@ -301,23 +301,32 @@ def fresh(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         tear_down(options.prefix)
 
 
+def has_kept_its_port(lab: Cluster) -> bool:
+    """Whether a connection that search opens leaves its node with the port that it has; no earlier one is on record."""
+    node, pod = lab.nodes[0], lab.pod("shop/search")
+    command_inside(node.network_namespace, ["conntrack", "-F"])
+    assert inside(pod.network_namespace, lambda: connected("tcp", str(INTERNET_HOST), 443)) == 0
+    latest = entries(node.network_namespace, "-p", "tcp", "-s", str(pod.address), "--dport", "443")
+    answer = rf"src={INTERNET_HOST} dst={node.address} sport=443"
+    ((before, after),) = re.findall(rf"sport=(\d+) dport=443 \S+ \S+ {answer} dport=(\d+)", latest)
+    return bool(before == after)
+
+
 def test_a_stale_rule_set_translates_without_choosing_a_port(fresh: Cluster) -> None:
-    node, pod = fresh.nodes[0], fresh.pod("shop/search")
-
-    def kept() -> bool:
-        inside(pod.network_namespace, lambda: connected("tcp", str(INTERNET_HOST), 443))
-        latest = entries(node.network_namespace, "-p", "tcp", "-s", str(pod.address), "--dport", "443")
-        answer = rf"src={INTERNET_HOST} dst={node.address} sport=443"
-        pairs = re.findall(rf"sport=(\d+) dport=443 \S+ \S+ {answer} dport=(\d+)", latest)
-        assert pairs
-        return any(before == after for before, after in pairs)
-
-    assert not kept()
-    command_inside(node.network_namespace, ["conntrack", "-F"])
+    assert not has_kept_its_port(fresh)
     with broken(fresh, "stale-rule-set"):
-        assert kept()
-    command_inside(node.network_namespace, ["conntrack", "-F"])
-    assert not kept()
+        assert has_kept_its_port(fresh)
+    assert not has_kept_its_port(fresh)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("snat-not-random", True), ("masquerade-before-snat", True), ("snat-random-fallback", False)]
+)
+def test_what_translates_instead_chooses_ports_by_its_own_flag(lab: Cluster, name: str, kept: bool) -> None:
+    assert not has_kept_its_port(lab)
+    with broken(lab, name):
+        assert has_kept_its_port(lab) == kept
+    assert not has_kept_its_port(lab)
 
 
 def test_ipamd_tells_the_settings_of_a_fault_while_it_is_in_force(lab: Cluster) -> None:
