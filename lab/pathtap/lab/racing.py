@@ -1,7 +1,7 @@
 """Two pods of one node race with equal source ports to one destination: what `--random-fully` exists for, made to happen.
 
 Judges no node: says what the node's own counters and its table show. The senders are `pathtap.lab.racer`. Bounded in count and in
-time; what it leaves behind are conntrack entries, which the kernel ends after half a minute (UDP) or two (TCP).
+time; what it leaves behind are conntrack entries, which the kernel ends after two minutes.
 """
 
 import ctypes
@@ -12,10 +12,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address
+from pathlib import Path
 
 from pathtap.agent.readers import counters
 from pathtap.collector.proving.depletion import Cause, LostPorts, lost_ports
@@ -23,7 +25,7 @@ from pathtap.lab import conntrack_table
 from pathtap.lab.cluster import INTERNET, Cluster, Pod
 from pathtap.lab.conntrack_table import Held
 from pathtap.lab.errors import LabError
-from pathtap.lab.kernel import MARK, inside
+from pathtap.lab.kernel import MARK, inside, write_sysctls
 from pathtap.lab.racer import MEMORY_SIZE, MOST_SECONDS
 from pathtap.lab.state import StateDirectory
 from pathtap.model.address import Protocol
@@ -48,6 +50,9 @@ _SO_ATTACH_FILTER = 26
 # `ret #0` of classic BPF: a packet is cut down to nothing, and is dropped (sk_filter_trim_cap of net/core/filter.c).
 _RETURN_NOTHING = struct.pack("=HBBI", 0x06, 0, 0, 0)
 _GRACE_SECONDS = 10.0
+_UDP_TIMEOUT = "net/netfilter/nf_conntrack_udp_timeout"
+# As long as an unanswered SYN's entry.
+_LASTING_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +111,10 @@ def _race(cluster: Cluster, pairs: int, protocol: str, *, apart: bool) -> Race:
         pods=(node.pods[0], node.pods[1]), protocol=protocol, pairs=pairs, apart=apart, mark=cluster.options.prefix
     )
     inside(node.network_namespace, conntrack_table.flush)
-    with inside(cluster.outside_namespace(INTERNET), partial(_sink, protocol)):
+    with (
+        _lasting_entries(node.network_namespace),
+        inside(cluster.outside_namespace(INTERNET), partial(_sink, protocol)),
+    ):
         before, began = inside(node.network_namespace, _counted), time.monotonic()
         sent = _run(contest)
         seconds, after = time.monotonic() - began, inside(node.network_namespace, _counted)
@@ -154,6 +162,17 @@ class _Contest:
         numbers = [str(side), str(memory), str(cpu), self.protocol, str(self.pairs), str(FIRST_PORT)]
         inside_pod = ["ip", "netns", "exec", self.pods[side].network_namespace]
         return [*inside_pod, *python, *numbers, self.destination, *(["--apart"] if self.apart else [])]
+
+
+@contextmanager
+def _lasting_entries(namespace: str) -> Iterator[None]:
+    """On a busy machine a race may take longer than the half minute that an unanswered UDP entry lives."""
+    before = inside(namespace, (Path("/proc/sys") / _UDP_TIMEOUT).read_text)
+    write_sysctls(namespace, {_UDP_TIMEOUT: str(_LASTING_SECONDS)})
+    try:
+        yield
+    finally:
+        write_sysctls(namespace, {_UDP_TIMEOUT: before})
 
 
 def _sink(protocol: str) -> socket.socket:

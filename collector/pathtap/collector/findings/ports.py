@@ -3,7 +3,9 @@
 from pathtap.collector.findings.making import Proof, error, warning
 from pathtap.model.trace import Finding
 
-_DNS = "of DNS queries, which no flag of SNAT mends: NodeLocal DNSCache, or `options single-request-reopen` in the pods' resolv.conf"
+_DNS = (
+    "of DNS queries, which no flag of SNAT mends: NodeLocal DNSCache, or single-request-reopen in the pods' resolv.conf"
+)
 
 
 def snat_race_lost(node: str, lost: int, towards: str, in_use: str, mended_by_flag: bool, proof: Proof) -> Finding:
