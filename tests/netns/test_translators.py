@@ -2,6 +2,7 @@
 """Who translates first, as the model has it, against the kernel's own counters; and who does once that rule is really gone."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -60,7 +61,7 @@ AWS_AND_IP_MASQ = """*nat
 -A POSTROUTING -m addrtype ! --dst-type LOCAL -j IP-MASQ
 -A POSTROUTING ! -d 10.211.0.0/24 -p udp -j MASQUERADE --to-ports 30000-60000
 -A POSTROUTING -d 203.0.113.0/24 -j SNAT --to-source 10.211.1.1
--A POSTROUTING -o v-target -j NETMAP --to 10.211.1.1/32
+-A POSTROUTING -o v-target -j NETMAP --to 10.211.77.0/24
 -A AWS-SNAT-CHAIN-0 ! -d 10.211.0.0/24 -m comment --comment "AWS SNAT CHAIN" -j AWS-SNAT-CHAIN-1
 -A AWS-SNAT-CHAIN-1 ! -d 10.12.0.0/16 -m comment --comment "AWS SNAT CHAIN EXCLUSION" -j AWS-SNAT-CHAIN-2
 -A AWS-SNAT-CHAIN-2 ! -o vlan+ -m comment --comment "AWS, SNAT" -m addrtype ! --dst-type LOCAL -j SNAT --to-source 10.211.1.1 --random-fully
@@ -105,7 +106,7 @@ table inet own {
     type nat hook postrouting priority 102; policy accept;
     meta nfproto ipv4 ip daddr 203.0.113.9 counter snat to 10.211.1.1 random
     meta nfproto ipv4 ip saddr 10.211.0.0/24 counter snat ip to ip saddr map { 10.211.0.2 : 10.211.1.1 } persistent
-    meta nfproto ipv4 oifname "v-target" counter snat ip prefix to 10.211.1.1/32
+    meta nfproto ipv4 oifname "v-target" counter snat ip prefix to 10.211.77.0/24
   }
 }
 """
@@ -168,6 +169,18 @@ def rises(wires: Wires, found: Translators, before: NodeSnapshot, version: int =
     return {rule: packets for rule, packets in rise.items() if packets}
 
 
+def recorded(wires: Wires, version: int) -> set[str]:
+    """The sources that conntrack gave to the connections, which it then forgets."""
+    listed = wires.command(
+        wires.node, "conntrack", "-L", "-f", f"ipv{version}", "-p", "udp", "--orig-port-dst", str(PORT)
+    )
+    entries = listed.splitlines()
+    assert len(entries) == CONNECTIONS
+    wires.command(wires.node, "conntrack", "-F")
+    # The second `dst=` is that of the answers.
+    return {re.findall(r"dst=(\S+)", entry)[1] for entry in entries}
+
+
 def identity(rule: RuleReference) -> tuple[Backend, str, str, str]:
     """A rule's but for its position, which changes with the rules before it; a native rule's text has its counter."""
     text = rule.text if rule.backend is not Backend.NFTABLES else rule.text.partition("counter")[0]
@@ -198,6 +211,8 @@ def taken_away_in_turn(wires: Wires, version: int = 4) -> list[str]:
         if behind is not None:
             assert [identity(each.rule) for each in order] == behind
         assert rises(wires, found, snapshot, version) == ({found.first: CONNECTIONS} if found.first else {})
+        source = SOURCE if version == 4 else SOURCE6
+        assert recorded(wires, version) == {str(found.translated_to or source)}
         if found.first is None:
             return owners
         owners.append(order[0].owner)
