@@ -183,6 +183,18 @@ def test_without_metadata_nobody_can_say_who_owns_the_source(legacy_lab: Bench) 
     assert trace["exit_code"] == 3
 
 
+@pytest.mark.parametrize("name", [fault.name for fault in FAULTS if fault.proved_as])
+def test_a_proof_of_how_ports_are_chosen_says_what_is_in_effect(whole: Bench, name: str) -> None:
+    if (fault := possible(whole, name)) is None:
+        return
+    trace = fault.trace
+    with whole.broken(name):
+        proof = whole.snat(trace.source, "to", trace.destination, "--port", str(trace.port))
+    assert (proof["verdict"], proof["exit_code"]) == (fault.proved_as, 3), proof
+    assert set(fault.checked_as) <= codes(proof["findings"])
+    assert_told(proof["findings"])
+
+
 def test_the_lab_is_whole_again(whole: Bench) -> None:
     for shown_by in dict.fromkeys(fault.shown_by for fault in FAULTS if not fault.trace.live):
         trace = whole.trace(*shlex.split(shown_by)[2:])

@@ -118,7 +118,7 @@ def test_ports_that_are_chosen_less_randomly_than_was_set_are_named(randomize: i
     ("flag", "says", "mend"),
     [
         ("", "keeps the source port", "restart aws-node on node-1: it writes its rule anew"),
-        (" --random", "asks for random ports and not for fully random ones", "upgrade the VPC CNI"),
+        (" --random", "asks for random ports, not for fully random ones", "upgrade the VPC CNI"),
     ],
 )
 def test_what_the_cnis_own_rule_does_instead_is_said(flag: str, says: str, mend: str) -> None:

@@ -65,7 +65,7 @@ def snat_random_not_in_effect(node: str, says: str, rule: str, owner: str, rando
     """`says` is the setting and its value; `rule`, of `owner`, translates first and chooses ports by `random`."""
     does = {
         Random.NONE: "keeps the source port, so that two pods with equal ones can collide",
-        Random.RANDOM: "asks for random ports and not for fully random ones, which are the same from Linux 5.0 on alone",
+        Random.RANDOM: "asks for random ports, not for fully random ones (which is the same only from Linux 5.0 on)",
     }
     text = f"on {node} {says}, and the rule that translates first what pods send out of the VPC {does[random]}: {rule}"
     fix = f"have {owner} ask for fully random ports (--random-fully), or leave to the VPC CNI what goes out of the VPC"
