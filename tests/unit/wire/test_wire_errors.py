@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pathtap import wire
 from pathtap.model.request import Command, Failure
 from pathtap.v1 import agent_pb2, node_pb2
+from pathtap.wire import survey
 from pathtap.wire.errors import EnumTable
 
 V4 = bytes([192, 168, 1, 29])
@@ -45,6 +46,28 @@ MALFORMED: dict[str, tuple[Callable[..., Any], Any, str]] = {
         wire.five_tuple_from_wire,
         node_pb2.FiveTuple(protocol=256, source=V4, destination=V4),
         "protocol cannot be 256",
+    ),
+    "more connections than one command may ask for": (
+        survey.open_connections_from_wire,
+        agent_pb2.OpenConnections(protocol=6, destination=V4, port=1, count=1001, rate=1, timeout_ms=1),
+        "number of connections cannot be 1001",
+    ),
+    "a rate that no agent takes": (
+        survey.open_connections_from_wire,
+        agent_pb2.OpenConnections(protocol=6, destination=V4, port=1, count=1, rate=100_001, timeout_ms=1),
+        "rate cannot be 100001",
+    ),
+    "following for more than an hour": (
+        survey.survey_request_from_wire,
+        agent_pb2.Survey(follow_ms=3_600_001),
+        "time to follow cannot be 3600001",
+    ),
+    "a port in use above 65535": (
+        lambda message: survey.survey_report_from_wire(message, "n"),
+        agent_pb2.SurveyReport(
+            usage=[agent_pb2.SurveyReport.PortUsage(destination=V4, translated=V4, source=V4, ports=[65_536])]
+        ),
+        "port cannot be 65536",
     ),
     "unspecified backend": (wire.rule_set_from_wire, node_pb2.RuleSet(), "backend is unspecified"),
     "unspecified role": (

@@ -20,12 +20,16 @@ from pathtap.model.request import (
     CaptureEnded,
     CaptureRequest,
     Command,
+    ConnectionsReport,
     LookupReport,
     LookupRequest,
+    OpenConnections,
     ProbeReport,
     ProbeRequest,
     RouteQuestion,
 )
+from pathtap.model.survey import SurveyReport, SurveyRequest
+from pathtap.wire import survey
 
 Model = Callable[[Any], st.SearchStrategy[Any]]
 NODE = "ip-192-168-1-29"
@@ -47,6 +51,8 @@ PAIRS: list[tuple[Any, Callable[..., Any], Callable[..., Any]]] = [
     (tuple[ProbeReport, ...], wire.probe_reports_to_wire, wire.probe_reports_from_wire),
     (RouteQuestion, wire.route_question_to_wire, wire.route_question_from_wire),
     (LookupRequest, wire.lookup_request_to_wire, wire.lookup_request_from_wire),
+    (OpenConnections, survey.open_connections_to_wire, survey.open_connections_from_wire),
+    (SurveyRequest, survey.survey_request_to_wire, survey.survey_request_from_wire),
 ]
 # The node's name is not on these messages: the envelope's is passed in.
 ENVELOPED: list[tuple[Any, Callable[..., Any], Callable[..., Any]]] = [
@@ -77,13 +83,37 @@ def test_round_trip_with_the_envelopes_node(
     assert from_wire(to_wire(value), NODE) == value
 
 
+# Reports whose entries have the envelope's name.
+REPORTS: list[tuple[Any, Callable[..., Any], Callable[..., Any]]] = [
+    (LookupReport, wire.lookup_report_to_wire, wire.lookup_report_from_wire),
+    (ConnectionsReport, survey.connections_report_to_wire, survey.connections_report_from_wire),
+    (SurveyReport, survey.survey_report_to_wire, survey.survey_report_from_wire),
+]
+
+
+@pytest.mark.parametrize(("kind", "to_wire", "from_wire"), REPORTS, ids=[report[0].__name__ for report in REPORTS])
 @slow
 @given(data=st.data())
-def test_lookup_report(data: st.DataObject, model: Model) -> None:
-    drawn = data.draw(model(LookupReport))
-    entries = tuple(dataclasses.replace(entry, node=NODE) for entry in drawn.entries)
-    report = dataclasses.replace(drawn, entries=entries)
-    assert wire.lookup_report_from_wire(wire.lookup_report_to_wire(report), NODE) == report
+def test_reports_with_entries(data: st.DataObject, model: Model, kind: Any, to_wire: Any, from_wire: Any) -> None:
+    report = of_the_node(data.draw(model(kind)))
+    assert from_wire(to_wire(report), NODE) == report
+
+
+def of_the_node(answer: Answer) -> Answer:
+    match answer:
+        case LookupReport() | SurveyReport():
+            named = tuple(dataclasses.replace(entry, node=NODE) for entry in answer.entries)
+            return dataclasses.replace(answer, entries=named)
+        case ConnectionsReport():
+            named_too = tuple(
+                each
+                if each.entry is None
+                else dataclasses.replace(each, entry=dataclasses.replace(each.entry, node=NODE))
+                for each in answer.connections
+            )
+            return dataclasses.replace(answer, connections=named_too)
+        case _:
+            return answer
 
 
 @slow
@@ -97,7 +127,7 @@ def test_commands_keep_their_number(data: st.DataObject, model: Model, number: i
 @slow
 @given(data=st.data(), number=st.integers(1, 2**64 - 1))
 def test_answers_keep_their_number(data: st.DataObject, model: Model, number: int) -> None:
-    answer = data.draw(model(Answer).filter(lambda drawn: not isinstance(drawn, LookupReport) or not drawn.entries))
+    answer = of_the_node(data.draw(model(Answer)))
     message = wire.answer_to_wire(number, answer)
     assert (message.command, wire.answer_from_wire(message, NODE)) == (number, answer)
 
