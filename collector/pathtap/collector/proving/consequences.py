@@ -40,13 +40,12 @@ def _is_outside(subject: Subject) -> bool:
 
 
 def _of_ports(node: str, lost: LostPorts, ports: PortsInUse, proof: tuple[Evidence, ...]) -> Iterator[Finding]:
-    towards, in_use = str(ports.destination), f"{ports.in_use} of {ports.capacity}"
+    towards, in_use = str(ports.destination), f"{ports.in_use} of {ports.capacity} ports of {ports.translated}"
     if lost.cause is Cause.RACE:
         yield findings.snat_race_lost(node, lost.lost, towards, in_use, lost.mended_by_flag, proof)
     elif lost.share >= EXHAUSTED_SHARE:
         users = ", ".join(f"{name} ({held})" for name, held in ports.users[:MOST_USERS])
-        of_address = f"{in_use} of {ports.translated}"
-        yield findings.snat_ports_exhausted(node, lost.lost, towards, of_address, users, proof)
+        yield findings.snat_ports_exhausted(node, lost.lost, towards, in_use, users, proof)
 
 
 def _proof(node: str, exposure: Exposure, ports: PortsInUse) -> Iterator[Evidence]:
