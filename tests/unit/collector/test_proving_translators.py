@@ -117,14 +117,18 @@ def node(*rule_sets: RuleSet, unread: Sequence[Unread] = (), sets: Sequence[IpSe
 
 
 def asked(
-    snapshot: NodeSnapshot, source: str = POD, destination: str = INTERNET, model: NodeModel | None = None
+    snapshot: NodeSnapshot,
+    source: str = POD,
+    destination: str = INTERNET,
+    port: int = 443,
+    model: NodeModel | None = None,
 ) -> Translators:
     flow = FiveTuple(
         protocol=Protocol.TCP,
         source=ip_address(source),
         source_port=50_000,
         destination=ip_address(destination),
-        destination_port=443,
+        destination_port=port,
     )
     came_by = {EGRESS: "vethe4", NODE: ""}.get(source) if source in (EGRESS, NODE) else eks.VETHS[source]
     return translators(model or NodeModel(snapshot), Packet.opening(flow, came_by or ""))
@@ -318,7 +322,19 @@ def test_a_rule_that_dice_decide_on_is_none_to_rely_on() -> None:
         (Standing.UNDECIDED, "POSTROUTING"),
         (Standing.UNDECIDED, "AWS-SNAT-CHAIN-0"),
     }
-    assert found.unknown == ("which rule translates the source depends on what the kernel decides by chance",)
+    why = "which rule translates the source, if any, depends on what the kernel decides by chance"
+    assert found.unknown == (why,)
+
+
+def test_where_the_backend_decides_the_backends_are_named() -> None:
+    """Towards itself a pod's packet is kube-proxy's to masquerade, towards another one it keeps its source."""
+    service = nat(eks.KUBE_NAT + AWS_RETURN + " --random-fully")
+    found = asked(node(service), source=eks.NEIGHBOUR, destination="10.100.0.10", port=80)
+    assert (found.first, [each.chain for each in found.candidates]) == (None, ["KUBE-POSTROUTING"])
+    why = "which rule translates the source, if any, depends on the backend that the kernel chooses"
+    assert found.unknown == (f"{why}: 192.168.9.9:8080 or 192.168.1.117:8080",)
+    elsewhere = asked(node(service), destination="10.100.0.10", port=80)
+    assert (elsewhere.candidates, elsewhere.unknown) == ((), ())
 
 
 def test_a_garbled_rule_is_not_taken_for_one_that_was_read() -> None:

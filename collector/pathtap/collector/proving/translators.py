@@ -17,7 +17,7 @@ from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.predict import predict
 from pathtap.forwarding.prediction import Prediction
 from pathtap.forwarding.targets import Jump, Lookup, Masquerade, Netmap, OneOf, Snat, Target
-from pathtap.model.address import Address
+from pathtap.model.address import Address, Socket
 from pathtap.model.node import PortRange
 from pathtap.model.snat import Standing, TranslatingRule
 from pathtap.model.trace import RuleReference
@@ -26,6 +26,8 @@ from pathtap.model.trace import RuleReference
 ROUNDS = 16
 # Tables of iptables that only let packets through or refuse them: unread, they hide nobody who translates.
 REFUSING = re.compile(r"(ip6 )?(filter|security) \(iptables-(legacy|nft)\)\Z")
+# Backends of a Service that are asked one by one, and those that are named.
+MOST_BACKENDS, MOST_NAMED = 64, 3
 HOSTS = {Field.IP_SOURCE: 32, Field.IP_DESTINATION: 32, Field.IP6_SOURCE: 128, Field.IP6_DESTINATION: 128}
 
 
@@ -104,8 +106,23 @@ def _unknown(model: NodeModel, packet: Packet, prediction: Prediction) -> tuple[
     found = dict.fromkeys([*ended, *(why for why in undecided if why not in orders)])
     candidates, certain = _translating(prediction)
     if not undecided and (len(candidates) > 1 or not certain):
-        return (*found, "which rule translates the source depends on what the kernel decides by chance")
+        return (*found, _by_chance(model, packet, prediction))
     return tuple(found)
+
+
+def _by_chance(model: NodeModel, packet: Packet, prediction: Prediction) -> str:
+    """A sentence on the dice that decide: those of DNAT, where each backend by itself leads to certain rules, or others."""
+    which, backends = "which rule translates the source, if any, depends on", _backends(prediction)
+    alone = [predict(model, packet, backend).snat for backend in backends[:MOST_BACKENDS]]
+    if len(backends) > 1 and all(snat is None or len(snat.candidates) == 1 for snat in alone):
+        named = " or ".join(map(str, backends[:MOST_NAMED]))
+        others = f" or {len(backends) - MOST_NAMED} others" if len(backends) > MOST_NAMED else ""
+        return f"{which} the backend that the kernel chooses: {named}{others}"
+    return f"{which} what the kernel decides by chance"
+
+
+def _backends(prediction: Prediction) -> tuple[Socket, ...]:
+    return prediction.dnat.alternatives if prediction.dnat else ()
 
 
 def _leaving(packet: Packet, prediction: Prediction) -> Packet:
