@@ -289,3 +289,16 @@ def test_a_kernel_that_tells_nothing_of_new_entries_is_unread_and_not_waited_for
     assert [unread.part for unread in report.unread] == ["conntrack events"]
     assert "net.netfilter.nf_conntrack_events is 0" in report.unread[0].reason
     assert len(report.entries) == 9
+
+
+def test_what_comes_while_the_table_is_read_is_told_once(empty: Table) -> None:
+    """The table is read while entries come; each is in it or among the events, and none is counted twice."""
+    empty.insert(*(out(SEARCH, 1 + number, 1 + number, protocol=17) for number in range(5_000)))
+    flows = [out(CART, 1 + number, 2 + number) for number in range(3_000)]
+    inserting = threading.Thread(target=lambda: empty.insert(*flows))
+    inserting.start()
+    report = empty.survey(SurveyRequest(sources=(ip_address(CART),), protocol=6, follow=1.5))
+    inserting.join()
+    assert not report.missed
+    assert len(report.entries) == len(originals(report)) == 3_000
+    assert report.left_off == 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from socket import AF_INET, AF_INET6
 
 from pathtap.agent.readers import conntrack_sysctls, counters
-from pathtap.agent.readers.conntrack_messages import Tuples, entry_of, tuples_of, unpacked
+from pathtap.agent.readers.conntrack_messages import Tuples, entry_of, identity_of, tuples_of, unpacked
 from pathtap.agent.readers.conntrack_socket import NewEntries, dump
 from pathtap.agent.reading import attempt, kept
 from pathtap.model.address import Protocol, Socket
@@ -84,7 +84,7 @@ class _Found:
         # Decoded at the end, when no more than the limit are left.
         self._bodies: deque[bytes] = deque(maxlen=request.limit)
         self._count = 0
-        self._present: set[Tuples] = set()
+        self._present: set[tuple[Tuples | None, int]] = set()
         self._ledger = _Ledger()
 
     @property
@@ -103,17 +103,16 @@ class _Found:
             if destination is None or destination.address.version == version:
                 for body in dump(family, self._wanted.protocols.get(version, 0)):
                     self._take(body)
-        # What came into being while the table was read is in it, and among the events.
-        self._present = {found for body in self._bodies if (found := tuples_of(body)) is not None}
+        # A dump may name an entry twice. What came into being during it is told of by an event as well.
+        once = {identity_of(body): body for body in self._bodies}
+        self._count -= len(self._bodies) - len(once)
+        self._bodies = deque(once.values(), maxlen=self._request.limit)
+        self._present = set(once)
 
     def take_new(self, bodies: Iterator[bytes]) -> None:
         for body in bodies:
             found = tuples_of(body)
-            if found is None or not self._wanted.has(found):
-                continue
-            if found in self._present:
-                self._present.remove(found)
-            else:
+            if found is not None and self._wanted.has(found) and identity_of(body) not in self._present:
                 self._keep(body)
 
     def usage(self) -> tuple[PortUsage, ...]:

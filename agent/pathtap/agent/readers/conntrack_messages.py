@@ -17,7 +17,7 @@ from pathtap.model.conntrack import ConntrackEntry
 
 NFGENMSG_BYTES = 4
 # enum ctattr_type.
-TUPLE_ORIG, TUPLE_REPLY, STATUS, PROTOINFO, TIMEOUT, MARK, ZONE, FILTER = 1, 2, 3, 4, 7, 8, 18, 25
+TUPLE_ORIG, TUPLE_REPLY, STATUS, PROTOINFO, TIMEOUT, MARK, ID, ZONE, FILTER = 1, 2, 3, 4, 7, 8, 12, 18, 25
 # enum ctattr_tuple, ctattr_ip, ctattr_l4proto, ctattr_protoinfo, ctattr_protoinfo_tcp.
 TUPLE_IP, TUPLE_PROTO = 1, 2
 IP_ENDS = {4: (1, 2), 6: (3, 4)}
@@ -130,6 +130,11 @@ def entry_of(body: bytes, node: str) -> ConntrackEntry | None:
         tcp_state=tcp_state_name(_number(tcp, TCP_STATE)) if TCP_STATE in tcp else "",
         timeout=_number(attributes, TIMEOUT),
     )
+
+
+def identity_of(body: bytes) -> tuple[Tuples | None, int]:
+    """The same for an entry each time that it is told of, another for one of the same tuples in another zone or later."""
+    return tuples_of(body), _number(_attributes(body, NFGENMSG_BYTES, len(body)), ID)
 
 
 def original_of(found: Tuples) -> FiveTuple:
