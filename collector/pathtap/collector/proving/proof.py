@@ -67,7 +67,8 @@ def prove(subject: Subject, found: Found, inventory: Inventory) -> Snat:
         as_intended=judgement.as_intended,
         summary=judgement.summary,
         intent=intent,
-        rule=translating.first,
+        # Where rules alone cannot tell, ports may have.
+        rule=judgement.rules[0] if len(judgement.rules) == 1 else None,
         rules=translating.rules,
         translated_to=translating.translated_to,
         egress=_egress(subject),
@@ -155,7 +156,8 @@ def _pairs(subject: Subject, found: Found) -> tuple[tuple[PortPair, ...], tuple[
         gives=translating.translated_to,
     )
     usage = (*found.before.usage, *found.after.usage)
-    return weighed(pairs, rewriting, usage, sent=found.opened is not None), meeting.gaps()
+    sent = found.opened is not None
+    return weighed(pairs, rewriting, usage, sent=sent, before=found.before.usage), meeting.gaps()
 
 
 class _Meeting:
