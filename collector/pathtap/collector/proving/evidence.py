@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pathtap.collector.proving.pairs import OLDER
 from pathtap.collector.proving.statistics import ICMP, NatRange, PortsSay, compared, needed_pairs, ports_say, statistics
 from pathtap.model.address import Address
 from pathtap.model.netfilter import Random
@@ -55,7 +56,7 @@ class Evidence:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """What the pairs come to. `pairs` are all of them, those discounted that count for nothing on this kernel or are `untouched`:
-    keep an address which the rule replaces. `translated` counts those that NAT changed at all.
+    keep an address which the rule replaces. `translated` counts those that a rule of now has changed.
 
     `can_tell` is False where no number of pairs tells. `fits` holds the flags that ports such as these are chosen with. `noun`
     is a person's word for one of them.
@@ -78,7 +79,7 @@ class Ports:
 
 def ports_of(evidence: Evidence) -> Ports:
     known = release(evidence.kernel)
-    weighed = tuple(_weighed(pair, evidence.translated_to, known) for pair in evidence.pairs)
+    weighed = tuple(_weighed(pair, evidence, known) for pair in evidence.pairs)
     figures = statistics(weighed, evidence.ports, evidence.in_use_share)
     says = ports_say(figures, evidence.in_use_share)
     asked = evidence.protocol or (weighed[0].protocol if weighed else 0)
@@ -89,7 +90,7 @@ def ports_of(evidence: Evidence) -> Ports:
         can_tell=needed_pairs(NatRange(figures.first, figures.last), evidence.in_use_share) is not None,
         fits=_fits(says, known, weighed),
         translated=sum(pair.original != pair.translated for pair in weighed),
-        untouched=sum(_is_untouched(pair, evidence.translated_to) for pair in weighed),
+        untouched=sum(_is_untouched(pair, evidence) for pair in weighed),
         noun="identifier" if asked in ICMP else "port",
     )
 
@@ -118,16 +119,29 @@ def _fits(says: PortsSay, kernel: tuple[int, int] | None, pairs: Sequence[PortPa
             return frozenset()
 
 
-def _weighed(pair: PortPair, gives: Address | None, kernel: tuple[int, int] | None) -> PortPair:
+def _weighed(pair: PortPair, evidence: Evidence, kernel: tuple[int, int] | None) -> PortPair:
     if pair.discounted:
         return pair
-    if _is_untouched(pair, gives):
+    if _is_untouched(pair, evidence):
         return replace(pair, discounted="it is not translated at all")
     if pair.protocol in ICMP and kernel is not None and kernel < IDENTIFIERS_ARE_DRAWN:
         return replace(pair, discounted="before Linux 5.1 identifiers are counted up, whatever the flag")
     return pair
 
 
-def _is_untouched(pair: PortPair, gives: Address | None) -> bool:
-    """Whether it has its source yet, which the address that the rule `gives` was to replace."""
-    return gives is not None and pair.translated == pair.original and gives != pair.original.address
+def _is_translated(pair: PortPair) -> bool:
+    """Whether a rule of now has changed it. Without a rule the kernel changes no address; a port it does, where another
+    connection has it towards the same destination (alloc_null_binding of nf_nat_core.c).
+    """
+    if pair.discounted == OLDER:
+        return False
+    changed_port = pair.original.port != pair.translated.port and not pair.discounted
+    return changed_port or pair.original.address != pair.translated.address
+
+
+def _is_untouched(pair: PortPair, evidence: Evidence) -> bool:
+    """Whether it has its source yet, which a rule was to replace by another address; or which no rule replaces."""
+    if pair.translated != pair.original:
+        return False
+    gives = evidence.translated_to
+    return not evidence.candidates or gives not in (None, pair.original.address)

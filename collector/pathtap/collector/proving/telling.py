@@ -172,24 +172,26 @@ def _both_flags(kernel: str) -> str:
 def _why_not_in_effect(evidence: Evidence, effective: Rules) -> Iterator[str]:
     first, intent = effective[0], evidence.intent
     owner = owner_of_chain(first)
+    behind = [each.rule for each in evidence.rules if each.standing is Standing.BEHIND]
+    fully = [rule for rule in dict.fromkeys((*behind, *evidence.candidates)) if rule.random is Random.FULLY]
     if intent is not None and intent.translated and intent.random is Random.FULLY:
         if owner not in WITH_SETTINGS:
             yield f"{_setting(evidence)}, and that is not {owner}'s to heed, whose rule comes first."
+        elif any(owner_of_chain(rule) == owner for rule in fully):
+            yield f"{_setting(evidence)}."
         elif first.random is Random.RANDOM:
             yield f"{_setting(evidence)}; with an iptables before 1.6.2, which lacks --random-fully, that becomes --random."
         else:
             yield f"{_setting(evidence)}, and the rule has not been written anew since."
-    others = [each.rule for each in evidence.rules if each.standing is Standing.BEHIND]
-    for rule in dict.fromkeys((*others, *evidence.candidates)):
-        if rule.random is Random.FULLY:
-            yield f"{rule_words(rule)} has {flag_words(rule)} and comes after it{_left_over(first, rule)}."
+    for rule in fully:
+        yield f"{rule_words(rule)} has {flag_words(rule)} and comes after it{_left_over(first, rule)}."
 
 
 def _left_over(first: RuleReference, behind: RuleReference) -> str:
     owner = owner_of_chain(first)
     if owner != owner_of_chain(behind) or first.backend is behind.backend:
         return ""
-    return f": one of the two is left from when {owner} wrote to the other store"
+    return f": one of the two is left over from when {owner} wrote to the other store"
 
 
 def _why_contradictory(evidence: Evidence, ports: Ports) -> Iterator[str]:

@@ -21,7 +21,7 @@ class Judgement:
     """`summary` is what a person repeats to a colleague: a statement, and the `reasons` for it, a sentence each.
 
     `rules` are those of which one is in effect, as far as rules and ports tell. `pairs` are the evidence's, discounted where they
-    count for nothing; `statistics` is None where there are none.
+    count for nothing; `statistics` is None where there are none, or none is translated.
     """
 
     verdict: SnatVerdict
@@ -47,7 +47,7 @@ def judge(evidence: Evidence) -> Judgement:
         rules=effective,
         ports=ports.says,
         pairs=ports.pairs,
-        statistics=ports.statistics if evidence.pairs else None,
+        statistics=ports.statistics if ports.pairs and verdict is not SnatVerdict.NOT_TRANSLATED else None,
     )
 
 
