@@ -15,6 +15,8 @@ import pytest
 from three_namespaces import DESTINATION, DESTINATION6, SOURCE, SOURCE6, Wires, run, tcp_server, udp_server, wired
 
 from pathtap.agent.connections import SPARE_FILES, open_connections
+from pathtap.agent.readers import conntrack_socket
+from pathtap.agent.recorded import Recorded
 from pathtap.model.address import Address, Protocol, Socket
 from pathtap.model.request import MOST_CONNECTIONS, Connection, ConnectionsReport, OpenConnections, ProbeOutcome
 
@@ -221,6 +223,21 @@ def test_without_events_what_is_still_there_is_looked_up(forgetful: Wires) -> No
     assert all(connection.entry is None for connection in refused.connections)
     assert [unread.part for unread in refused.unread] == ["conntrack events"]
     assert "net.netfilter.nf_conntrack_events is 0" in refused.unread[0].reason
+
+
+def test_events_that_were_dropped_are_made_up_for_by_looking_up(
+    forgetful: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel keeps no more than one event or two, and all connections are opened before they are read."""
+    monkeypatch.setattr(conntrack_socket, "EVENT_BYTES", 0)
+    monkeypatch.setattr(Recorded, "register", lambda recorded, selector: None)
+    answered, refused = (opened(forgetful, TCP, DESTINATION, port) for port in (8080, 9))
+    assert all(connection.entry is not None for connection in answered.connections)
+    assert answered.unread == ()
+    assert any(connection.entry is None for connection in refused.connections)
+    assert [unread.reason for unread in refused.unread] == [
+        "The kernel told of more new entries than could be read in time, and dropped some."
+    ]
 
 
 # Bounds.

@@ -302,3 +302,22 @@ def test_what_comes_while_the_table_is_read_is_told_once(empty: Table) -> None:
     assert not report.missed
     assert len(report.entries) == len(originals(report)) == 3_000
     assert report.left_off == 0
+
+
+def test_events_that_nobody_could_read_in_time_are_told_as_missed(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for a few events alone, and many that come while the table is read."""
+    monkeypatch.setattr(conntrack_socket, "EVENT_BYTES", 4096)
+    dump = conntrack_socket.dump
+
+    def dump_while_entries_come(family: int, protocol: int) -> Iterator[bytes]:
+        if family == AF_INET:
+            insert([out(CART, 46000 + number, 50_000 - number) for number in range(200)])
+        yield from dump(family, protocol)
+
+    monkeypatch.setattr("pathtap.agent.survey.dump", dump_while_entries_come)
+    report = table.survey(SurveyRequest(sources=(ip_address(CART),), follow=0.1))
+    assert report.missed
+    # They were in the table, all the same.
+    assert {(CART, 46000 + number) for number in range(200)} <= originals(report)

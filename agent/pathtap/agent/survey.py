@@ -44,6 +44,8 @@ def survey(node: str, request: SurveyRequest) -> SurveyReport:
         if events is not None:
             events.close()
     cpus = kept(attempt("counters", lambda: counters.decode_cpus(counters.fetch())), unread, ())
+    if not cpus and not any(each.part == "counters" for each in unread):
+        unread.append(Unread(part="counters", reason="This kernel does not show /proc/net/stat/nf_conntrack."))
     return SurveyReport(
         entries=found.entries,
         left_off=found.left_off,
