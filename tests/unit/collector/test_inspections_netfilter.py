@@ -2,18 +2,20 @@
 
 import json
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
 from wired_node import CART, ORDERS, SEARCH, found, snapshot, with_rules
 
 from pathtap.model.netfilter import Backend, RuleSet
-from pathtap.model.node import CniSettings, NodeSnapshot
+from pathtap.model.node import CniSettings, EgressPlugin, NodeSnapshot
 from pathtap.model.trace import Severity
 from tests.unit.forwarding import eks
-from tests.unit.forwarding.nodes import iptables, native_table
+from tests.unit.forwarding.nodes import iptables, native_table, route, rule
 
+SECOND_WAYS = {4: ip_address("169.254.172.3"), 6: ip_address("fd00::ac:3")}
+PLUGIN = "/etc/cni/net.d/10-aws.conflist"
 FORMS = [("return", Backend.NFT), ("jump", Backend.LEGACY), ("native", Backend.NFT)]
 
 
@@ -130,13 +132,60 @@ def test_what_the_cnis_own_rule_does_instead_is_said(flag: str, says: str, mend:
     )
     assert says in finding.text
     assert mend in finding.fix
-    assert finding.evidence[0].claim == "AWS_VPC_K8S_CNI_RANDOMIZESNAT is prng (ipamd)"
+    assert finding.evidence[0].claim == "AWS_VPC_K8S_CNI_RANDOMIZESNAT is prng"
+    assert finding.evidence[0].source == "node-1 ipamd"
+
+
+def with_egress_plugin(version: int, flag: str, randomize: int) -> NodeSnapshot:
+    """A pod has an address that means something on its node alone, by a veth of its own; of the CNI's own there is no rule."""
+    own, multicast, to = {
+        4: (SECOND_WAYS[4], "224.0.0.0/4", "192.168.1.29"),
+        6: (SECOND_WAYS[6], "ff00::/8", "2001:db8::29"),
+    }[version]
+    nat = f"""
+*nat
+-A POSTROUTING -s {own}/{own.max_prefixlen} -j CNI-E{version}-0123456789abcdef01234
+-A CNI-E{version}-0123456789abcdef01234 -d {multicast} -j ACCEPT
+-A CNI-E{version}-0123456789abcdef01234 -j SNAT --to-source {to}{flag}
+COMMIT
+"""
+    node = snapshot()
+    second = replace(node.interfaces[-1], index=20, name="veth3", pod_addresses=(own,))
+    ways = [route(f"{own} dev veth3 scope link")]
+    rules = node.rules
+    if version == 6:
+        ways.append(route("::/0 via fe80::1 dev eth0"))
+        rules += (replace(rule("32766: from all lookup main"), family=6),)
+    return replace(
+        node,
+        interfaces=(*node.interfaces, second),
+        rules=rules,
+        routes=(*node.routes, *ways),
+        rule_sets=tuple(iptables(nat, family="ip6" if version == 6 else "ip")),
+        sysctls={**node.sysctls, "net.ipv6.conf.all.forwarding": "1"},
+        egress_plugin=EgressPlugin(enabled=True, randomize=randomize, path=PLUGIN),
+    )
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("randomize", [0, 1, 2])
+@pytest.mark.parametrize(("written", "flag"), [*enumerate(("", " --random", " --random-fully"))])
+def test_so_are_those_that_egress_cni_chooses(version: int, randomize: int, written: int, flag: str) -> None:
+    defects = found(with_egress_plugin(version, flag, randomize))
+    if written >= randomize:
+        assert "SNAT_RANDOM_NOT_IN_EFFECT" not in defects
+        return
+    defect = defects["SNAT_RANDOM_NOT_IN_EFFECT"]
+    assert defect.concerns == {SECOND_WAYS[version]}
+    assert defect.finding.fix.startswith("start the pods of node-1 anew")
+    assert "node-1 randomizeSNAT is" in defect.finding.text
+    assert defect.finding.evidence[0].source == f"node-1 {PLUGIN}"
 
 
 def test_another_rule_that_translates_first_is_judged_by_its_own_flag() -> None:
     finding = found(by_calico(""))["SNAT_RANDOM_NOT_IN_EFFECT"].finding
     assert "cali-nat-outgoing #1" in finding.text
-    assert finding.fix.startswith("have Calico ask for fully random ports")
+    assert finding.fix.startswith("Calico: have it ask for fully random ports")
     assert found(by_calico(" --random-fully")) == {}
 
 

@@ -1,7 +1,7 @@
 """What the rule sets and the kernel's own state say of a node: marks, SNAT, two stores at once, a full conntrack table."""
 
 from pathtap.collector.findings.making import Proof, deletion, error, warning
-from pathtap.collector.proving.owners import VPC_CNI
+from pathtap.collector.proving.owners import EGRESS_CNI, VPC_CNI
 from pathtap.collector.telling import words
 from pathtap.model.netfilter import Random
 from pathtap.model.trace import Finding, RuleReference
@@ -68,11 +68,16 @@ def snat_random_not_in_effect(node: str, says: str, rule: str, owner: str, rando
         Random.RANDOM: "asks for random ports, not for fully random ones (which is the same only from Linux 5.0 on)",
     }
     text = f"on {node} {says}, and the rule that translates first what pods send out of the VPC {does[random]}: {rule}"
-    fix = f"have {owner} ask for fully random ports (--random-fully), or leave to the VPC CNI what goes out of the VPC"
-    if owner == VPC_CNI:
-        fix = f"restart aws-node on {node}: it writes its rule anew"
-        if random is Random.RANDOM:
-            fix += "; if the flag stays, upgrade the VPC CNI, whose iptables knows no --random-fully: it is older than 1.6.2"
+    mends = {
+        VPC_CNI: f"restart aws-node on {node}: it writes its rule anew",
+        EGRESS_CNI: f"start the pods of {node} anew: egress-cni writes a pod's rule when that starts",
+    }
+    others = f"{owner}: have it ask for fully random ports (--random-fully), or leave to the VPC CNI what goes out of the VPC"
+    fix = mends.get(owner, others)
+    if owner in mends and random is Random.RANDOM:
+        fix += (
+            "; if the flag stays, upgrade the VPC CNI, whose iptables knows no --random-fully: it is older than 1.6.2"
+        )
     return warning("SNAT_RANDOM_NOT_IN_EFFECT", node, text, fix, proof)
 
 

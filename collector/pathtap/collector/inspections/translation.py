@@ -1,6 +1,7 @@
 """SNAT and its ports as the CNI was told, against what becomes of a pod's packet to what is outside. Pure."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from pathtap.collector import findings
 from pathtap.collector.inspections.defect import Defect, Traffic
@@ -20,22 +21,37 @@ from pathtap.forwarding.chains import PREROUTING
 from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.predict import predict
 from pathtap.forwarding.prediction import Outcome, Prediction
+from pathtap.model.address import Address
 from pathtap.model.netfilter import Random
 
 # Each is more random than the one before.
 RANDOMNESS = (Random.NONE, Random.RANDOM, Random.FULLY)
+MOST_SECOND_WAYS = 16
 
 
 def inspect(view: NodeView) -> Iterator[Defect]:
-    if not view.netfilter_was_read or not view.was_read("rules", "routes") or view.outside is None:
+    if not view.netfilter_was_read or not view.was_read("rules", "routes"):
         return
-    ways = [
-        (packet, prediction)
-        for packet in (view.opening(source, view.outside) for source in view.samples)
-        if (prediction := predict(view.model, packet)).outcome is Outcome.FORWARDED and not prediction.unknown
-    ]
-    for question in (_defect, _ports):
-        yield from _first(question(view, packet, prediction) for packet, prediction in ways)
+    ways = tuple(_ways_out(view, view.samples))
+    yield from _first(_defect(view, packet, prediction) for packet, prediction in ways)
+    yield from _first(_ports(view, packet, prediction) for packet, prediction in ways)
+    # Of these each has a chain of its own, written when its pod began.
+    second = _ways_out(view, view.second_ways_out[:MOST_SECOND_WAYS])
+    found = {packet.five_tuple.source: _ports(view, packet, prediction) for packet, prediction in second}
+    less_random = frozenset(source for source, defect in found.items() if defect is not None)
+    yield from (replace(defect, concerns=less_random) for defect in _first(found.values()))
+
+
+def _ways_out(view: NodeView, sources: Iterable[Address]) -> Iterator[tuple[Packet, Prediction]]:
+    """Of each source what it opens to what is outside, where it is certain what becomes of that."""
+    for source in sources:
+        outside = view.far_from(source)
+        if outside is None:
+            continue
+        packet = view.opening(source, outside)
+        prediction = predict(view.model, packet)
+        if prediction.outcome is Outcome.FORWARDED and not prediction.unknown:
+            yield packet, prediction
 
 
 def _first(defects: Iterable[Defect | None]) -> tuple[Defect, ...]:
@@ -62,7 +78,7 @@ def _defect(view: NodeView, packet: Packet, prediction: Prediction) -> Defect | 
 
 
 def _ports(view: NodeView, packet: Packet, prediction: Prediction) -> Defect | None:
-    """A rule of whoever it is that chooses ports less randomly than the CNI was told to."""
+    """A rule of whoever it is that chooses ports less randomly than the CNI, or its egress-cni plugin, was told to."""
     snat, ends = prediction.snat, packet.five_tuple
     if snat is None or snat.rule is None:
         return None
@@ -71,8 +87,10 @@ def _ports(view: NodeView, packet: Packet, prediction: Prediction) -> Defect | N
     if intent is None or not intent.translated or RANDOMNESS.index(snat.random) >= RANDOMNESS.index(intent.random):
         return None
     rule = words.netfilter_words(snat.rule)
-    told = expected(f"{intent.says} (ipamd)", f"{view.node} settings")
-    proof = (told, expected(f"{ends} is translated first by {rule}", f"{view.node} netfilter"))
+    proof = (
+        expected(intent.says, intent.source),
+        expected(f"{ends} is translated first by {rule}", f"{view.node} netfilter"),
+    )
     finding = findings.snat_random_not_in_effect(view.node, intent.says, rule, owner, snat.random, proof)
     return Defect(finding=finding, traffic=Traffic.OUTSIDE)
 
