@@ -155,7 +155,7 @@ def test_without_a_route_nothing_is_opened(wires: Wires) -> None:
         assert {connection.detail for connection in report.connections} == {
             "The connection could not be opened: its network namespace has no route to the destination."
         }
-        assert all(connection.five_tuple is connection.entry is None for connection in report.connections)
+        assert all(connection.five_tuple is None and connection.entry is None for connection in report.connections)
 
 
 def test_a_pod_that_is_not_here(wires: Wires) -> None:
