@@ -36,12 +36,24 @@ class Hello(_message.Message):
     def __init__(self, version: _Optional[str] = ..., kernel: _Optional[str] = ...) -> None: ...
 
 class Batch(_message.Message):
-    __slots__ = ("observations", "lost")
+    __slots__ = ("observations", "lost", "rows")
     OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
     observations: _containers.RepeatedCompositeFieldContainer[PacketObservation]
     lost: _containers.RepeatedCompositeFieldContainer[Lost]
-    def __init__(self, observations: _Optional[_Iterable[_Union[PacketObservation, _Mapping]]] = ..., lost: _Optional[_Iterable[_Union[Lost, _Mapping]]] = ...) -> None: ...
+    rows: _containers.RepeatedCompositeFieldContainer[PacketRows]
+    def __init__(self, observations: _Optional[_Iterable[_Union[PacketObservation, _Mapping]]] = ..., lost: _Optional[_Iterable[_Union[Lost, _Mapping]]] = ..., rows: _Optional[_Iterable[_Union[PacketRows, _Mapping]]] = ...) -> None: ...
+
+class PacketRows(_message.Message):
+    __slots__ = ("capture", "interfaces", "rows")
+    CAPTURE_FIELD_NUMBER: _ClassVar[int]
+    INTERFACES_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    capture: str
+    interfaces: _containers.RepeatedScalarFieldContainer[str]
+    rows: bytes
+    def __init__(self, capture: _Optional[str] = ..., interfaces: _Optional[_Iterable[str]] = ..., rows: _Optional[bytes] = ...) -> None: ...
 
 class PacketObservation(_message.Message):
     __slots__ = ("sequence", "capture", "captured_at_ns", "interface", "direction", "headers", "for_another")

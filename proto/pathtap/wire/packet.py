@@ -1,14 +1,24 @@
 """Observed packets and counted losses, both ways. Knows no socket; the node's name stands on the envelope alone."""
 
+import struct
+
 from pathtap.model.packet import Direction, Headers, IcmpHeader, Lost, PacketObservation, TcpFlag, TcpHeader
+from pathtap.model.rows import FIELDS, ICMP_LAYER, ROW, Mark, PacketRows
 from pathtap.v1 import agent_pb2 as pb
 from pathtap.wire.addresses import five_tuple_from_wire, five_tuple_to_wire
-from pathtap.wire.errors import EnumTable, require
+from pathtap.wire.errors import EnumTable, WireError, bounded, require
 
 DIRECTIONS = EnumTable(
     "packet's direction",
     {Direction.IN: pb.PacketObservation.IN, Direction.OUT: pb.PacketObservation.OUT},
 )
+# Where a row's single bytes are whose values are bounded.
+NAMES = tuple(name for name, _ in FIELDS)
+CHECKED = {
+    name: struct.calcsize("<" + "".join(kind for _, kind in FIELDS[: NAMES.index(name)]))
+    for name in ("marks", "layer", "interface")
+}
+MOST_MARKS = sum(Mark)
 
 
 def observation_to_wire(observation: PacketObservation) -> pb.PacketObservation:
@@ -35,6 +45,24 @@ def observation_from_wire(message: pb.PacketObservation, node: str) -> PacketObs
         headers=_headers_from_wire(message.headers),
         for_another=message.for_another,
     )
+
+
+def rows_to_wire(rows: PacketRows) -> pb.PacketRows:
+    return pb.PacketRows(capture=rows.capture, interfaces=rows.interfaces, rows=rows.rows)
+
+
+def rows_from_wire(message: pb.PacketRows, node: str) -> PacketRows:
+    """Looks at no more than it takes to know that every row can be read."""
+    rows = message.rows
+    if len(rows) % ROW.size:
+        raise WireError(f"{len(rows)} bytes are no whole number of packets, of {ROW.size} bytes each.")
+    largest = {name: max(rows[offset :: ROW.size], default=0) for name, offset in CHECKED.items()}
+    bounded(largest["interface"], max(len(message.interfaces) - 1, 0), "packet's interface")
+    bounded(largest["marks"], MOST_MARKS, "packet's marks")
+    bounded(largest["layer"], ICMP_LAYER, "packet's layer")
+    if rows and not message.interfaces:
+        raise WireError("Packets came without the names of their interfaces.")
+    return PacketRows(node=node, capture=message.capture, interfaces=tuple(message.interfaces), rows=rows)
 
 
 def lost_to_wire(lost: Lost) -> pb.Lost:
