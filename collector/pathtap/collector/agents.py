@@ -165,8 +165,8 @@ class Agents:
                 pass
 
     def _take(self, agent: Agent, batch: agent_pb2.Batch) -> None:
-        observations, losses = wire.batch_from_wire(batch, agent.node)
-        for observation in observations:
+        observations, losses, rows = wire.batch_from_wire(batch, agent.node)
+        for observation in (*observations, *(each for some in rows for each in some.observations())):
             log = self._captures.get(observation.capture)
             if log is not None:
                 log.observations.append(observation)

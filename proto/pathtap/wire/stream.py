@@ -23,11 +23,19 @@ from pathtap.model.request import (
     ProbeRequest,
     ReadSnapshot,
 )
+from pathtap.model.rows import PacketRows
 from pathtap.model.survey import SurveyReport, SurveyRequest
 from pathtap.v1 import agent_pb2 as pb
 from pathtap.wire.errors import WireError
 from pathtap.wire.node import snapshot_from_wire, snapshot_to_wire
-from pathtap.wire.packet import lost_from_wire, lost_to_wire, observation_from_wire, observation_to_wire
+from pathtap.wire.packet import (
+    lost_from_wire,
+    lost_to_wire,
+    observation_from_wire,
+    observation_to_wire,
+    rows_from_wire,
+    rows_to_wire,
+)
 from pathtap.wire.request import (
     capture_armed_from_wire,
     capture_armed_to_wire,
@@ -146,16 +154,22 @@ def answer_from_wire(message: pb.Answer, node: str) -> Answer:
             raise WireError(f"The agent of {node} answered with nothing that this version knows.")
 
 
-def batch_to_wire(observations: Iterable[PacketObservation], lost: Iterable[Lost]) -> pb.Batch:
+def batch_to_wire(
+    observations: Iterable[PacketObservation], lost: Iterable[Lost], rows: Iterable[PacketRows] = ()
+) -> pb.Batch:
     return pb.Batch(
         observations=[observation_to_wire(observation) for observation in observations],
         lost=[lost_to_wire(loss) for loss in lost],
+        rows=[rows_to_wire(each) for each in rows],
     )
 
 
-def batch_from_wire(message: pb.Batch, node: str) -> tuple[tuple[PacketObservation, ...], tuple[Lost, ...]]:
-    """In the order in which the agent read them."""
+def batch_from_wire(
+    message: pb.Batch, node: str
+) -> tuple[tuple[PacketObservation, ...], tuple[Lost, ...], tuple[PacketRows, ...]]:
+    """Each in the order in which the agent read them; `sequence` orders packets over both kinds."""
     return (
         tuple(observation_from_wire(observation, node) for observation in message.observations),
         tuple(lost_from_wire(lost, node) for lost in message.lost),
+        tuple(rows_from_wire(rows, node) for rows in message.rows),
     )

@@ -136,9 +136,10 @@ def test_answers_keep_their_number(data: st.DataObject, model: Model, number: in
 @given(data=st.data())
 def test_batches_keep_their_order(data: st.DataObject, model: Model) -> None:
     observations, lost = data.draw(model(tuple[PacketObservation, ...])), data.draw(model(tuple[Lost, ...]))
-    seen, missing = wire.batch_from_wire(wire.batch_to_wire(observations, lost), NODE)
+    seen, missing, rows = wire.batch_from_wire(wire.batch_to_wire(observations, lost), NODE)
     assert seen == tuple(dataclasses.replace(observation, node=NODE) for observation in observations)
     assert missing == tuple(dataclasses.replace(loss, node=NODE) for loss in lost)
+    assert not rows
 
 
 @pytest.mark.parametrize("nanoseconds", [0, 1, 999_999_999, 1_000_000_000, 1_795_234_567_123_456_789])
