@@ -87,10 +87,10 @@ def ports_of(evidence: Evidence) -> Ports:
         pairs=weighed,
         statistics=figures,
         says=says,
-        can_tell=needed_pairs(NatRange(figures.first, figures.last), evidence.in_use_share) is not None,
+        can_tell=_can_tell(figures, evidence.in_use_share),
         fits=_fits(says, known, weighed),
-        translated=sum(pair.original != pair.translated for pair in weighed),
-        untouched=sum(_is_untouched(pair, evidence) for pair in weighed),
+        translated=sum(map(_is_translated, weighed)),
+        untouched=sum(_is_untouched(pair, evidence) for pair in weighed if pair.discounted != OLDER),
         noun="identifier" if asked in ICMP else "port",
     )
 
@@ -99,6 +99,11 @@ def release(kernel: str) -> tuple[int, int] | None:
     """`6.1.112-122.189.amzn2023.x86_64` is (6, 1); None where the words are no release."""
     found = re.match(r"(\d+)\.(\d+)", kernel)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def _can_tell(figures: Statistics, in_use_share: float) -> bool:
+    among = NatRange(figures.first, figures.last)
+    return needed_pairs(figures.preserved, figures.counted, among, in_use_share) is not None
 
 
 def _fits(says: PortsSay, kernel: tuple[int, int] | None, pairs: Sequence[PortPair]) -> frozenset[Random]:
