@@ -4,8 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pathtap.collector.proving.chance import needed_pairs
 from pathtap.collector.proving.pairs import OLDER
-from pathtap.collector.proving.statistics import ICMP, NatRange, PortsSay, compared, needed_pairs, ports_say, statistics
+from pathtap.collector.proving.ranges import ICMP, NatRange
+from pathtap.collector.proving.statistics import PortsSay, compared, ports_say, statistics
 from pathtap.model.address import Address
 from pathtap.model.netfilter import Random
 from pathtap.model.node import PortRange
@@ -28,7 +30,8 @@ class Evidence:
     and `unknown` are what `translators` says. `interface` is the way out, empty where it is not known.
 
     `pairs` are in the order in which their connections were opened. `opened` is None where nothing was sent; the pairs may then
-    be older than the rules. `in_use_share` is the share of the range that others hold towards the destination, 0 to 1.
+    be older than the rules. `in_use_share` is the share of the range that others hold towards the destination, 0 to 1,
+    and `shift` is what `shift_by` says of those ports.
     `gaps` are those that decide who translates, and `pairs_unread` says why pairs are missing, where they could not be read.
     `why_not_translated` is why no rule translates, where something else than what was set explains it.
     """
@@ -48,6 +51,7 @@ class Evidence:
     opened: Opened | None = None
     live: bool = False
     in_use_share: float = 0.0
+    shift: float = 0.0
     gaps: tuple[Gap, ...] = ()
     pairs_unread: str = ""
     why_not_translated: str = ""
@@ -80,14 +84,14 @@ class Ports:
 def ports_of(evidence: Evidence) -> Ports:
     known = release(evidence.kernel)
     weighed = tuple(_weighed(pair, evidence, known) for pair in evidence.pairs)
-    figures = statistics(weighed, evidence.ports, evidence.in_use_share)
+    figures = statistics(weighed, evidence.ports, evidence.in_use_share, evidence.shift)
     says = ports_say(figures, evidence.in_use_share)
     asked = evidence.protocol or (weighed[0].protocol if weighed else 0)
     return Ports(
         pairs=weighed,
         statistics=figures,
         says=says,
-        can_tell=_can_tell(figures, evidence.in_use_share),
+        can_tell=_can_tell(figures, evidence),
         fits=_fits(says, known, weighed),
         translated=sum(map(_is_translated, weighed)),
         untouched=sum(_is_untouched(pair, evidence) for pair in weighed if pair.discounted != OLDER),
@@ -101,9 +105,10 @@ def release(kernel: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def _can_tell(figures: Statistics, in_use_share: float) -> bool:
+def _can_tell(figures: Statistics, evidence: Evidence) -> bool:
     among = NatRange(figures.first, figures.last)
-    return needed_pairs(figures.preserved, figures.counted, among, in_use_share) is not None
+    needed = needed_pairs(figures.preserved, figures.counted, among, evidence.in_use_share, evidence.shift)
+    return needed is not None
 
 
 def _fits(says: PortsSay, kernel: tuple[int, int] | None, pairs: Sequence[PortPair]) -> frozenset[Random]:
