@@ -332,6 +332,19 @@ def test_entries_that_show_a_translation_contradict_that_there_is_none() -> None
     assert older.summary.endswith("The connections may be older than the rules.")
 
 
+def test_a_port_that_the_kernel_changes_without_a_rule_is_no_translation() -> None:
+    """Where two connections come to one place by DNAT; a host's ports that all change are a rule's work."""
+
+    def with_moved(count: int) -> tuple[PortPair, ...]:
+        moved = (
+            replace(each, translated=Socket(POD, 2_000 + each.original.port % 997)) for each in UNTRANSLATED[:count]
+        )
+        return (*moved, *UNTRANSLATED[count:])
+
+    assert judge(evidence(seen=with_moved(1), intent=EXEMPT)).verdict is SnatVerdict.NOT_TRANSLATED
+    assert judge(evidence(seen=with_moved(64), intent=EXEMPT)).verdict is SnatVerdict.CONTRADICTORY
+
+
 def test_what_no_rule_translates_is_open_where_no_entry_could_be_read() -> None:
     found = judge(replace(evidence(intent=EXEMPT), pairs_unread="conntrack refuses: EPERM"))
     assert found.verdict is SnatVerdict.INCONCLUSIVE

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pathtap.collector.proving.chance import needed_pairs
+from pathtap.collector.proving.chance import most_collisions, needed_pairs
 from pathtap.collector.proving.pairs import OLDER
 from pathtap.collector.proving.ranges import ICMP, NatRange
 from pathtap.collector.proving.statistics import PortsSay, compared, ports_say, statistics
@@ -93,7 +93,7 @@ def ports_of(evidence: Evidence) -> Ports:
         says=says,
         can_tell=_can_tell(figures, evidence),
         fits=_fits(says, known, weighed),
-        translated=sum(map(_is_translated, weighed)),
+        translated=_count_translated(weighed, evidence.in_use_share),
         untouched=sum(_is_untouched(pair, evidence) for pair in weighed if pair.discounted != OLDER),
         noun="identifier" if asked in ICMP else "port",
     )
@@ -139,14 +139,17 @@ def _weighed(pair: PortPair, evidence: Evidence, kernel: tuple[int, int] | None)
     return pair
 
 
-def _is_translated(pair: PortPair) -> bool:
-    """Whether a rule of now has changed it. Without a rule the kernel changes no address; a port it does, where another
-    connection has it towards the same destination (alloc_null_binding of nf_nat_core.c).
+def _count_translated(pairs: Sequence[PortPair], in_use_share: float) -> int:
+    """How many a rule of now has changed. Without a rule the kernel changes no address; a port it does, where another
+    connection has it towards the same destination (nf_nat_alloc_null_binding of nf_nat_core.c), which nobody need have seen.
     """
-    if pair.discounted == OLDER:
-        return False
-    changed_port = pair.original.port != pair.translated.port and not pair.discounted
-    return changed_port or pair.original.address != pair.translated.address
+    now = [pair for pair in pairs if pair.discounted != OLDER]
+    elsewhere = [pair.original.address != pair.translated.address for pair in now]
+    moved = sum(
+        not away and not pair.discounted and pair.original != pair.translated
+        for pair, away in zip(now, elsewhere, strict=True)
+    )
+    return sum(elsewhere) + (moved if moved > most_collisions(len(now), in_use_share) else 0)
 
 
 def _is_untouched(pair: PortPair, evidence: Evidence) -> bool:
