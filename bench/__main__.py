@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-from bench import rules, traces
+from bench import connection_tracking, rules, traces
 from bench.rows import Row
 
 
 def main() -> None:
     rows: list[Row] = []
-    for measure in (rules.measure, traces.measure):
+    for measure in (rules.measure, connection_tracking.measure, traces.measure):
         for row in measure():
             print(f"{row['figure']:<88}{row['ours']:>9.1f}{row['peer']:>9.1f}{row['ratio']:>7.2f} of {row['goal']:g}")
             rows.append(row)

@@ -185,16 +185,66 @@ def test_a_destination_that_refuses_tells_as_much(fresh: Bench) -> None:
     assert snat["opened"]["refused"] == CONNECTIONS
 
 
-def test_a_destination_that_is_silent_tells_as_much(fresh: Bench) -> None:
-    silence = ["INPUT", "-p", "tcp", "--dport", str(SILENT_PORT), "-j", "DROP"]
-    internet = fresh.cluster.internet_namespace
-    command_inside(internet, ["iptables-nft", "-A", *silence])
+@contextmanager
+def silent(bench: Bench) -> Iterator[None]:
+    """Nobody answers at SILENT_PORT outside, nor refuses."""
+    rule = ["INPUT", "-p", "tcp", "--dport", str(SILENT_PORT), "-j", "DROP"]
+    command_inside(bench.cluster.internet_namespace, ["iptables-nft", "-A", *rule])
     try:
-        snat = fresh.snat(CART, "to", OUTSIDE, "--port", str(SILENT_PORT), "--timeout", "0.5")
+        yield
     finally:
-        command_inside(internet, ["iptables-nft", "-D", *silence])
+        command_inside(bench.cluster.internet_namespace, ["iptables-nft", "-D", *rule])
+
+
+@contextmanager
+def few_ports(bench: Bench, source: str, count: int) -> Iterator[None]:
+    """The source has so few ports to choose from that it takes the same again soon."""
+    path, pod = Path("/proc/sys/net/ipv4/ip_local_port_range"), places(bench.cluster)[source]
+    usual = inside(pod, path.read_text)
+    inside(pod, lambda: path.write_text(f"40000 {40000 + count - 1}"))
+    try:
+        yield
+    finally:
+        inside(pod, lambda: path.write_text(usual))
+
+
+def test_a_destination_that_is_silent_tells_as_much(fresh: Bench) -> None:
+    with silent(fresh):
+        snat = fresh.snat(CART, "to", OUTSIDE, "--port", str(SILENT_PORT), "--timeout", "0.5")
     assert_fully_random(snat)
     assert snat["opened"]["silent"] == CONNECTIONS
+
+
+def test_what_an_entry_of_before_says_is_not_held_against_the_rules_of_now(lab: Bench) -> None:
+    """Somebody mends a rule and asks again: the entries of the first time live on, some with the same ports."""
+    words = (CART, "to", OUTSIDE, "--port", str(SILENT_PORT), "--timeout", "0.5", "--connections", "120")
+    with silent(lab), few_ports(lab, CART, 800):
+        with lab.broken("missing-snat"):
+            before = lab.snat(*words)
+        after = lab.snat(*words)
+    assert (before["verdict"], before["exit_code"]) == ("NOT_TRANSLATED", 3)
+    older = [pair for pair in after["pairs"] if pair["original"] == pair["translated"]]
+    assert older
+    assert all(pair["discounted"] for pair in older)
+    assert_fully_random(after)
+    assert after["statistics"]["counted"] <= 120 - len(older)
+
+
+def test_a_port_that_the_kernel_changes_without_a_rule_is_no_contradiction(fresh: Bench) -> None:
+    """A service leads to where the pod is connected already, with the same port: the kernel tells the two apart by another."""
+    redis = str(fresh.cluster.pod("shop/redis").address)
+    rule = ["INPUT", "-p", "tcp", "--dport", "6379", "-j", "DROP"]
+    far = places(fresh.cluster)["shop/redis"]
+    command_inside(far, ["iptables-nft", "-A", *rule])
+    try:
+        with few_ports(fresh, CART, 300):
+            fresh.snat(CART, "to", redis, "--port", "6379", "--timeout", "0.5", "--connections", "200")
+            snat = fresh.snat(CART, "to", "svc/redis", "--timeout", "0.5", "--connections", "200")
+    finally:
+        command_inside(far, ["iptables-nft", "-D", *rule])
+    assert [pair for pair in snat["pairs"] if pair["original"] != pair["translated"]]
+    assert {pair["translated"]["address"] for pair in snat["pairs"]} == {str(fresh.cluster.pod(CART).address)}
+    assert snat["verdict"] == "NOT_TRANSLATED", snat["summary"]
 
 
 def test_what_has_no_route_leaves_nothing_to_judge(lab: Bench) -> None:

@@ -8,13 +8,15 @@ import os
 import resource
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import replace
 
 from pathtap.agent.attempts import Attempt, Way, attempt, reason, silence
 from pathtap.agent.namespaces import NamespaceError, find_pod_namespace, run_in_namespace
 from pathtap.agent.recorded import Recorded
 from pathtap.model.address import FiveTuple
+from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.request import MOST_CONNECTIONS, Connection, ConnectionsReport, OpenConnections, ProbeOutcome
 
 # Files that stay free for the rest of the agent: its captures, and the questions of others.
@@ -33,8 +35,9 @@ def open_connections(node: str, request: OpenConnections) -> ConnectionsReport:
     """
     if not (0 < request.count <= MOST_CONNECTIONS and request.rate > 0):
         raise ValueError(f"From 1 to {MOST_CONNECTIONS} connections can be opened, and at least one a second.")
-    with closing(Recorded(node)) as recorded:
-        opening = Opening(request, recorded)
+    with closing(Recorded(node)) as recorded, selectors.DefaultSelector() as selector:
+        recorded.register(selector)
+        opening = _Opening(request, recorded, selector)
         try:
             if request.source is None:
                 opening.run()
@@ -42,27 +45,22 @@ def open_connections(node: str, request: OpenConnections) -> ConnectionsReport:
                 run_in_namespace(find_pod_namespace(request.source), opening.run)
         except NamespaceError as error:
             return ConnectionsReport(connections=(Connection(outcome=ProbeOutcome.FAILED, detail=str(error)),))
-        return _report(opening, recorded)
-
-
-def _report(opening: "Opening", recorded: Recorded) -> ConnectionsReport:
-    entries, unread = recorded.entries()
-    connections = tuple(
-        Connection(
-            outcome=connection.outcome,
-            five_tuple=connection.five_tuple,
-            entry=None if connection.five_tuple is None else entries.get(connection.five_tuple),
-            detail=connection.detail,
-        )
-        for connection in opening.connections
+        entries, unread = recorded.entries()
+    return ConnectionsReport(
+        connections=tuple(_with_entry(each, entries) for each in opening.connections), unread=unread
     )
-    return ConnectionsReport(connections=connections, unread=unread)
 
 
-class Opening:
+def _with_entry(connection: Connection, entries: Mapping[FiveTuple, ConntrackEntry]) -> Connection:
+    return (
+        connection if connection.five_tuple is None else replace(connection, entry=entries.get(connection.five_tuple))
+    )
+
+
+class _Opening:
     """The connections while they are opened and waited for, in the network namespace of the thread that calls `run`."""
 
-    def __init__(self, request: OpenConnections, recorded: Recorded) -> None:
+    def __init__(self, request: OpenConnections, recorded: Recorded, selector: selectors.BaseSelector) -> None:
         self._request = request
         self._recorded = recorded
         self._way = Way(
@@ -73,7 +71,7 @@ class Opening:
         self._waiting: dict[FiveTuple, Attempt] = {}
         self._used: set[int] = set()
         self._most_open = _free_files()
-        self._selector = selectors.DefaultSelector()
+        self._selector = selector
         self._shared: Attempt | None = None
 
     @property
@@ -81,15 +79,12 @@ class Opening:
         return tuple(self._outcomes.values())
 
     def run(self) -> None:
-        with self._selector:
-            try:
-                self._recorded.register(self._selector)
-                self._open_all()
-                deadline = time.monotonic() + self._request.timeout
-                self._attend(deadline, lambda: not self._waiting)
-            finally:
-                for opened in {*self._waiting.values(), *filter(None, [self._shared])}:
-                    opened.close()
+        try:
+            self._open_all()
+            self._attend(time.monotonic() + self._request.timeout, lambda: not self._waiting)
+        finally:
+            for opened in {*self._waiting.values(), *filter(None, [self._shared])}:
+                opened.close()
 
     def _open_all(self) -> None:
         interval = 1 / self._request.rate
@@ -106,12 +101,7 @@ class Opening:
             return
         try:
             opened = self._shared or self._opened()
-            try:
-                five_tuple = opened.ask(number)
-            except BaseException:
-                if opened is not self._shared:
-                    opened.close()
-                raise
+            five_tuple = self._ask(opened, number)
         except OSError as error:
             self._failed(number, reason(error, self._way))
             return
@@ -125,6 +115,15 @@ class Opening:
         self._outcomes[five_tuple] = Connection(
             outcome=ProbeOutcome.SILENT, five_tuple=five_tuple, detail=silence(self._request.timeout)
         )
+
+    def _ask(self, opened: Attempt, number: int) -> FiveTuple:
+        """Raises OSError, the socket closed again where it is of no further use."""
+        try:
+            return opened.ask(number)
+        except BaseException:
+            if opened is not self._shared:
+                opened.close()
+            raise
 
     def _opened(self) -> Attempt:
         """A socket whose port none of the earlier ones had; those are held meanwhile that had it again. Raises OSError."""
@@ -168,4 +167,6 @@ class Opening:
 def _free_files() -> int:
     """How many sockets may be open at once."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return most - len(os.listdir("/proc/self/fd")) - SPARE_FILES if most != resource.RLIM_INFINITY else MOST_CONNECTIONS
+    if most == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return most - len(os.listdir("/proc/self/fd")) - SPARE_FILES

@@ -77,8 +77,8 @@ class Statistics:
     chosen as supposed.
 
     `needed` is how many pairs the statement takes. `first` to `last` is the range the kernel may choose from; `lowest` and
-    `highest` are the translated ports seen (None without any). `distance` is the largest difference between the ports' distribution
-    and an even one, `distance_limit` the most that chance explains. `successive` counts ports that follow the one before
+    `highest` are the translated ports seen (None without any). `distance` is the largest difference between the ports'
+    distribution and an even one, `distance_limit` the most that chance explains. `successive` counts ports that follow the one before
     closely, `successive_limit` the most that chance explains.
     """
 
@@ -155,9 +155,9 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snat:
-    """`destination` is None where none was given, and `opened` where nothing was sent. `translated_to` is the address that the
-    rule gives, None where nothing is translated or it cannot be told. `as_intended` says whether the effect is what was set; where
-    nobody told what was set, whether it is fully random.
+    """`destination` is None where none was given, and `opened` where nothing was sent. `translated_to` is the address that
+    the rule gives, None where nothing is translated or it cannot be told. `as_intended` says whether the effect is what was
+    set; where nobody told what was set, whether it is fully random.
     """
 
     id: str

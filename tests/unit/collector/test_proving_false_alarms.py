@@ -10,10 +10,12 @@ from ipaddress import ip_address
 from random import Random as Chance
 
 import pytest
-from port_choice import CLIENTS, Chooser, Ports
+from port_choice import Chooser, Ports
 
+from pathtap.collector.proving.chance import FALSE_ALARM, needed_for_spread
 from pathtap.collector.proving.evidence import Evidence
-from pathtap.collector.proving.statistics import FALSE_ALARM, NatRange, needed_pairs
+from pathtap.collector.proving.ranges import CLIENTS as RANGE
+from pathtap.collector.proving.ranges import shift_by
 from pathtap.collector.proving.verdict import judge
 from pathtap.model.address import Protocol, Socket
 from pathtap.model.netfilter import Backend, Random
@@ -86,6 +88,7 @@ class World:
         self.chance = chance
         held = chance.sample(EPHEMERAL, seen + unseen)
         self.seen = frozenset(held[:seen])
+        self.shift = shift_by(self.seen, RANGE)
         self.taken = bytearray(65_536)
         for port in held:
             self.taken[port] = 1
@@ -135,6 +138,7 @@ def verdicts(truth: Truth, runs: int, seed: int) -> Counter[SnatVerdict]:
             pairs=pairs,
             opened=Opened(answered=len(pairs)),
             in_use_share=len(world.seen) / 64_512,
+            shift=world.shift,
         )
         found[judge(evidence).verdict] += 1
     return found
@@ -151,7 +155,7 @@ def test_each_verdict_is_wrong_at_most_once_in_a_thousand(name: str) -> None:
 @pytest.mark.parametrize("flag", [Random.RANDOM, Random.FULLY])
 def test_ports_that_keep_to_the_range_of_clients_are_noticed(flag: Random) -> None:
     """A rule that says random and ports that are drawn of 32768 to 60999: with as many pairs as are needed, not more."""
-    needed = needed_pairs(NatRange(CLIENTS.first, CLIENTS.last))
+    needed = needed_for_spread()
     assert needed is not None
     confined = Truth(
         verdict=SnatVerdict.CONTRADICTORY,

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from pathtap.collector.proving.pairs import Rewriting, opened_pairs, recorded_pairs, seen_leaving, weighed
+from pathtap.collector.proving.pairs import OLDER, Rewriting, opened_pairs, recorded_pairs, seen_leaving, weighed
 from pathtap.model.address import Address, FiveTuple, Socket
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.netfilter import Random
@@ -146,15 +146,26 @@ def test_a_port_that_another_held_tells_nothing() -> None:
 @pytest.mark.parametrize(
     "usage",
     [
-        held(POD, 41_000),
         held(OTHER, 41_001),
         held(OTHER, 41_000, Socket(OUTSIDE.address, 80)),
         held(OTHER, 41_000, translated=OTHER),
     ],
-    ids=["its own", "another port", "another destination", "another address"],
+    ids=["another port", "another destination", "another address"],
 )
 def test_what_nobody_else_held_counts(usage: PortUsage) -> None:
     assert reason(pair(), PLAIN, usage) == ""
+
+
+def test_a_port_that_was_kept_is_held_by_the_pair_itself_and_one_that_was_changed_is_not() -> None:
+    assert reason(pair(translated=41_000), PLAIN, held(POD, 41_000)) == ""
+    assert "192.168.1.116 held its port" in reason(pair(), PLAIN, held(POD, 41_000))
+
+
+def test_an_entry_that_was_there_before_says_nothing_of_the_rules_of_now() -> None:
+    before = (held(POD, 5_000), held(OTHER, 5_001))
+    told = weighed([pair(), pair(41_001, 5_001)], RANDOM, (), sent=True, before=before)
+    assert [each.discounted for each in told] == [OLDER, ""]
+    assert not weighed([pair()], RANDOM, (), sent=False, before=before)[0].discounted
 
 
 def test_a_range_of_the_rules_own_makes_a_flagless_rule_move_ports() -> None:

@@ -8,24 +8,20 @@ from random import Random as Chance
 import pytest
 from port_choice import CLIENTS, Ports
 
-from pathtap.collector.proving.statistics import (
+from pathtap.collector.proving.chance import (
     COLLISION_BUDGET,
     FALSE_ALARM,
     PRESERVED_BUDGET,
     SPREAD_BUDGET,
     SUCCESSION_BUDGET,
-    NatRange,
-    PortsSay,
-    class_of,
-    compared,
     most_by_chance,
     most_collisions,
+    needed_for_changed,
     needed_for_kept,
     needed_for_spread,
-    needed_pairs,
-    ports_say,
-    statistics,
 )
+from pathtap.collector.proving.ranges import NatRange, class_of, shift_by
+from pathtap.collector.proving.statistics import PortsSay, compared, ports_say, statistics
 from pathtap.model.address import Protocol, Socket
 from pathtap.model.node import PortRange
 from pathtap.model.snat import PortPair, Statistics
@@ -105,7 +101,7 @@ def test_what_never_happens_and_what_always_does_has_limits_too() -> None:
 def test_the_limit_of_the_distance_is_massarts() -> None:
     figures = statistics(from_clients(even(64)))
     assert isclose(figures.distance_limit, sqrt(log(2 / SPREAD_BUDGET) / (2 * 64)))
-    assert isclose(statistics(from_clients(even(64)), in_use_share=0.1).distance_limit, figures.distance_limit + 0.1)
+    assert isclose(statistics(from_clients(even(64)), shift=0.1).distance_limit, figures.distance_limit + 0.1)
 
 
 def test_the_even_distribution_is_the_kernels_remainder_of_sixteen_bits() -> None:
@@ -201,19 +197,22 @@ def test_ports_of_one_half_are_uneven() -> None:
 
 
 def test_few_that_are_not_kept_have_changed_and_say_no_more() -> None:
-    assert say(from_clients(even(20))) is PortsSay.TOO_FEW
-    assert say(from_clients(even(21))) is PortsSay.CHANGED
+    fewest = needed_for_changed(WHOLE)
+    assert fewest is not None
+    assert say(from_clients(even(fewest - 1))) is PortsSay.TOO_FEW
+    assert say(from_clients(even(fewest))) is PortsSay.CHANGED
     assert say(from_clients(even(53))) is PortsSay.CHANGED
     assert say(from_clients(even(54))) is PortsSay.SCATTERED
     assert say(from_clients(range(2_000, 2_020))) is PortsSay.TOO_FEW
 
 
 def test_the_usual_number_of_connections_is_enough_and_some_may_be_lost() -> None:
-    needed = needed_pairs(WHOLE)
-    assert needed is not None
-    assert needed <= 64 - 8
-    assert statistics(from_clients(even(64))).needed == needed
-    assert statistics(from_clients(range(2_000, 2_064))).needed == needed_for_kept(WHOLE)
+    even_ones, kept = statistics(from_clients(even(64))), statistics(from_clients(range(2_000, 2_064)))
+    assert even_ones.needed == needed_for_spread()
+    assert even_ones.needed <= 64 - 8
+    assert kept.needed == needed_for_kept(WHOLE)
+    assert kept.needed < even_ones.needed
+    assert statistics(()).needed == even_ones.needed
 
 
 def test_what_is_half_off_is_missed_at_most_once_in_a_thousand() -> None:
@@ -224,31 +223,63 @@ def test_what_is_half_off_is_missed_at_most_once_in_a_thousand() -> None:
         shares = [n / 1_000 for n in range(501)]
         return max(1 - chance_of(int(count * (share + limit)), count, share + 0.5) for share in shares)
 
-    assert missed(needed_for_spread()) <= 1e-3
-    assert missed(needed_for_spread() - 1) > 1e-3
+    needed = needed_for_spread()
+    assert needed is not None
+    assert missed(needed) <= 1e-3
+    assert missed(needed - 1) > 1e-3
+
+
+def test_a_shift_takes_more_pairs_until_it_hides_all() -> None:
+    none, some, much = needed_for_spread(), needed_for_spread(0.05), needed_for_spread(0.3)
+    assert none is not None
+    assert some is not None
+    assert much is not None
+    assert none < some < much
+    assert needed_for_spread(0.45) is None
+    assert needed_for_spread(0.5) is None
+    assert say(from_clients(even(64))) is PortsSay.SCATTERED
+    assert ports_say(statistics(from_clients(even(64)), shift=0.45)) is PortsSay.CHANGED
+
+
+def test_ports_in_use_shift_little_unless_they_lie_side_by_side() -> None:
+    strewn, block = range(1024, 65_535, 2), range(32_768, 42_768)
+    assert shift_by((), WHOLE) == 0
+    assert shift_by(range(600), WHOLE) == 0
+    assert shift_by([5_000], WHOLE) <= 0.001
+    assert shift_by(strewn, WHOLE) < 0.005
+    assert 0.152 < shift_by(block, WHOLE) < 0.158
+    assert 0.03 < shift_by(range(1024, 2048), WHOLE) < 0.04
+    assert shift_by(range(1024, 65_536), WHOLE) == 1
 
 
 @pytest.mark.parametrize("among", [WHOLE, NatRange(0, 65_535), NatRange(2_000, 2_010), NatRange(2_000, 2_001)])
 def test_the_needed_tell_kept_from_drawn_and_both_from_a_mixture(among: NatRange) -> None:
-    needed = needed_for_kept(among)
-    assert needed is not None
-    kept, collided = most_by_chance(needed, among.likeliest, PRESERVED_BUDGET), most_collisions(needed, 0.0)
-    assert kept + collided < needed
+    for_kept, for_changed = needed_for_kept(among), needed_for_changed(among)
+    assert for_kept is not None
+    assert for_changed is not None
+    collided = most_collisions(for_kept, 0.0)
+    assert most_by_chance(for_kept, among.likeliest, PRESERVED_BUDGET) + collided < for_kept
     anew = (1 - among.likeliest + 0.01) / 2
-    assert 1 - chance_of(collided, needed, anew) <= 1e-3
-    assert 1 - chance_of(kept, needed, 1 - anew) <= 1e-3
+    assert 1 - chance_of(collided, for_kept, anew) <= 1e-3
+    assert 1 - chance_of(most_by_chance(for_changed, among.likeliest, PRESERVED_BUDGET), for_changed, 1 - anew) <= 1e-3
 
 
 def test_small_ranges_and_busy_ones_take_more_and_single_ports_never_tell() -> None:
-    small, whole, busy = needed_for_kept(NatRange(2_000, 2_010)), needed_for_kept(WHOLE), needed_for_kept(WHOLE, 0.5)
-    assert small is not None
-    assert whole is not None
-    assert busy is not None
-    assert small > whole < busy
-    assert needed_pairs(NatRange(2_000, 2_000)) is None
-    assert needed_pairs(WHOLE, 1.0) is None
+    for needed in (needed_for_kept, needed_for_changed):
+        small, whole, busy = needed(NatRange(2_000, 2_010)), needed(WHOLE), needed(WHOLE, 0.6)
+        assert small is not None
+        assert whole is not None
+        assert busy is not None
+        assert small > whole < busy
+        assert needed(NatRange(2_000, 2_000)) is None
+        assert needed(WHOLE, 1.0) is None
     single = PortRange(first=2_000, last=2_000)
     assert say([pair(2_000, 2_000) for _ in range(5_000)], single) is PortsSay.TOO_FEW
+
+
+@pytest.mark.parametrize("share", [0.16, 0.46])
+def test_drawn_ports_are_told_where_ports_are_in_use_by_the_ten_thousand(share: float) -> None:
+    assert say(from_clients(even(64)), in_use=share) is PortsSay.SCATTERED
 
 
 @pytest.mark.parametrize("held", [(), range(32_768, 42_768)])
@@ -262,6 +293,8 @@ def test_ports_in_use_shift_what_is_drawn_by_no_more_than_their_share(held: Sequ
     def run() -> Statistics:
         ports = Ports(chance, taken, CLIENTS)
         drawn = (ports.drawn(0) for _ in range(500))
-        return statistics(from_clients(port for port in drawn if port), in_use_share=len(held) / 64_512)
+        return statistics(
+            from_clients(port for port in drawn if port), in_use_share=len(held) / 64_512, shift=shift_by(held, WHOLE)
+        )
 
     assert all(ports_say(run(), len(held) / 64_512) is PortsSay.SCATTERED for _ in range(60))

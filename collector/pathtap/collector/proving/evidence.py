@@ -4,8 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pathtap.collector.proving.chance import most_collisions, needed_pairs
 from pathtap.collector.proving.pairs import OLDER
-from pathtap.collector.proving.statistics import ICMP, NatRange, PortsSay, compared, needed_pairs, ports_say, statistics
+from pathtap.collector.proving.ranges import ICMP, NatRange
+from pathtap.collector.proving.statistics import PortsSay, compared, ports_say, statistics
 from pathtap.model.address import Address
 from pathtap.model.netfilter import Random
 from pathtap.model.node import PortRange
@@ -28,7 +30,8 @@ class Evidence:
     and `unknown` are what `translators` says. `interface` is the way out, empty where it is not known.
 
     `pairs` are in the order in which their connections were opened. `opened` is None where nothing was sent; the pairs may then
-    be older than the rules. `in_use_share` is the share of the range that others hold towards the destination, 0 to 1.
+    be older than the rules. `in_use_share` is the share of the range that others hold towards the destination, 0 to 1,
+    and `shift` is what `shift_by` says of those ports.
     `gaps` are those that decide who translates, and `pairs_unread` says why pairs are missing, where they could not be read.
     `why_not_translated` is why no rule translates, where something else than what was set explains it.
     """
@@ -48,6 +51,7 @@ class Evidence:
     opened: Opened | None = None
     live: bool = False
     in_use_share: float = 0.0
+    shift: float = 0.0
     gaps: tuple[Gap, ...] = ()
     pairs_unread: str = ""
     why_not_translated: str = ""
@@ -80,17 +84,17 @@ class Ports:
 def ports_of(evidence: Evidence) -> Ports:
     known = release(evidence.kernel)
     weighed = tuple(_weighed(pair, evidence, known) for pair in evidence.pairs)
-    figures = statistics(weighed, evidence.ports, evidence.in_use_share)
+    figures = statistics(weighed, evidence.ports, evidence.in_use_share, evidence.shift)
     says = ports_say(figures, evidence.in_use_share)
     asked = evidence.protocol or (weighed[0].protocol if weighed else 0)
     return Ports(
         pairs=weighed,
         statistics=figures,
         says=says,
-        can_tell=needed_pairs(NatRange(figures.first, figures.last), evidence.in_use_share) is not None,
+        can_tell=_can_tell(figures, evidence),
         fits=_fits(says, known, weighed),
-        translated=sum(pair.original != pair.translated for pair in weighed),
-        untouched=sum(_is_untouched(pair, evidence) for pair in weighed),
+        translated=_count_translated(weighed, evidence.in_use_share),
+        untouched=sum(_is_untouched(pair, evidence) for pair in weighed if pair.discounted != OLDER),
         noun="identifier" if asked in ICMP else "port",
     )
 
@@ -99,6 +103,12 @@ def release(kernel: str) -> tuple[int, int] | None:
     """`6.1.112-122.189.amzn2023.x86_64` is (6, 1); None where the words are no release."""
     found = re.match(r"(\d+)\.(\d+)", kernel)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def _can_tell(figures: Statistics, evidence: Evidence) -> bool:
+    among = NatRange(figures.first, figures.last)
+    needed = needed_pairs(figures.preserved, figures.counted, among, evidence.in_use_share, evidence.shift)
+    return needed is not None
 
 
 def _fits(says: PortsSay, kernel: tuple[int, int] | None, pairs: Sequence[PortPair]) -> frozenset[Random]:
@@ -129,14 +139,17 @@ def _weighed(pair: PortPair, evidence: Evidence, kernel: tuple[int, int] | None)
     return pair
 
 
-def _is_translated(pair: PortPair) -> bool:
-    """Whether a rule of now has changed it. Without a rule the kernel changes no address; a port it does, where another
-    connection has it towards the same destination (alloc_null_binding of nf_nat_core.c).
+def _count_translated(pairs: Sequence[PortPair], in_use_share: float) -> int:
+    """How many a rule of now has changed. Without a rule the kernel changes no address; a port it does, where another
+    connection has it towards the same destination (nf_nat_alloc_null_binding of nf_nat_core.c), which nobody need have seen.
     """
-    if pair.discounted == OLDER:
-        return False
-    changed_port = pair.original.port != pair.translated.port and not pair.discounted
-    return changed_port or pair.original.address != pair.translated.address
+    now = [pair for pair in pairs if pair.discounted != OLDER]
+    elsewhere = [pair.original.address != pair.translated.address for pair in now]
+    moved = sum(
+        not away and not pair.discounted and pair.original != pair.translated
+        for pair, away in zip(now, elsewhere, strict=True)
+    )
+    return sum(elsewhere) + (moved if moved > most_collisions(len(now), in_use_share) else 0)
 
 
 def _is_untouched(pair: PortPair, evidence: Evidence) -> bool:

@@ -19,6 +19,9 @@ from pathtap.model.trace import Witness
 # Below it the kernel keeps to another, smaller class (nf_nat_l4proto_unique_tuple).
 FIRST_FREE_PORT = 1024
 
+# Of a pair whose entry the probe did not make.
+OLDER = "an older entry has its ports: what became of it was decided then"
+
 # Who holds a port: protocol, destination, translated address, port.
 Held = tuple[int, Socket, Address, int]
 
@@ -70,13 +73,36 @@ def recorded_pairs(entries: Iterable[ConntrackEntry], meets: Callable[[FiveTuple
 
 
 def weighed(
-    pairs: Iterable[PortPair], rewriting: Rewriting, usage: Sequence[PortUsage], *, sent: bool
+    pairs: Iterable[PortPair],
+    rewriting: Rewriting,
+    usage: Sequence[PortUsage],
+    *,
+    sent: bool,
+    before: Sequence[PortUsage] = (),
 ) -> tuple[PortPair, ...]:
-    """With the reason why a pair does not count, where it does not. `sent` says that the rules of now made them all."""
-    held = {
+    """With the reason why a pair does not count, where it does not. `sent` says that the rules of now made them all, but for
+    those that were there already: `before` is what was in use before anything was sent.
+    """
+    held, earlier = _held(usage), _held(before) if sent else {}
+    return tuple(
+        replace(
+            pair,
+            discounted=OLDER if _is_older(pair, earlier) else _discount(pair, rewriting, held, sent=sent),
+        )
+        for pair in pairs
+    )
+
+
+def _held(usage: Iterable[PortUsage]) -> Mapping[Held, Address]:
+    return {
         (each.protocol, each.destination, each.translated, port): each.source for each in usage for port in each.ports
     }
-    return tuple(replace(pair, discounted=_discount(pair, rewriting, held, sent=sent)) for pair in pairs)
+
+
+def _is_older(pair: PortPair, earlier: Mapping[Held, Address]) -> bool:
+    """A packet of a connection that has an entry passes no rule of nat, whatever they say by now."""
+    key = pair.protocol, pair.destination, pair.translated.address, pair.translated.port
+    return earlier.get(key) == pair.original.address
 
 
 def _of_entry(entry: ConntrackEntry, seen: Seen) -> PortPair:
@@ -122,7 +148,8 @@ def _discount(pair: PortPair, rewriting: Rewriting, held: Mapping[Held, Address]
     if rewriting.ports is not None and port not in rewriting.ports:
         return f"its port is not of the rule's own range, {rewriting.ports.first} to {rewriting.ports.last}"
     holder = held.get((pair.protocol, pair.destination, pair.translated.address, port))
-    if holder is not None and holder != pair.original.address:
+    # A port that is kept the pair itself holds; one that was changed another connection does, which DNAT led there.
+    if holder is not None and (holder != pair.original.address or pair.translated.port != port):
         return f"{holder} held its port towards the destination"
     return ""
 

@@ -1,6 +1,6 @@
 """Lays the four kinds of evidence side by side and makes the answer of them. Pure; each part is another module's."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +11,7 @@ from pathtap.collector.proving.exposure import exposure_of
 from pathtap.collector.proving.intent import intent_of
 from pathtap.collector.proving.owners import owner_of_chain
 from pathtap.collector.proving.pairs import Rewriting, opened_pairs, recorded_pairs, seen_leaving, weighed
+from pathtap.collector.proving.ranges import CLIENTS, class_of, shift_by
 from pathtap.collector.proving.subject import Asked, Subject
 from pathtap.collector.proving.verdict import judge
 from pathtap.collector.telling.egress import egress_by
@@ -110,6 +111,7 @@ def _evidence(
         opened=_opened(found.opened) if found.opened else None,
         live=asked.live,
         in_use_share=_share_of_others(subject, exposure),
+        shift=_shift(subject, found),
         pairs_unread="" if pairs else unread,
         why_not_translated=_why_not_translated(subject),
     )
@@ -128,6 +130,16 @@ def _share_of_others(subject: Subject, exposure: Exposure) -> float:
     given = subject.translators.translated_to
     shares = (each.in_use / each.capacity for each in exposure.ports if given in (None, each.translated))
     return max(shares, default=0.0)
+
+
+def _shift(subject: Subject, found: Found) -> float:
+    """By how much ports in use may shift what is drawn, towards the destination where they do so most."""
+    translating, held = subject.translators, defaultdict[tuple[int, Socket, Address], set[int]](set)
+    for each in (*found.before.usage, *found.after.usage):
+        if translating.translated_to in (None, each.translated):
+            held[each.protocol, each.destination, each.translated].update(each.ports)
+    ranges = ((taken, class_of(CLIENTS.first, key[0], translating.ports)) for key, taken in held.items())
+    return max((shift_by(taken, among) for taken, among in ranges), default=0.0)
 
 
 def _why_not_translated(subject: Subject) -> str:
