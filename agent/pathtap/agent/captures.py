@@ -48,6 +48,12 @@ class Captures:
         with self._lock:
             self._announced.add(identity)
 
+    @property
+    def any(self) -> bool:
+        """Whether one is armed, or will be."""
+        with self._lock:
+            return bool(self._announced or self._arming or self._running)
+
     def arm(self, request: CaptureRequest) -> CaptureArmed:
         """Raises CommandError for an id that is in use or was ended, and whatever opening raises."""
         with self._lock:

@@ -6,6 +6,10 @@ from pathlib import Path
 # linux/capability.h
 CAP_NET_ADMIN = 12
 CAP_NET_RAW = 13
+# 400,000 packets as rows.
+SPOOL_BYTES = 32 << 20
+# In seconds, from a worker's last command to its end: long enough for the pause between two traces of one person.
+WORKER_IDLE = 20.0
 NEEDED = {"CAP_NET_ADMIN": CAP_NET_ADMIN, "CAP_NET_RAW": CAP_NET_RAW}
 
 
@@ -16,7 +20,7 @@ class SettingsError(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """`tls_ca` None means no TLS and no authentication. `health_port` 0 means none. `cni_config` None means the usual directory,
-    where there is one.
+    where there is one. `spool_bytes` bounds the packets that wait to be sent; `worker_idle` is in seconds.
     """
 
     collector: str
@@ -25,6 +29,8 @@ class Settings:
     tls_server_name: str = ""
     health_port: int = 9470
     cni_config: Path | None = None
+    spool_bytes: int = SPOOL_BYTES
+    worker_idle: float = WORKER_IDLE
 
 
 def collector_target(address: str) -> str:
@@ -47,6 +53,8 @@ def settings(
     tls_server_name: str,
     health_port: int,
     cni_config: Path | None = None,
+    spool_bytes: int = SPOOL_BYTES,
+    worker_idle: float = WORKER_IDLE,
 ) -> Settings:
     """Raises SettingsError where transport security is neither configured nor waived, or both."""
     collector_target(collector)
@@ -67,6 +75,8 @@ def settings(
         tls_server_name=tls_server_name,
         health_port=health_port,
         cni_config=cni_config,
+        spool_bytes=spool_bytes,
+        worker_idle=worker_idle,
     )
 
 

@@ -2,19 +2,18 @@
 
 import asyncio
 import logging
+import os
 import random
 import signal
 import time
-from functools import partial
 from importlib.metadata import version
 from typing import assert_never
 
-from pathtap import wire
-from pathtap.agent.captures import Capture, Captures
 from pathtap.agent.config import Settings
+from pathtap.agent.foreman import Foreman
 from pathtap.agent.health import serve_health
+from pathtap.agent.launch import Launch
 from pathtap.agent.outbox import Outbox
-from pathtap.agent.performer import Node, perform
 from pathtap.agent.session import (
     Broke,
     Connected,
@@ -27,7 +26,6 @@ from pathtap.agent.session import (
     Order,
     Perform,
     Received,
-    Refuse,
     Session,
     Start,
     State,
@@ -35,9 +33,7 @@ from pathtap.agent.session import (
     Wait,
 )
 from pathtap.agent.stream import Stream
-from pathtap.agent.worker import in_thread
-from pathtap.model.packet import Lost
-from pathtap.model.request import CaptureRequest, Command, Failure
+from pathtap.v1.agent_pb2 import ConnectResponse
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +41,12 @@ log = logging.getLogger(__name__)
 class Daemon:
     """One agent. `run` returns after SIGTERM, SIGINT or `stop`."""
 
-    def __init__(self, settings: Settings, node: Node, boot_id: str) -> None:
+    def __init__(self, settings: Settings, boot_id: str, launch: Launch) -> None:
         self._settings = settings
-        self._node = node
+        self._launch = launch
         self._boot_id = boot_id
         self._session = Session()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._captures = Captures(self._open_capture)
-        self._commands: set[asyncio.Task[None]] = set()
         self._told = ""
 
     async def run(self) -> None:
@@ -65,9 +59,13 @@ class Daemon:
         try:
             self._events.put_nowait(Start())
             async with asyncio.TaskGroup() as self._tasks:
-                while self._session.state is not State.OVER:
-                    for order in self._session.handle(await self._events.get()):
-                        await self._carry_out(order)
+                self._foreman = Foreman(self._launch, self._outbox, self._tasks)
+                try:
+                    while self._session.state is not State.OVER:
+                        for order in self._session.handle(await self._events.get()):
+                            self._carry_out(order)
+                finally:
+                    await self._foreman.close()
         finally:
             if health is not None:
                 health.close()
@@ -76,26 +74,21 @@ class Daemon:
         """Ends the captures, sends what is left, and lets `run` return. Call it in the daemon's own loop."""
         self._events.put_nowait(Stop())
 
-    async def _carry_out(self, order: Order) -> None:
+    def _carry_out(self, order: Order) -> None:
         match order:
             case Dial():
-                self._captures = Captures(self._open_capture)
                 self._stream = Stream(self._settings, self._outbox, self._connected, self._received)
                 self._tasks.create_task(self._live())
-            case Perform(number, command):
-                if isinstance(command, CaptureRequest):
-                    self._captures.announce(command.id)
-                task = self._tasks.create_task(self._perform(number, command))
-                self._commands.add(task)
-                task.add_done_callback(self._commands.discard)
-            case Refuse(number, failure):
-                self._refuse(number, failure)
+            case Perform(command):
+                self._foreman.perform(command)
             case EndCaptures(reason):
-                await self._end_captures(reason)
+                self._foreman.end_captures(reason)
+                self._outbox.forget_answers()
             case Wait(seconds):
                 asyncio.get_running_loop().call_later(seconds, self._events.put_nowait, Elapsed())
             case HangUp():
                 self._stream.hang_up()
+                self._tasks.create_task(self._send_what_is_left())
             case Exit():
                 log.info("stopped")
             case _:
@@ -103,7 +96,7 @@ class Daemon:
 
     async def _live(self) -> None:
         begun = time.monotonic()
-        reason = await self._stream.run(self._outbox.hello(version("pathtap"), self._node.kernel_release()))
+        reason = await self._stream.run(self._outbox.hello(version("pathtap"), os.uname().release))
         # Said once, not at each of the attempts of a night.
         log.log(logging.DEBUG if reason == self._told else logging.INFO, "not connected: %s", reason)
         self._told = reason
@@ -116,34 +109,12 @@ class Daemon:
         log.info("connected to the collector at %s as %s", self._settings.collector, self._settings.node)
         self._events.put_nowait(Connected())
 
-    def _received(self, number: int, command: Command | Failure) -> None:
-        self._events.put_nowait(Received(number, command))
+    def _received(self, command: ConnectResponse) -> None:
+        self._events.put_nowait(Received(command))
 
-    async def _perform(self, number: int, command: Command) -> None:
-        work = partial(perform, self._node, self._captures, number, command)
-        try:
-            self._outbox.spool.reply(await in_thread(work))
-        except RuntimeError as error:
-            # Nothing that `perform` does: the kernel grants no more threads (pids.max), as it may again in a moment.
-            self._refuse(number, Failure(reason=f"The agent cannot begin anything at present: {error}."))
-
-    def _refuse(self, number: int, failure: Failure) -> None:
-        self._outbox.spool.reply(wire.answer_to_wire(number, failure))
-
-    async def _end_captures(self, reason: str) -> None:
-        """The commands under way belong to the stream that ended: their answers would reach somebody else's questions."""
-        for task in self._commands:
-            task.cancel()
-        ended = await in_thread(self._captures.close)
-        # How many packets they would have seen is not known, hence 0.
-        why = f"the capture was ended before its time: {reason}"
-        node = self._settings.node
-        losses = [Lost(node=node, where="stream", count=0, capture=identity, why=why) for identity in ended]
-        self._outbox.spool.deliver((), losses)
-        self._outbox.forget_replies()
-
-    def _open_capture(self, request: CaptureRequest) -> Capture:
-        return self._node.open_capture(request, self._outbox.spool.deliver)
+    async def _send_what_is_left(self) -> None:
+        await self._foreman.settled()
+        self._outbox.close()
 
     def _stop_on_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,16 +1,15 @@
 """The node as its kernel shows it: every command's real work, imported when first asked for. Decides nothing.
 
-Readers, capture and probe bring pyroute2, scapy and iptc with them, tens of megabytes that an idle agent does without.
+Readers, capture and probe bring pyroute2, scapy and iptc with them, tens of megabytes and tenths of a second each.
 """
 
-import os
 import time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pathtap.agent.captures import Capture
-from pathtap.agent.performer import Deliver
+from pathtap.agent.delivery import Deliver
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.request import (
     CaptureRequest,
@@ -35,10 +34,6 @@ class KernelNode:
         self._name = name
         self._boot_id = boot_id
         self._cni_config = cni_config
-
-    def kernel_release(self) -> str:
-        """As `uname -r` prints it."""
-        return os.uname().release
 
     def read_snapshot(self, request: ReadSnapshot) -> NodeSnapshot:
         return self._reader.read(time.time_ns(), request.interiors)

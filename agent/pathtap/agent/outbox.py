@@ -1,81 +1,87 @@
-"""Numbers what this process sends and hands it out when it is due. Outlives streams; knows no gRPC call.
+"""Numbers what this process sends and hands it out, one message after another. Outlives streams; knows no gRPC call.
 
 What is identified by (node, boot_id, sequence) may be sent twice and is taken once: a message whose sending was cut
 short goes out again on the next stream, under its first number.
 """
 
 import asyncio
-from contextlib import suppress
+from collections import deque
+from dataclasses import dataclass
 
-from pathtap import wire
-from pathtap.agent.spool import LIMIT, Packets, Parcel, Pending, Reply, Spool
 from pathtap.v1 import agent_pb2 as pb
 
-FLUSH_AFTER = 0.02
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    body: bytes
+    answer: bool
 
 
 class Outbox:
-    """Belongs to the event loop in which it was made; its `spool` may be filled from any thread."""
+    """Belongs to one event loop. Bodies are serialized ConnectRequests without node, boot_id and sequence, and are not read."""
 
-    def __init__(self, node: str, boot_id: str, limit: int = LIMIT) -> None:
-        loop = asyncio.get_running_loop()
-        self._woken = asyncio.Event()
-        self.spool = Spool(node, lambda: loop.call_soon_threadsafe(self._woken.set), limit)
+    def __init__(self, node: str, boot_id: str) -> None:
         self._node = node
         self._boot_id = boot_id
         self._sequence = 0
-        self._unsent: pb.ConnectRequest | None = None
+        self._waiting: deque[_Item] = deque()
+        self._unsent: tuple[bytes, bool] | None = None
         self._closing = False
+        self._woken = asyncio.Event()
+        self._empty = asyncio.Event()
 
-    def hello(self, version: str, kernel: str) -> pb.ConnectRequest:
-        return self._number(pb.ConnectRequest(hello=pb.Hello(version=version, kernel=kernel)))
+    def hello(self, version: str, kernel: str) -> bytes:
+        return self._numbered(pb.ConnectRequest(hello=pb.Hello(version=version, kernel=kernel)).SerializeToString())
 
-    async def next(self) -> pb.ConnectRequest | None:
-        """Waits for what is due; the same again until it is `sent`. None once the outbox is closing and empty."""
+    async def put(self, body: bytes, *, answer: bool = False) -> None:
+        """Returns when it was taken, or forgotten: who has more to bring waits."""
+        self._append(body, answer)
+        while self._waiting:
+            self._empty.clear()
+            await self._empty.wait()
+
+    def add(self, message: pb.ConnectRequest, *, answer: bool = False) -> None:
+        """What is small and few need not wait for room."""
+        self._append(message.SerializeToString(), answer)
+
+    async def next(self) -> bytes | None:
+        """Waits for a message; the same again until it is `sent`. None once the outbox is closing and empty."""
         if self._unsent is None:
-            await self._due()
-            parcel = self.spool.take()
-            self._unsent = None if parcel is None else self._number(_body(parcel))
-        return self._unsent
+            while not self._waiting:
+                if self._closing:
+                    return None
+                self._woken.clear()
+                await self._woken.wait()
+            item = self._waiting.popleft()
+            self._unsent = self._numbered(item.body), item.answer
+            self._perhaps_empty()
+        return self._unsent[0]
 
     def sent(self) -> None:
         self._unsent = None
 
-    def forget_replies(self) -> None:
+    def forget_answers(self) -> None:
         """No answer of a stream that ended may reach the next."""
-        self.spool.forget_replies()
-        if self._unsent is not None and self._unsent.HasField("answer"):
+        self._waiting = deque(item for item in self._waiting if not item.answer)
+        if self._unsent is not None and self._unsent[1]:
             self._unsent = None
+        self._perhaps_empty()
 
     def close(self) -> None:
         """What is there still goes out, then `next` is None."""
         self._closing = True
         self._woken.set()
 
-    async def _due(self) -> None:
-        """Returns when a parcel must go: at once where it is DUE, FLUSH_AFTER seconds after the first of SOME."""
-        await self._until_above(Pending.NOTHING)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH_AFTER):
-                await self._until_above(Pending.SOME)
+    def _append(self, body: bytes, answer: bool) -> None:
+        self._waiting.append(_Item(body, answer))
+        self._woken.set()
 
-    async def _until_above(self, level: Pending) -> None:
-        while not self._closing:
-            # Cleared before the spool is asked: what comes in between wakes again.
-            self._woken.clear()
-            if self.spool.pending().value > level.value:
-                return
-            await self._woken.wait()
+    def _perhaps_empty(self) -> None:
+        if not self._waiting:
+            self._empty.set()
 
-    def _number(self, message: pb.ConnectRequest) -> pb.ConnectRequest:
+    def _numbered(self, body: bytes) -> bytes:
+        """Serialized messages that follow each other are one with the fields of both (protobuf's encoding, "Last One Wins")."""
         self._sequence += 1
-        message.node, message.boot_id, message.sequence = self._node, self._boot_id, self._sequence
-        return message
-
-
-def _body(parcel: Parcel) -> pb.ConnectRequest:
-    match parcel:
-        case Packets(observations, lost):
-            return pb.ConnectRequest(batch=wire.batch_to_wire(observations, lost))
-        case Reply(answer):
-            return pb.ConnectRequest(answer=answer)
+        envelope = pb.ConnectRequest(node=self._node, boot_id=self._boot_id, sequence=self._sequence)
+        return envelope.SerializeToString() + body

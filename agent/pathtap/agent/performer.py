@@ -5,13 +5,12 @@ other traces with it.
 """
 
 import logging
-from collections.abc import Callable, Sequence
 from typing import Protocol, assert_never
 
 from pathtap import wire
 from pathtap.agent.captures import Capture, Captures, CommandError
+from pathtap.agent.delivery import Deliver
 from pathtap.model.node import NodeSnapshot
-from pathtap.model.packet import Lost, PacketObservation
 from pathtap.model.request import (
     Answer,
     CaptureRequest,
@@ -34,13 +33,9 @@ log = logging.getLogger(__name__)
 # In bytes. Both ends let 64 MiB pass (docs/wire.md); a message above that would end the stream, and every capture with it.
 LARGEST_ANSWER = 60 << 20
 
-Deliver = Callable[[Sequence[PacketObservation], Sequence[Lost]], None]
-
 
 class Node(Protocol):
     """What the agent can do on its node; every method blocks, and may be called from several threads at once."""
-
-    def kernel_release(self) -> str: ...
 
     def read_snapshot(self, request: ReadSnapshot) -> NodeSnapshot: ...
 

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import click
 
-from pathtap.agent.config import Settings, SettingsError, missing_capabilities, settings
+from pathtap.agent.config import (
+    SPOOL_BYTES,
+    WORKER_IDLE,
+    Settings,
+    SettingsError,
+    missing_capabilities,
+    settings,
+)
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -60,6 +67,24 @@ LEVELS = ("debug", "info", "warning", "error")
     default=None,
     help="Where the container runtime's CNI configuration is; /etc/cni/net.d, where there is one, unless said otherwise.",
 )
+@click.option(
+    "--spool-bytes",
+    metavar="BYTES",
+    envvar="PATHTAP_SPOOL_BYTES",
+    type=click.IntRange(1 << 20, 1 << 34),
+    default=SPOOL_BYTES,
+    show_default=True,
+    help="How many bytes of packets may wait to be sent; what comes beyond is counted.",
+)
+@click.option(
+    "--worker-idle",
+    metavar="SECONDS",
+    envvar="PATHTAP_WORKER_IDLE",
+    type=click.FloatRange(0.1, 86_400),
+    default=WORKER_IDLE,
+    show_default=True,
+    help="How long the process that reads and captures stays after its last command.",
+)
 @click.option("--log-level", envvar="PATHTAP_LOG_LEVEL", type=click.Choice(LEVELS), default="info", show_default=True)
 @click.version_option(package_name="pathtap")
 def main(log_level: str, **options: object) -> None:
@@ -80,16 +105,19 @@ def main(log_level: str, **options: object) -> None:
 def _run(chosen: Settings) -> None:
     # Here and not above: --help and refusals need not wait for gRPC.
     from pathtap.agent.daemon import Daemon
-    from pathtap.agent.kernel import KernelNode
+    from pathtap.agent.launch import launch, worker_command
 
     boot_id = secrets.token_hex(8)
     try:
-        asyncio.run(Daemon(chosen, KernelNode(chosen.node, boot_id, chosen.cni_config), boot_id).run())
+        command = worker_command(chosen, boot_id)
+        asyncio.run(Daemon(chosen, boot_id, lambda: launch(command)).run())
     except OSError as error:
         raise click.ClickException(str(error)) from None
 
 
 def _log_to_stderr(level: str) -> None:
+    from pathtap.agent.launch import LOG_FORMAT
+
     # The C core's own lines tell nothing that the session does not say better.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(level=level.upper(), format=LOG_FORMAT)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
 
-from pathtap.model.request import Command, Failure
+from pathtap.v1.agent_pb2 import ConnectResponse
 
 # A collector that came back is found again within 5 s: this, and the time that one attempt may take (stream.DIAL_TIMEOUT).
 LONGEST_WAIT = 2.0
@@ -31,10 +31,9 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A command, or the sentence that says why it cannot be read."""
+    """A command."""
 
-    number: int
-    command: Command | Failure
+    command: ConnectResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +65,9 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class Perform:
-    """Carry out a command and answer it under its number."""
+    """Have a command carried out and answered."""
 
-    number: int
-    command: Command
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """Answer a command with a failure."""
-
-    number: int
-    failure: Failure
+    command: ConnectResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +94,7 @@ class Exit:
     """Nothing more will be ordered."""
 
 
-Order: TypeAlias = Dial | Perform | Refuse | EndCaptures | Wait | HangUp | Exit
+Order: TypeAlias = Dial | Perform | EndCaptures | Wait | HangUp | Exit
 
 
 class State(Enum):
@@ -129,8 +119,8 @@ class Session:
                 return self._enter(State.DIALLING, Dial())
             case State.DIALLING, Connected():
                 return self._enter(State.TALKING)
-            case State.TALKING, Received(number, what):
-                return (Refuse(number, what) if isinstance(what, Failure) else Perform(number, what),)
+            case State.TALKING, Received(command):
+                return (Perform(command),)
             case State.TALKING, Broke(reason):
                 return self._enter(State.WAITING, EndCaptures(reason), self._wait(event))
             case State.DIALLING, Broke():

@@ -5,12 +5,9 @@ from collections.abc import Callable
 
 import grpc
 
-from pathtap import wire
 from pathtap.agent.config import Settings, collector_target
 from pathtap.agent.outbox import Outbox
-from pathtap.model.request import Command, Failure
 from pathtap.v1 import agent_pb2 as pb
-from pathtap.v1.agent_pb2_grpc import IntakeServiceStub
 
 DIAL_TIMEOUT = 2.5
 GRACE = 2.0
@@ -30,18 +27,20 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", -1),
 )
 
-Call = grpc.aio.StreamStreamCall[pb.ConnectRequest, pb.ConnectResponse]
+Call = grpc.aio.StreamStreamCall[bytes, pb.ConnectResponse]
+
+_CONNECT = f"/{pb.DESCRIPTOR.services_by_name['IntakeService'].full_name}/Connect"
 
 
 class Stream:
-    """`connected` is called once the Hello went out, `received` with each command or with why it cannot be read."""
+    """`connected` is called once the Hello went out, `received` with each command."""
 
     def __init__(
         self,
         settings: Settings,
         outbox: Outbox,
         connected: Callable[[], None],
-        received: Callable[[int, Command | Failure], None],
+        received: Callable[[pb.ConnectResponse], None],
     ) -> None:
         self._settings = settings
         self._outbox = outbox
@@ -51,14 +50,15 @@ class Stream:
         self._hung_up = False
         self._running = False
 
-    async def run(self, hello: pb.ConnectRequest) -> str:
+    async def run(self, hello: bytes) -> str:
         """Lives as long as the stream does; returns the sentence that says why it ended."""
         if self._hung_up:
             return "the agent was stopped"
         try:
             async with self._deadline, open_channel(self._settings) as channel:
                 self._running = True
-                call: Call = IntakeServiceStub(channel).Connect()
+                # The worker has serialized what goes up.
+                call: Call = channel.stream_stream(_CONNECT, response_deserializer=pb.ConnectResponse.FromString)()
                 # Completes only when a connection took it: gRPC holds it back until then.
                 await call.write(hello)
                 self._deadline.reschedule(None)
@@ -74,9 +74,8 @@ class Stream:
             self._running = False
 
     def hang_up(self) -> None:
-        """Ends the stream when the outbox is empty, after GRACE seconds in any case. One that is not yet open ends now."""
+        """Ends the stream when the outbox is closed and empty, after GRACE seconds in any case; one that is not open yet, now."""
         self._hung_up = True
-        self._outbox.close()
         if self._running and not self._deadline.expired():
             talking = self._deadline.when() is None
             self._deadline.reschedule(asyncio.get_running_loop().time() + (GRACE if talking else 0))
@@ -94,7 +93,7 @@ class Stream:
         try:
             while (message := await call.read()) is not grpc.aio.EOF:
                 assert isinstance(message, pb.ConnectResponse)  # noqa: S101 - what else is not EOF
-                self._received(message.command, _command(message))
+                self._received(message)
         except grpc.aio.AioRpcError as error:
             return _sentence(collector, error)
         return f"the collector at {collector} ended the stream"
@@ -120,13 +119,6 @@ def open_channel(settings: Settings) -> grpc.aio.Channel:
         options += (("grpc.ssl_target_name_override", settings.tls_server_name),)
     credentials = grpc.ssl_channel_credentials(root_certificates=settings.tls_ca.read_bytes())
     return grpc.aio.secure_channel(target, credentials, options=options)
-
-
-def _command(message: pb.ConnectResponse) -> Command | Failure:
-    try:
-        return wire.command_from_wire(message)
-    except wire.WireError as error:
-        return Failure(reason=str(error))
 
 
 def _sentence(collector: str, error: grpc.aio.AioRpcError) -> str:

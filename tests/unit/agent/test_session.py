@@ -17,18 +17,17 @@ from pathtap.agent.session import (
     Order,
     Perform,
     Received,
-    Refuse,
     Session,
     Start,
     State,
     Stop,
     Wait,
 )
-from pathtap.model.request import EndCapture, Failure, ReadSnapshot
+from pathtap.v1.agent_pb2 import ConnectResponse, EndCapture, ReadSnapshot
 
 Play = list[tuple[Event, tuple[Order, ...]]]
-READ = ReadSnapshot()
-UNREADABLE = Failure(reason="A command came that this version does not know.")
+READ = ConnectResponse(command=1, read_snapshot=ReadSnapshot())
+END = ConnectResponse(command=2, end_capture=EndCapture(id="a"))
 STOPPED = EndCaptures("the agent was stopped")
 
 
@@ -40,14 +39,8 @@ PLAYS: dict[str, Play] = {
     "connects and does what it is told": [
         (Start(), (Dial(),)),
         (Connected(), ()),
-        (Received(1, READ), (Perform(1, READ),)),
-        (Received(2, EndCapture(id="a")), (Perform(2, EndCapture(id="a")),)),
-    ],
-    "answers what it cannot read": [
-        (Start(), (Dial(),)),
-        (Connected(), ()),
-        (Received(3, UNREADABLE), (Refuse(3, UNREADABLE),)),
-        (Received(4, READ), (Perform(4, READ),)),
+        (Received(READ), (Perform(READ),)),
+        (Received(END), (Perform(END),)),
     ],
     "backs off while nobody is there": [
         (Start(), (Dial(),)),
@@ -71,7 +64,7 @@ PLAYS: dict[str, Play] = {
         (Broke("reset", 60.0, 0.0), (EndCaptures("reset"), Wait(0.1))),
         (Elapsed(), (Dial(),)),
         (Connected(), ()),
-        (Received(1, READ), (Perform(1, READ),)),
+        (Received(READ), (Perform(READ),)),
     ],
     "a stream refused at once is no success": [
         (Start(), (Dial(),)),
@@ -98,7 +91,7 @@ PLAYS: dict[str, Play] = {
         (Start(), (Dial(),)),
         (Connected(), ()),
         (Stop(), (STOPPED, HangUp())),
-        (Received(9, READ), ()),
+        (Received(READ), ()),
         (Stop(), ()),
         (Broke("hung up", 5.0, 0.0), (Exit(),)),
     ],
@@ -121,7 +114,7 @@ def test_play(name: str) -> None:
 
 
 EVENTS = st.one_of(
-    st.sampled_from([Start(), Connected(), Received(1, READ), Elapsed(), Stop()]),
+    st.sampled_from([Start(), Connected(), Received(READ), Elapsed(), Stop()]),
     st.builds(Broke, st.just("reset"), st.floats(0, 1e6), st.floats(0, 1, exclude_max=True)),
 )
 

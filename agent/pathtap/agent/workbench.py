@@ -1,0 +1,136 @@
+"""The worker's own work: commands in, each in a thread of its own; answers and packets out. Knows no stream and no collector.
+
+It lives until the other end of its connection is gone. When it has had nothing to do for a while it says so; the agent
+then lets it go, or has just asked for something else.
+"""
+
+import logging
+import select
+import socket
+import threading
+import time
+
+from pathtap import wire
+from pathtap.agent.captures import Capture, Captures
+from pathtap.agent.delivery import Packets
+from pathtap.agent.frames import Frame, Kind, receive, send
+from pathtap.agent.performer import Node, perform
+from pathtap.agent.spool import Spool
+from pathtap.agent.worker import begin
+from pathtap.model.packet import Lost
+from pathtap.model.request import CaptureRequest, Command, Failure
+from pathtap.v1 import agent_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+# In seconds: how often it is looked whether there is still something to do.
+_LOOK = 1.0
+
+
+class Workbench:
+    """`run` it once, in the thread that reads. `idle` is in seconds: so long without a command it says that it is idle."""
+
+    def __init__(self, connection: socket.socket, node: Node, name: str, spool: Spool, idle: float) -> None:
+        self._connection = connection
+        self._node = node
+        self._name = name
+        self._spool = spool
+        self._idle = idle
+        self._captures = Captures(self._open_capture)
+        self._lock = threading.Lock()
+        # Answers to questions of an earlier conversation are nobody's.
+        self._conversation = 0
+        self._under_way = 0
+        self._last = time.monotonic()
+        self._said = False
+
+    def run(self) -> None:
+        """Returns once the agent is gone, or has no more use for this worker; no capture is open then."""
+        writer = threading.Thread(target=self._write, name="writer", daemon=True)
+        writer.start()
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        try:
+            while True:
+                if not poll.poll(min(_LOOK, self._idle / 4) * 1000):
+                    self._perhaps_say_idle()
+                elif (frame := receive(self._connection)) is None:
+                    return
+                elif frame.kind is Kind.END_CAPTURES:
+                    self._end_captures(frame.body.decode())
+                else:
+                    self._command(frame)
+        finally:
+            self._captures.close()
+            self._spool.close()
+
+    def _write(self) -> None:
+        try:
+            while (frame := self._spool.take()) is not None:
+                send(self._connection, frame)
+        except OSError as error:
+            # The reader sees that end too.
+            log.debug("the agent takes nothing more: %s", error)
+
+    def _command(self, frame: Frame) -> None:
+        self._said = False
+        message = pb.ConnectResponse.FromString(frame.body)
+        number, token, conversation = message.command, frame.token, self._conversation
+        try:
+            command = wire.command_from_wire(message)
+        except wire.WireError as error:
+            self._reply(token, wire.answer_to_wire(number, Failure(reason=str(error))))
+            return
+        if isinstance(command, CaptureRequest):
+            self._captures.announce(command.id)
+        with self._lock:
+            self._under_way += 1
+        captures = self._captures
+        try:
+            begin(lambda: self._perform(captures, number, command, token, conversation))
+        except RuntimeError as error:
+            # The kernel grants no more threads (pids.max), as it may again in a moment.
+            reason = f"The agent cannot begin anything at present: {error}."
+            self._reply(token, wire.answer_to_wire(number, Failure(reason=reason)))
+            self._done()
+
+    def _perform(self, captures: Captures, number: int, command: Command, token: int, conversation: int) -> None:
+        try:
+            answer = perform(self._node, captures, number, command)
+            with self._lock:
+                if conversation == self._conversation:
+                    self._reply(token, answer)
+        finally:
+            self._done()
+
+    def _done(self) -> None:
+        with self._lock:
+            self._under_way -= 1
+            self._last = time.monotonic()
+
+    def _reply(self, token: int, answer: pb.Answer) -> None:
+        kind = Kind.FAILURE if answer.HasField("failure") else Kind.ANSWER
+        self._spool.reply(Frame(kind, pb.ConnectRequest(answer=answer).SerializeToString(), token))
+
+    def _end_captures(self, reason: str) -> None:
+        """The commands under way belong to the conversation that ended: their answers would reach others' questions."""
+        with self._lock:
+            self._conversation += 1
+            self._spool.forget_answers()
+        ended = self._captures.close()
+        self._captures = Captures(self._open_capture)
+        why = f"the capture was ended before its time: {reason}"
+        # How many packets they would have seen is not known, hence 0.
+        losses = (Lost(node=self._name, where="stream", count=0, capture=identity, why=why) for identity in ended)
+        self._spool.deliver(Packets(lost=tuple(losses)))
+        self._spool.reply(Frame(Kind.ENDED))
+
+    def _perhaps_say_idle(self) -> None:
+        with self._lock:
+            rests = not self._under_way and time.monotonic() - self._last >= self._idle
+        if rests and not self._said and not self._captures.any and self._spool.empty:
+            self._said = True
+            self._spool.reply(Frame(Kind.IDLE))
+
+    def _open_capture(self, request: CaptureRequest) -> Capture:
+        return self._node.open_capture(request, self._spool.deliver)

@@ -1,0 +1,65 @@
+"""The worker: `python -m pathtap.agent.worker_process`, started by the agent (`launch`) and by nobody else.
+
+All that is heavy lives here (readers, capture, probe and their libraries), and ends with the process. It outlives neither
+the agent nor its own use.
+"""
+
+import argparse
+import ctypes
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+
+from pathtap.agent.kernel import KernelNode
+from pathtap.agent.spool import Spool
+from pathtap.agent.workbench import Workbench
+
+# linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    options = _options()
+    logging.basicConfig(level=options.log_level.upper(), format=options.log_format)
+    _end_with(options.agent)
+    # Whoever ends a service tells its whole process group. The agent ends its worker in order, with what is left to send;
+    # and a handler, unlike SIG_IGN, is not handed on to the programs that are run from here.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    connection = socket.socket(fileno=options.connection)
+    connection.set_inheritable(False)
+    node = KernelNode(options.node, options.boot_id, options.cni_config)
+    spool = Spool(options.node, options.spool_bytes)
+    Workbench(connection, node, options.node, spool, options.idle).run()
+    logging.shutdown()
+    # Commands that nobody waits for any more have threads that are still at work.
+    os._exit(0)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="pathtap-agent's worker", description=__doc__)
+    parser.add_argument("--connection", type=int, required=True, metavar="DESCRIPTOR")
+    parser.add_argument("--agent", type=int, required=True, metavar="PID")
+    parser.add_argument("--node", required=True)
+    parser.add_argument("--boot-id", required=True)
+    parser.add_argument("--cni-config", type=Path)
+    parser.add_argument("--spool-bytes", type=int, required=True)
+    parser.add_argument("--idle", type=float, required=True, metavar="SECONDS")
+    parser.add_argument("--log-level", required=True)
+    parser.add_argument("--log-format", required=True)
+    return parser.parse_args()
+
+
+def _end_with(agent: int) -> None:
+    """An agent that is killed closes the connection; this holds also while nobody reads from it (prctl(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        logging.getLogger(__name__).warning("prctl: %s", os.strerror(ctypes.get_errno()))
+    if os.getppid() != agent:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
