@@ -30,11 +30,12 @@ from three_namespaces import (
     wired,
 )
 
-from pathtap.agent.capture import RECEIVE_BUFFER, Capture, open_capture
+from pathtap.agent.capture import Capture, open_capture
+from pathtap.agent.delivery import Packets
 from pathtap.agent.filter import FilterError, header_program
 from pathtap.agent.namespaces import run_in_namespace
-from pathtap.agent.packet_socket import PacketSocket
 from pathtap.agent.probe import send_probe
+from pathtap.agent.ring import Ring, RingSize
 from pathtap.model.address import FiveTuple, Protocol, Socket
 from pathtap.model.packet import Direction, Lost, PacketObservation, TcpFlag
 from pathtap.model.request import CaptureRequest, ProbeRequest
@@ -43,6 +44,8 @@ pytestmark = pytest.mark.netns
 
 BOTH = (SOURCE_VETH, DESTINATION_VETH)
 PAYLOAD = b"SECRETPAYLOAD" * 40
+# Each block holds some 30 frames.
+SMALL = RingSize(blocks=8, block_bytes=4096, retire=4)
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +63,21 @@ class Sink:
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, observations: Sequence[PacketObservation], lost: Sequence[Lost]) -> None:
+    def __call__(self, packets: Packets) -> None:
         self.gate.wait(20)
-        self.observations += observations
-        self.lost += lost
+        seen = [*packets.observations, *(seen for rows in packets.rows for seen in rows.observations())]
+        self.observations += sorted(seen, key=lambda observation: observation.sequence)
+        self.lost += packets.lost
 
     def count_lost(self, where: str) -> int:
         return sum(lost.count for lost in self.lost if lost.where == where)
+
+
+def taken(ring: Ring) -> list[bytes]:
+    frames = ring.take(SMALL.blocks)
+    data = [frames.data(number) for number in range(len(frames))] if frames else []
+    ring.release()
+    return data
 
 
 def request(**fields: Any) -> CaptureRequest:
@@ -75,8 +86,10 @@ def request(**fields: Any) -> CaptureRequest:
     )
 
 
-def opened(wires: Wires, asked: CaptureRequest, sink: Sink, names: Sequence[str] = BOTH, buffer: int = 0) -> Capture:
-    return wires.on_node(lambda: open_capture("node-1", asked, names, sink, buffer or RECEIVE_BUFFER))
+def opened(
+    wires: Wires, asked: CaptureRequest, sink: Sink, names: Sequence[str] = BOTH, size: RingSize | None = None
+) -> Capture:
+    return wires.on_node(lambda: open_capture("node-1", asked, names, sink, size))
 
 
 def datagrams(wires: Wires, port: int, count: int) -> None:
@@ -141,20 +154,20 @@ def test_a_tcp_connection_on_both_veths(wires: Wires, family: int, near: Any, fa
 
 
 def test_only_headers_reach_user_space(wires: Wires) -> None:
-    tap = wires.on_node(lambda: PacketSocket(SOURCE_VETH, RECEIVE_BUFFER))
+    ring = wires.on_node(lambda: Ring(SOURCE_VETH, SMALL))
     try:
-        tap.arm(header_program(request()))
+        ring.arm(header_program(request()))
         with udp_server(wires, DESTINATION, 4242):
             datagrams(wires, 4242, 5)
             frames: list[bytes] = []
 
             def all_read() -> bool:
-                frames.extend(frame.data for frame in tap.read(64))
+                frames.extend(taken(ring))
                 return len(frames) >= 10
 
             eventually(all_read)
     finally:
-        tap.close()
+        ring.close()
     # A reply that came after its asker had closed is answered by an ICMP error, which quotes 28 bytes.
     assert {len(frame) for frame in frames} <= {14 + 20 + 8, 14 + 20 + 8 + 28}
     assert not any(PAYLOAD[:6] in frame for frame in frames)
@@ -200,20 +213,23 @@ def test_no_foreign_packet_slips_in_while_arming(wires: Wires) -> None:
 
 def test_before_it_is_armed_a_socket_hears_nothing(wires: Wires) -> None:
     with udp_server(wires, DESTINATION, 4242), flood(wires, 4242) as sent:
-        tap = wires.on_node(lambda: PacketSocket(SOURCE_VETH, RECEIVE_BUFFER))
+        ring = wires.on_node(lambda: Ring(SOURCE_VETH, SMALL))
         before = sent[0]
         eventually(lambda: sent[0] > before + 200)
-        assert tap.read(10) == []
-        assert tap.statistics().accepted == 0
-        tap.arm(header_program(request()))
-        eventually(lambda: bool(tap.read(10)))
-        tap.disarm()
-        while tap.read(100):
+        assert taken(ring) == []
+        assert ring.statistics().accepted == 0
+        ring.arm(header_program(request()))
+        eventually(lambda: bool(taken(ring)))
+        ring.disarm()
+        # The block that is open is handed over once its time is up.
+        time.sleep(0.05)
+        while taken(ring):
             pass
         before = sent[0]
         eventually(lambda: sent[0] > before + 200)
-        assert tap.read(10) == []
-        tap.close()
+        time.sleep(0.05)
+        assert taken(ring) == []
+        ring.close()
 
 
 def test_drops_are_counted_to_the_packet(wires: Wires) -> None:
@@ -221,7 +237,7 @@ def test_drops_are_counted_to_the_packet(wires: Wires) -> None:
     sink.gate.clear()
     asked = request(protocol=Protocol.UDP, ports=(4242,), limit=1_000_000)
     with udp_server(wires, DESTINATION, 4242):
-        capture = opened(wires, asked, sink, names=(SOURCE_VETH,), buffer=1)
+        capture = opened(wires, asked, sink, names=(SOURCE_VETH,), size=SMALL)
         datagrams(wires, 4242, 2000)
         sink.gate.set()
         ended = capture.end()
