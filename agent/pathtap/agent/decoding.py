@@ -42,7 +42,7 @@ class Decoded:
 
 def decode(frames: Frames, place: Place, sequence: int, limit: int) -> Decoded:
     """Packets are numbered from `sequence` + 1 to `limit`, in the order of `frames`; what comes after is beyond."""
-    if sequence >= limit:
+    if not len(frames) or sequence >= limit:
         return Decoded(rows=b"", observations=(), unparsed={}, beyond=len(frames), sequence=sequence)
     rows, seen = _columns(frames)
     odd = {number: _dissected(frames, number) for number in map(int, np.flatnonzero(~seen))}
