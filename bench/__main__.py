@@ -1,21 +1,97 @@
-"""Measures everything, prints a table and writes build/bench.json: a list of {figure, ours, peer, ratio, goal, met}."""
+"""Measures everything, or the groups that are named, prints a table, and writes build/bench.json and build/bench.md.
+
+`python -m bench [GROUP…]`. The former is a list of rows (`bench.rows`), the latter a table for a page. What cannot be measured is
+a row that says why.
+"""
 
 import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
-from bench import connection_tracking, rules, traces
-from bench.rows import Row
+from bench.rows import Row, unmeasured
+from bench.table import line, markdown
+
+# Each is a module with `measure() -> list[Row]`, imported when its turn comes.
+GROUPS = {
+    "capture": "bench.capture",
+    "filters": "bench.filters",
+    "beside": "bench.beside",
+    "stream": "bench.whole_way",
+    "idle": "bench.idle",
+    "traces": "bench.traces",
+    "rules": "bench.rules",
+    "conntrack": "bench.connection_tracking",
+}
 
 
-def main() -> None:
+def main(names: Sequence[str]) -> None:
+    """Raises SystemExit for a group that is none."""
+    if unknown := [name for name in names if name not in GROUPS]:
+        raise SystemExit(f"There is no group {unknown[0]}; there are {', '.join(GROUPS)}.")
     rows: list[Row] = []
-    for measure in (rules.measure, connection_tracking.measure, traces.measure):
-        for row in measure():
-            print(f"{row['figure']:<88}{row['ours']:>9.1f}{row['peer']:>9.1f}{row['ratio']:>7.2f} of {row['goal']:g}")
+    for name in names or GROUPS:
+        began = time.monotonic()
+        for row in measured(name):
+            print(line(row), flush=True)
             rows.append(row)
-    Path("build").mkdir(exist_ok=True)
-    Path("build/bench.json").write_text(json.dumps(rows, indent=2) + "\n")
+        print(f"    {name}: {time.monotonic() - began:.0f} s", flush=True)
+    build = Path("build")
+    build.mkdir(exist_ok=True)
+    (build / "bench.json").write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    (build / "bench.md").write_text(markdown(rows, caption()))
+
+
+def measured(name: str) -> list[Row]:
+    """The rows of a group, or one that says why there are none."""
+    try:
+        rows: list[Row] = import_module(GROUPS[name]).measure()
+    except Exception as error:  # noqa: BLE001 - one group that fails must not take the others' figures with it
+        return [unmeasured(name, 1.0, "at most", why(error))]
+    return rows
+
+
+def why(error: Exception) -> str:
+    """In one line, with the last that a command that failed has said."""
+    said = (getattr(error, "stderr", None) or getattr(error, "output", None) or "") if _of_a_command(error) else ""
+    text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+    last = text.strip().splitlines()[-1:]
+    return " ".join((f"{type(error).__name__}: {error}", *last)).replace("\n", " ")
+
+
+def _of_a_command(error: Exception) -> bool:
+    return isinstance(error, subprocess.CalledProcessError | subprocess.TimeoutExpired)
+
+
+def caption() -> str:
+    """When, on what machine, of which commit."""
+    commit = _output("git", "rev-parse", "--short", "HEAD") or "unknown"
+    changed = " with changes" if _output("git", "status", "--porcelain", "-uno") else ""
+    model = next(
+        (
+            text.partition(":")[2].strip()
+            for text in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in text
+        ),
+        platform.machine(),
+    )
+    processors = Path("/proc/cpuinfo").read_text().count("processor\t")
+    return (
+        f"`make bench` of {time.strftime('%Y-%m-%d')}, commit {commit}{changed}: {processors} × {model}, Linux "
+        f"{platform.release()}, Python {platform.python_version()}."
+    )
+
+
+def _output(*words: str) -> str:
+    try:
+        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,23 +1,63 @@
-"""What a figure is: `ours` beside `peer`, the ratio of the two, the goal that the ratio may not exceed."""
+"""What a figure is: `ours` beside `peer`, the ratio of the two, and the goal that the ratio is held to. Pure."""
 
-from typing import TypedDict
+from typing import Literal, TypedDict
+
+Sense = Literal["at most", "at least"]
 
 
 class Row(TypedDict):
+    """`ratio` is ours by peer, and `met` whether it is at most, or at least, `goal`.
+
+    None where there is none: a figure that was not measured, one without a peer or with a peer of 0, one that is void. `note`
+    then says why, in a sentence.
+    """
+
     figure: str
-    ours: float
-    peer: float
-    ratio: float
+    ours: float | None
+    peer: float | None
+    ratio: float | None
     goal: float
-    met: bool
+    met: bool | None
+    sense: Sense
+    note: str
 
 
-def row(figure: str, ours: float, peer: float, goal: float) -> Row:
+def row(figure: str, ours: float, peer: float, goal: float, note: str = "") -> Row:
+    """A figure of which less is better: at most `goal` times the peer's."""
+    return _row(figure, ours, peer, goal, "at most", ours <= goal * peer, note)
+
+
+def at_least(figure: str, ours: float, peer: float, goal: float, note: str = "") -> Row:
+    """A figure of which more is better: at least `goal` times the peer's."""
+    return _row(figure, ours, peer, goal, "at least", ours >= goal * peer, note)
+
+
+def void(measured: Row, why: str) -> Row:
+    """The same figures, which say nothing about the goal."""
+    return {**measured, "met": None, "note": f"void: {why}"}
+
+
+def unmeasured(figure: str, goal: float, sense: Sense, why: str) -> Row:
+    return {
+        "figure": figure,
+        "ours": None,
+        "peer": None,
+        "ratio": None,
+        "goal": goal,
+        "met": None,
+        "sense": sense,
+        "note": f"not measured: {why}",
+    }
+
+
+def _row(figure: str, ours: float, peer: float, goal: float, sense: Sense, met: bool, note: str) -> Row:
     return {
         "figure": figure,
         "ours": ours,
         "peer": peer,
-        "ratio": ours / peer,
+        "ratio": ours / peer if peer else None,
         "goal": goal,
-        "met": ours <= goal * peer,
+        "met": met,
+        "sense": sense,
+        "note": note,
     }
