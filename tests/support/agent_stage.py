@@ -216,7 +216,7 @@ async def serving(
     path: Path, collector: Collector, credentials: grpc.ServerCredentials | None = None
 ) -> AsyncIterator[str]:
     """Serves until the block ends; yields the address."""
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=(("grpc.max_receive_message_length", 64 << 20),))
     add_IntakeServiceServicer_to_server(collector, server)
     if credentials is None:
         address = f"unix:{path}"

@@ -14,7 +14,8 @@ from typing import Protocol, TypeAlias
 from pathtap.agent.config import Settings
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-_MODULE = "pathtap.agent.worker_process"
+# -P: what runs as root takes no module from the directory where a person happens to stand.
+PROGRAM = (sys.executable, "-P", "-m", "pathtap.agent.worker_process")
 # In seconds. Asked for only where the end is near: no thread and no descriptor is needed for it, which might be refused.
 _LOOK = 0.02
 
@@ -67,10 +68,10 @@ def launch(command: Sequence[str]) -> WorkerProcess:
     return WorkerProcess(ours, process)
 
 
-def worker_command(settings: Settings, boot_id: str) -> list[str]:
-    """What `launch` takes. -P: what runs as root takes no module from the directory where a person happens to stand."""
+def worker_command(settings: Settings, boot_id: str, program: Sequence[str] = PROGRAM) -> list[str]:
+    """What `launch` takes; the worker logs as this process does."""
     level = logging.getLevelName(logging.getLogger().getEffectiveLevel())
-    command = [sys.executable, "-P", "-m", _MODULE, "--node", settings.node, "--boot-id", boot_id]
+    command = [*program, "--node", settings.node, "--boot-id", boot_id]
     command += ["--spool-bytes", str(settings.spool_bytes), "--idle", str(settings.worker_idle)]
     command += ["--log-level", level, "--log-format", LOG_FORMAT]
     return command if settings.cni_config is None else [*command, "--cni-config", str(settings.cni_config)]

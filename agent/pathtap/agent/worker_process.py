@@ -13,6 +13,7 @@ import socket
 from pathlib import Path
 
 from pathtap.agent.kernel import KernelNode
+from pathtap.agent.performer import Node
 from pathtap.agent.spool import Spool
 from pathtap.agent.workbench import Workbench
 
@@ -21,7 +22,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    options = _options()
+    options = read_options()
+    run(options, KernelNode(options.node, options.boot_id, options.cni_config))
+
+
+def run(options: argparse.Namespace, node: Node) -> None:
+    """Does what the agent asks, on `node`; ends the process when the agent has no more use for it."""
     logging.basicConfig(level=options.log_level.upper(), format=options.log_format)
     _end_with(options.agent)
     # Whoever ends a service tells its whole process group. The agent ends its worker in order, with what is left to send;
@@ -30,7 +36,6 @@ def main() -> None:
         signal.signal(number, lambda *_: None)
     connection = socket.socket(fileno=options.connection)
     connection.set_inheritable(False)
-    node = KernelNode(options.node, options.boot_id, options.cni_config)
     spool = Spool(options.node, options.spool_bytes)
     Workbench(connection, node, options.node, spool, options.idle).run()
     logging.shutdown()
@@ -38,7 +43,8 @@ def main() -> None:
     os._exit(0)
 
 
-def _options() -> argparse.Namespace:
+def read_options() -> argparse.Namespace:
+    """What `launch.launch` and `launch.worker_command` give."""
     parser = argparse.ArgumentParser(prog="pathtap-agent's worker", description=__doc__)
     parser.add_argument("--connection", type=int, required=True, metavar="DESCRIPTOR")
     parser.add_argument("--agent", type=int, required=True, metavar="PID")
