@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sized
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 from pathtap import wire
 from pathtap.model.address import Socket
 from pathtap.model.node import NodeSnapshot, Role
+from pathtap.model.packet import PacketObservation
 from pathtap.model.request import (
     Answer,
     CaptureArmed,
@@ -115,6 +116,17 @@ class Collector(IntakeServiceServicer):
         while True:
             await context.write(await self._commands.get())
 
+    def observations(self) -> list[PacketObservation]:
+        batches = [wire.batch_from_wire(message.batch, NODE) for message in self.messages]
+        return [
+            each
+            for observations, _, rows in batches
+            for each in (*observations, *(one for part in rows for one in part.observations()))
+        ]
+
+    def lost(self) -> list[pb.Lost]:
+        return [loss for message in self.messages for loss in message.batch.lost]
+
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10), self._changed:
             await self._changed.wait_for(condition)
@@ -143,20 +155,45 @@ async def serving(path: Path) -> AsyncIterator[Collector]:
 
 
 @asynccontextmanager
-async def agent(path: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process in the node's namespace, stopped as the kubelet would stop it."""
+async def agent(path: Path, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process in the node's namespace, stopped as the kubelet would stop it, unless it is gone by then."""
     command = [sys.executable, "-m", "pathtap.agent", "--collector", f"unix:{path}", "--node", NODE, "--insecure"]
     process = await asyncio.create_subprocess_exec(
-        "ip", "netns", "exec", NODE, *command, stderr=asyncio.subprocess.PIPE
+        "ip", "netns", "exec", NODE, *command, *options, stderr=asyncio.subprocess.PIPE
     )
+    killed = False
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)
+        killed = process.returncode == -signal.SIGKILL
+        if not killed:
+            process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(5):
             _, log = await process.communicate()
-    assert process.returncode == 0, log.decode()
+    assert killed or process.returncode == 0, log.decode()
     assert b"Traceback" not in log, log.decode()
+
+
+def workers(process: asyncio.subprocess.Process) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def resident(pid: int) -> float:
+    """In MB: VmRSS of proc_pid_status(5)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmRSS:"))
+
+
+def processor_seconds(pid: int) -> float:
+    """User and system time, proc_pid_stat(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def until_nobody(left: Callable[[], Sized]) -> None:
+    async with asyncio.timeout(15):
+        while left():
+            await asyncio.sleep(0.05)
 
 
 def packet_sockets(process: asyncio.subprocess.Process) -> int:
@@ -198,11 +235,7 @@ def test_a_probe_is_sent_captured_and_recorded(path: Path) -> None:
         assert {stats.interface: stats.received for stats in ended.stats} == {"eth0": 2, "eni5f1": 2}
         assert packet_sockets(process) == 0
 
-        seen = [
-            wire.observation_from_wire(observation, NODE)
-            for message in collector.messages
-            for observation in message.batch.observations
-        ]
+        seen = collector.observations()
         seen.sort(key=lambda observation: observation.captured_at)
         assert [observation.interface for observation in seen] == ["eni5f1", "eth0", "eth0", "eni5f1"]
         assert [str(observation.headers.five_tuple.source) for observation in seen] == [
@@ -217,6 +250,72 @@ def test_a_probe_is_sent_captured_and_recorded(path: Path) -> None:
         assert entry.source_translation is not None
         assert entry.source_translation.after.address == NODE_ADDRESS
         assert (report.routes[0].table, report.routes[0].interface, report.unread) == (254, "eth0", ())
+
+    play(path, scene)
+
+
+async def trace(collector: Collector) -> None:
+    await collector.ask(ReadSnapshot(), NodeSnapshot)
+    await collector.ask(CAPTURE, CaptureArmed)
+    request = ProbeRequest(protocol=1, source=POD_ADDRESS, destination=Socket(FAR, 0))
+    await collector.ask(request, tuple)
+    await collector.ask(EndCapture(id="trace-1"), CaptureEnded)
+
+
+def test_what_is_heavy_ends_with_the_traces(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def all_of_it() -> None:
+        async with asyncio.timeout(60), serving(path) as collector, agent(path, "--worker-idle", "1") as process:
+            await collector.until(lambda: bool(collector.messages))
+            assert (workers(process), packet_sockets(process)) == ([], 0)
+            before = resident(process.pid)
+            for _ in range(2):
+                await trace(collector)
+                (worker,) = workers(process)
+                heavy = resident(worker)
+                await until_nobody(lambda: workers(process))
+            after, used = resident(process.pid), processor_seconds(process.pid)
+            await asyncio.sleep(5)
+            percent = (processor_seconds(process.pid) - used) / 5 * 100
+            assert (workers(process), packet_sockets(process)) == ([], 0)
+            with capsys.disabled():
+                sys.stdout.write(
+                    f"\nagent {before:.1f} MB before its first trace, {after:.1f} MB after its last; its worker had "
+                    f"{heavy:.1f} MB; {percent:.2f} % of a processor idle\n"
+                )
+            assert max(before, after) <= 60
+            assert percent <= 1
+
+    asyncio.run(all_of_it())
+
+
+def test_a_worker_that_is_killed_costs_its_captures_and_nothing_else(path: Path) -> None:
+    async def scene(collector: Collector, process: asyncio.subprocess.Process) -> None:
+        await collector.ask(CAPTURE, CaptureArmed)
+        assert packet_sockets(process) == 2
+        (worker,) = workers(process)
+        os.kill(worker, signal.SIGKILL)
+        await collector.until(lambda: bool(collector.lost()))
+        ((where, capture),) = [(loss.where, loss.capture) for loss in collector.lost()]
+        assert (where, capture, packet_sockets(process)) == ("worker", "trace-1", 0)
+        await trace(collector)
+        assert len(collector.observations()) == 4
+        assert workers(process) != [worker]
+
+    play(path, scene)
+
+
+def test_an_agent_that_is_killed_leaves_no_capture_behind(path: Path) -> None:
+    async def scene(collector: Collector, process: asyncio.subprocess.Process) -> None:
+        await collector.ask(CAPTURE, CaptureArmed)
+        (worker,) = workers(process)
+        process.kill()
+        await process.wait()
+        await until_nobody(lambda: within(NODE, "cat", "/proc/net/packet").splitlines()[1:])
+        status = Path(f"/proc/{worker}/status")
+        # Whoever is its parent now may take its time to reap it.
+        await until_nobody(
+            lambda: status.read_text().split("State:")[1].split()[0].strip("ZX") if status.exists() else ""
+        )
 
     play(path, scene)
 

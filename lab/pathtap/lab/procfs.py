@@ -25,9 +25,9 @@ def marked(prefix: str) -> list[int]:
 
 
 def roles(prefix: str) -> dict[str, int]:
-    """Role → pid of the lab's processes that have one; a command run by `lab exec` has none."""
-    found = {_environment(pid).get(ROLE, ""): pid for pid in marked(prefix)}
-    return {role: pid for role, pid in found.items() if role}
+    """Role → pid of the lab's processes that have one; a command run by `lab exec` has none, nor has what one of them started."""
+    found = {pid: _environment(pid).get(ROLE, "") for pid in marked(prefix)}
+    return {role: pid for pid, role in found.items() if role and found.get(_parent(pid)) != role}
 
 
 def inhabitants(namespaces: Iterable[str]) -> list[int]:
