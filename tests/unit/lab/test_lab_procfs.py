@@ -12,6 +12,11 @@ PREFIX = f"u{os.getpid()}"
 # Ignores SIGTERM once it has said so, so that only SIGKILL ends it.
 STUBBORN = "import signal,sys,time; signal.signal(15, 1); print(flush=True); time.sleep(60)"
 WILLING = "import time; print(flush=True); time.sleep(60)"
+# Ends what it started when it is ended itself: both have the same environment.
+PARENT = (
+    "import signal,subprocess,sys; own = subprocess.Popen(['sleep', '60']); "
+    "signal.signal(15, lambda *_: (own.kill(), sys.exit())); print(flush=True); own.wait()"
+)
 
 
 @pytest.fixture
@@ -30,6 +35,14 @@ def test_a_process_is_found_by_its_environment(child: subprocess.Popen[bytes]) -
     assert marked(PREFIX) == [child.pid]
     assert roles(PREFIX) == {"collector": child.pid}
     assert marked(PREFIX[:-1]) == []
+
+
+@pytest.mark.parametrize("child", [PARENT], indirect=True)
+def test_what_a_process_started_does_not_stand_for_it(child: subprocess.Popen[bytes]) -> None:
+    assert len(marked(PREFIX)) == 2
+    assert roles(PREFIX) == {"collector": child.pid}
+    assert end(lambda: roles(PREFIX).values())
+    assert marked(PREFIX) == []
 
 
 @pytest.mark.parametrize("child", [WILLING, STUBBORN], indirect=True, ids=["willing", "stubborn"])
