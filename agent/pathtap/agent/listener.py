@@ -13,6 +13,11 @@ from pathtap.model.rows import PacketRows
 
 # One busy interface must not keep the others waiting.
 BLOCKS_PER_READ = 16
+# So many frames in one wake-up are a busy flow: then packets gather for as long as the smallest ring surely holds what comes,
+# which is the bytes that a flood brings in a millisecond, and no longer than GATHER, in milliseconds.
+BUSY = 32
+FLOOD_BYTES = 512 << 10
+GATHER = 16
 # A row numbers its interface with one byte.
 INTERFACES_PER_ROWS = 256
 # In milliseconds: the kernel's counters have 32 bits, which a flood fills in half an hour.
@@ -54,6 +59,8 @@ class Listener:
         self._accounts = [_Account(ring) for ring in rings]
         self._sequence = 0
         self._full = False
+        self._found = 0
+        self._gather = min((GATHER, *(ring.size.bytes // FLOOD_BYTES for ring in rings)))
         # Of each packet in a row, the number of its interface, and the rows.
         self._rows: list[tuple[int, bytes]] = []
         self._observations: list[PacketObservation] = []
@@ -66,9 +73,12 @@ class Listener:
         numbers = {account.ring.fileno(): number for number, account in enumerate(self._accounts)}
         for descriptor in numbers:
             poll.register(descriptor, select.POLLIN)
+        woken = select.poll()
+        woken.register(wake, select.POLLIN)
         listening = True
         ready = dict(poll.poll())
         while wake not in ready:
+            self._found = 0
             for descriptor, events in ready.items():
                 self._turn(numbers[descriptor], failed=bool(events & ~select.POLLIN))
             if self._full and listening:
@@ -79,6 +89,8 @@ class Listener:
             if not listening:
                 self._recount()
             self._hand_over()
+            if self._found >= BUSY:
+                woken.poll(self._gather)
             ready = dict(poll.poll(None if listening else RECOUNT))
         return self._finish()
 
@@ -132,6 +144,7 @@ class Listener:
             )
             decoded = decode(frames, place, self._sequence, self._request.limit)
             account.read += len(frames)
+            self._found += len(frames)
             account.ring.release()
             self._sequence = decoded.sequence
             if decoded.rows:

@@ -86,7 +86,7 @@ class Ring:
 
     def __init__(self, interface: str, size: RingSize) -> None:
         self.interface = interface
-        self._size = size
+        self.size = size
         self._next = 0
         self._held: list[int] = []
         self._socket = open_deaf(interface)
@@ -97,7 +97,7 @@ class Ring:
             raise
 
     def _prepare(self) -> None:
-        size = self._size
+        size = self.size
         self._attach(NOTHING)
         self._socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
         # struct tpacket_req3. Of the size of frames the kernel wants to know that it divides a block; V3 does not keep to it.
@@ -134,9 +134,9 @@ class Ring:
 
         They lie in the ring, and are valid until `release`.
         """
-        words, per_block = self._words, self._size.block_bytes // 4
-        while len(self._held) < min(most, self._size.blocks):
-            block = (self._next + len(self._held)) % self._size.blocks
+        words, per_block = self._words, self.size.block_bytes // 4
+        while len(self._held) < min(most, self.size.blocks):
+            block = (self._next + len(self._held)) % self.size.blocks
             if not words[block * per_block + STATUS] & TP_STATUS_USER:
                 break
             self._held.append(block)
@@ -145,8 +145,8 @@ class Ring:
     def release(self) -> None:
         """Gives the blocks that were taken back to the kernel."""
         for block in self._held:
-            self._words[block * (self._size.block_bytes // 4) + STATUS] = TP_STATUS_KERNEL
-        self._next = (self._next + len(self._held)) % self._size.blocks
+            self._words[block * (self.size.block_bytes // 4) + STATUS] = TP_STATUS_KERNEL
+        self._next = (self._next + len(self._held)) % self.size.blocks
         self._held.clear()
 
     def statistics(self) -> Statistics:
