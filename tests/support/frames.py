@@ -181,7 +181,7 @@ def _ipv4() -> Iterator[tuple[str, Packet]]:
             yield f"{name} from {near} to {far}", other_ip / transports[name]
     for sender, target in ((FAR, NEAR), (OTHER, NEAR), (OTHER, SNAT), (OTHER, OTHER)):
         for name, message in _errors4():
-            yield f"{name} from {sender} to {target}", IP(src=sender, dst=target, id=2) / message
+            yield f"{name} from {sender} to {target}", IP(src=sender, dst=target, id=2, proto=1) / message
     options = {
         "router alert": [IPOption_Router_Alert()],
         "record route": [IPOption_RR(routers=[OTHER] * 9)],
