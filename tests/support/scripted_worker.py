@@ -38,8 +38,7 @@ class Flood:
     def __init__(self, request: CaptureRequest, deliver: Deliver) -> None:
         self.armed = CaptureArmed(id=request.id, interfaces=("eth0",))
         row = row_of(seen(request.id, 1), 0)
-        rows = PacketRows(node=NODE, capture=request.id, interfaces=("eth0",), rows=row * BLOCK)
-        self._packets = Packets(rows=(rows,))
+        self._rows = PacketRows(node=NODE, capture=request.id, interfaces=("eth0",), rows=row * BLOCK)
         self._left = request.limit // BLOCK
         self._count = 0
         self._stop = threading.Event()
@@ -49,7 +48,9 @@ class Flood:
 
     def _run(self) -> None:
         while self._left and not self._stop.is_set():
-            self._deliver(self._packets)
+            # Memory of its own, as each block of a real capture has.
+            block = replace(self._rows, rows=bytes(bytearray(self._rows.rows)))
+            self._deliver(Packets(rows=(block,)))
             self._left, self._count = self._left - 1, self._count + BLOCK
 
     def end(self) -> CaptureEnded:
