@@ -1,9 +1,9 @@
-"""Sends frames of one flow by AF_PACKET, as fast as the kernel takes them or at a rate, bounded in count and in time.
+"""Sends frames of one flow, as fast as the kernel takes them or at a rate, bounded in count and in time.
 
-`python -m bench.generator INTERFACE …` in the sender's network namespace. Builds its frames, says `ready`, waits for a line on
-its standard input, sends, and prints {"sent", "refused", "seconds", "rate"} as JSON. The TCP sequence numbers rise by one with
-each frame. sendmmsg(2) takes 1,024 prepared frames with one call, past the queueing discipline (PACKET_QDISC_BYPASS), so that
-Python is not what limits it.
+`python -m bench.generator INTERFACE …` builds its frames, says `ready`, waits for a line on its standard input, sends, and prints
+{"sent", "refused", "seconds", "rate"} as JSON. The TCP sequence numbers rise by one with each frame. With `--by injection` the
+frames arrive on INTERFACE (`bench.injection`); else they are sent by it, with AF_PACKET: sendmmsg(2) takes 1,024 prepared frames
+with one call, past the queueing discipline (PACKET_QDISC_BYPASS), so that Python is not what limits it.
 """
 
 import ctypes
@@ -20,6 +20,7 @@ import click
 import numpy as np
 
 from bench.frames import SEQUENCE_OFFSET, SIZE, matching, other
+from bench.injection import Injector
 
 # UIO_MAXIOV of linux/uio.h, which sendmmsg holds its messages to.
 MOST_AT_ONCE = 1024
@@ -54,6 +55,15 @@ class _Message(ctypes.Structure):
     """struct mmsghdr: a header, and how much of its message was sent."""
 
     _fields_ = (("header", _Header), ("sent", ctypes.c_uint))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """At most `packets`, at most `seconds`; `rate` is in frames/s, 0 for as fast as possible."""
+
+    packets: int
+    seconds: float
+    rate: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,25 +111,18 @@ _sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
 
 
 def send(
-    descriptor: int,
-    frames: Frames,
-    *,
-    packets: int,
-    seconds: float,
-    rate: float,
-    now: Callable[[], float],
-    sleep: Callable[[float], None],
+    descriptor: int, frames: Frames, limits: Limits, *, now: Callable[[], float], sleep: Callable[[float], None]
 ) -> Sent:
-    """Until `packets` are sent or `seconds` are over. `rate` is in frames/s, 0 for as fast as possible. Raises OSError."""
+    """Raises OSError."""
     sent = refused = 0
     began = now()
-    while sent < packets and (passed := now() - began) < seconds:
-        due = int(passed * rate) - sent if rate else packets
+    while sent < limits.packets and (passed := now() - began) < limits.seconds:
+        due = int(passed * limits.rate) - sent if limits.rate else limits.packets
         if due <= 0:
-            sleep(max(1 / BURSTS, (1 - due) / rate))
+            sleep(max(1 / BURSTS, (1 - due) / limits.rate))
             continue
         try:
-            sent += frames.send(descriptor, min(due, packets - sent))
+            sent += frames.send(descriptor, min(due, limits.packets - sent))
         except OSError as error:
             # The receiving queue was full.
             if error.errno != errno.ENOBUFS:
@@ -143,24 +146,38 @@ def open_sender(interface: str) -> socket.socket:
 @click.option("--seconds", type=click.FloatRange(0, 120), required=True, help="At most so long.")
 @click.option("--rate", type=click.FloatRange(min=0), default=0.0, help="Frames a second; 0 for a flood.")
 @click.option("--flow", type=click.Choice(("traced", "other")), default="traced")
+@click.option("--by", type=click.Choice(("sending", "injection")), default="sending")
 @click.option("--cpu", type=int, default=0, help="The processor to send from.")
-def main(interface: str, packets: int, seconds: float, rate: float, flow: str, cpu: int) -> None:
+def main(interface: str, packets: int, seconds: float, rate: float, flow: str, by: str, cpu: int) -> None:
     os.sched_setaffinity(0, {cpu})
-    frames = Frames(matching() if flow == "traced" else other())
+    frame = matching() if flow == "traced" else other()
+    limits = Limits(packets=packets, seconds=seconds, rate=rate)
+    sent = _inject(frame, interface, limits) if by == "injection" else _send(frame, interface, limits)
+    if sent is not None:
+        print(json.dumps(asdict(sent)), flush=True)
+
+
+def _inject(frame: bytes, interface: str, limits: Limits) -> Sent | None:
+    """None where nobody says when to begin."""
+    injector = Injector(frame, interface)
+    if not _told_to_begin():
+        return None
+    done = injector.run(packets=limits.packets, seconds=limits.seconds, rate=limits.rate)
+    return Sent(sent=done.sent, refused=0, seconds=done.seconds, rate=done.sent / done.seconds)
+
+
+def _send(frame: bytes, interface: str, limits: Limits) -> Sent | None:
+    """None where nobody says when to begin."""
+    frames = Frames(frame)
     with open_sender(interface) as sender:
-        print("ready", flush=True)
-        if not sys.stdin.readline():
-            return
-        sent = send(
-            sender.fileno(),
-            frames,
-            packets=packets,
-            seconds=seconds,
-            rate=rate,
-            now=time.monotonic,
-            sleep=time.sleep,
-        )
-    print(json.dumps(asdict(sent)), flush=True)
+        if not _told_to_begin():
+            return None
+        return send(sender.fileno(), frames, limits, now=time.monotonic, sleep=time.sleep)
+
+
+def _told_to_begin() -> bool:
+    print("ready", flush=True)
+    return bool(sys.stdin.readline())
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from bench.frames import request
+from bench.injection import available
 from bench.ladder import Trial
 from bench.processes import BenchError, Child, module, processor_time, started, tree
 from bench.wiring import POD_END, VETH, Wired
@@ -20,6 +21,7 @@ BUFFER = 32 * 1024
 SNAP = 96
 # A listener has read what it holds once nothing was added for so many seconds, and at most so many are waited.
 QUIET, LONGEST_DRAIN = 0.3, 10.0
+BLOCK_TIMEOUT = 1.1
 _COUNTED = re.compile(r"(\d+) packets? captured")
 
 
@@ -55,12 +57,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Tcpdump:
-    """Reads what its ring holds within its time-out, and says at its end how many packets it has written or printed."""
+    """Reads a block of its ring that is not full after a second (its pcap_set_timeout), and says at its end how many packets it
+    has written or printed."""
 
     child: Child
 
     def finish(self) -> int:
-        time.sleep(2 * QUIET)
+        time.sleep(BLOCK_TIMEOUT)
         line = self.child.interrupt().until("captured")
         found = _COUNTED.search(line)
         if found is None:
@@ -114,16 +117,22 @@ class Heard:
 
 def hear(wires: Wired, listen: Listen, *, rate: float, seconds: float) -> Heard:
     """Sends at `rate` (0: as fast as possible) for `seconds` to one listener, started for it. Raises BenchError."""
-    arguments = (POD_END, "--seconds", f"{seconds:g}", "--rate", f"{rate:g}", "--cpu", str(SENDING))
-    with (
-        started(module("bench.generator", *arguments), namespace=wires.pod, cpu=SENDING) as generator,
-        listen(wires) as listener,
-    ):
-        generator.until("ready")
+    with generator(wires, rate=rate, seconds=seconds) as sender, listen(wires) as listener:
         before = processor_time(tree(listener.child.pid))
-        sent = generator.say().answer()
+        sent = sender.say().answer()
         # What it holds it reads now; its process must still live for its time to be read.
         time.sleep(QUIET)
         cpu = processor_time(tree(listener.child.pid)) - before
         kept = listener.finish()
     return Heard(trial=Trial(rate=sent["rate"], sent=sent["sent"], kept=kept), seconds=sent["seconds"], cpu=cpu)
+
+
+@contextmanager
+def generator(wires: Wired, *, rate: float, seconds: float) -> Iterator[Child]:
+    """One that is ready and waits for a line. It injects where the kernel lets it, and sends from the pod where not."""
+    injects = available()
+    interface, namespace, by = (VETH, wires.node, "injection") if injects else (POD_END, wires.pod, "sending")
+    bounds = ("--seconds", f"{seconds:g}", "--rate", f"{rate:g}", "--by", by, "--cpu", str(SENDING))
+    with started(module("bench.generator", interface, *bounds), namespace=namespace, cpu=SENDING) as child:
+        child.until("ready")
+        yield child

@@ -11,10 +11,10 @@ import time
 from bench.agent import Joined, joined
 from bench.capture import FAST, highest
 from bench.ladder import Highest, Trial, climb
-from bench.listeners import LISTENING, SENDING, tcpdump_writing
-from bench.processes import BenchError, module, started
+from bench.listeners import LISTENING, generator, tcpdump_writing
+from bench.processes import BenchError
 from bench.rows import Row, at_least, unmeasured, void
-from bench.wiring import POD_END, Wired, wired
+from bench.wiring import Wired, wired
 
 ROUNDS = 5
 SECONDS = 3.0
@@ -50,11 +50,9 @@ def _climbs(wires: Wired, pair: Joined) -> list[Highest]:
 
 def trial(wires: Wired, pair: Joined, rate: float, seconds: float = SECONDS) -> Trial:
     """`kept` is what is in the collector's log in time. Raises BenchError where the account does not add up."""
-    arguments = (POD_END, "--seconds", f"{seconds:g}", "--rate", f"{rate:g}", "--cpu", str(SENDING))
-    with started(module("bench.generator", *arguments), namespace=wires.pod, cpu=SENDING) as generator:
-        generator.until("ready")
+    with generator(wires, rate=rate, seconds=seconds) as sender:
         pair.arm()
-        sent = generator.say().answer()
+        sent = sender.say().answer()
         time.sleep(GRACE)
         kept = pair.ask("count")["kept"]
         end = pair.ask("end")
