@@ -8,13 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Dot1Q, Ether
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 from scapy.packet import Raw
 from three_namespaces import (
     DESTINATION,
@@ -38,7 +39,7 @@ from pathtap.agent.probe import send_probe
 from pathtap.agent.ring import Ring, RingSize
 from pathtap.model.address import FiveTuple, Protocol, Socket
 from pathtap.model.packet import Direction, Lost, PacketObservation, TcpFlag
-from pathtap.model.request import CaptureRequest, ProbeRequest
+from pathtap.model.request import CaptureEnded, CaptureRequest, ProbeRequest
 
 pytestmark = pytest.mark.netns
 
@@ -248,6 +249,88 @@ def test_drops_are_counted_to_the_packet(wires: Wires) -> None:
     assert stats.received == len(sink.observations) + stats.dropped
 
 
+def check_account(ended: CaptureEnded, sink: Sink) -> None:
+    """For each interface, to the packet; and each packet that was delivered was numbered once, in order."""
+    seen = Counter(observation.interface for observation in sink.observations)
+    for stats in ended.stats:
+        lost = [each for each in sink.lost if each.interface == stats.interface]
+        assert stats.received == seen[stats.interface] + sum(each.count for each in lost)
+        assert stats.dropped == sum(each.count for each in lost if each.where == "kernel")
+    assert [seen.sequence for seen in sink.observations] == list(range(1, len(sink.observations) + 1))
+
+
+def test_the_account_of_captures_that_begin_and_end_within_a_flood(wires: Wires) -> None:
+    asked = request(protocol=Protocol.UDP, ports=(4242,), limit=1_000_000)
+    with udp_server(wires, DESTINATION, 4242), flood(wires, 4242) as sent:
+        for _ in range(20):
+            sink = Sink()
+            capture = opened(wires, asked, sink)
+            before = sent[0]
+            eventually(lambda before=before: sent[0] > before + 500)  # type: ignore[misc]
+            ended = capture.end()
+            check_account(ended, sink)
+            assert len(sink.observations) > 500
+            assert {stats.dropped for stats in ended.stats} == {0}
+
+
+def test_the_account_while_the_reader_is_held_up_again_and_again(wires: Wires) -> None:
+    """The rings are full in between; at last the limit is reached while they are."""
+    sink = Sink()
+    asked = request(protocol=Protocol.UDP, ports=(4242,), limit=6000)
+    with udp_server(wires, DESTINATION, 4242), flood(wires, 4242) as sent:
+        capture = opened(wires, asked, sink, size=SMALL)
+        while sink.count_lost("limit") == 0:
+            sink.gate.clear()
+            before = sent[0]
+            eventually(lambda before=before: sent[0] > before + 1000)  # type: ignore[misc]
+            sink.gate.set()
+            before = len(sink.observations)
+            eventually(lambda before=before: len(sink.observations) > before or sink.count_lost("limit") > 0)  # type: ignore[misc]
+        ended = capture.end()
+    check_account(ended, sink)
+    assert len(sink.observations) == 6000
+    assert sink.count_lost("kernel") > 0
+    assert {lost.why for lost in sink.lost} == {"the capture's ring was full", "the capture stops at 6000 packets"}
+
+
+def test_a_ring_goes_round_with_frames_of_any_size(wires: Wires) -> None:
+    sink = Sink()
+    sizes = ((), ("NOP",) * 4, ("NOP",) * 12, ("NOP",) * 40)
+    frames = [
+        bytes(
+            Ether(dst="02:00:00:00:00:02")
+            / IP(src=str(SOURCE), dst=str(DESTINATION), id=number)
+            / TCP(sport=1, dport=number % 7, options=[(name, None) for name in sizes[number * number % 5 % 4]])
+        )
+        for number in range(1500)
+    ]
+    capture = opened(wires, request(protocol=Protocol.TCP), sink, names=(SOURCE_VETH,), size=SMALL)
+    with run_in_namespace(wires.source, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW)) as sender:
+        sender.bind(("eth0", 0))
+        for first in range(0, len(frames), 50):
+            for frame in frames[first : first + 50]:
+                sender.send(frame)
+            eventually(lambda first=first: len(sink.observations) == min(first + 50, len(frames)))  # type: ignore[misc]
+    ended = capture.end()
+    check_account(ended, sink)
+    assert [seen.headers.ip_id for seen in sink.observations] == list(range(1500))
+    assert [seen.headers.five_tuple.destination_port for seen in sink.observations] == [n % 7 for n in range(1500)]
+    stamps = [seen.captured_at for seen in sink.observations]
+    assert stamps == sorted(stamps)
+    assert not any(seen.headers.truncated for seen in sink.observations)
+
+
+def test_a_lone_packet_is_delivered_without_a_second(wires: Wires) -> None:
+    sink = Sink()
+    with wires.socket(wires.destination, socket.SOCK_DGRAM) as mute:
+        mute.bind((str(DESTINATION), 4242))
+        capture = opened(wires, request(protocol=Protocol.UDP), sink, names=(SOURCE_VETH,))
+        for number in range(1, 6):
+            datagrams(wires, 4242, 1)
+            eventually(lambda number=number: len(sink.observations) == number)  # type: ignore[misc]
+        capture.end()
+
+
 def test_at_the_limit_the_capture_stops_and_counts_on(wires: Wires) -> None:
     sink = Sink()
     with udp_server(wires, DESTINATION, 4242):
@@ -334,6 +417,25 @@ def test_a_vlan_tag_that_the_kernel_takes_off_is_told(wires: Wires) -> None:
     eventually(lambda: bool(sink.observations))
     capture.end()
     assert [(seen.headers.vlan, seen.headers.five_tuple.destination_port) for seen in sink.observations] == [(42, 2)]
+
+
+def test_a_second_vlan_tag_stays_in_the_frame_and_the_outer_one_is_told(wires: Wires) -> None:
+    sink = Sink()
+    capture = opened(wires, request(), sink, names=(SOURCE_VETH,))
+    frame = (
+        Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+        / Dot1AD(vlan=7)
+        / Dot1Q(vlan=42)
+        / IP(src=str(SOURCE), dst=str(DESTINATION))
+        / UDP(sport=1, dport=2)
+    )
+    with run_in_namespace(wires.source, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW)) as sender:
+        sender.bind(("eth0", 0))
+        for _ in range(20):
+            sender.send(bytes(frame))
+    eventually(lambda: len(sink.observations) == 20)
+    capture.end()
+    assert {(seen.headers.vlan, seen.headers.five_tuple.destination_port) for seen in sink.observations} == {(7, 2)}
 
 
 def test_a_frame_for_another_mac_is_seen_and_marked(wires: Wires) -> None:
@@ -440,7 +542,7 @@ def test_arming_reads_no_links_and_no_routes(wires: Wires) -> None:
 import sys
 from ipaddress import ip_address
 from pathtap.agent.capture import open_capture
-from pathtap.model.request import CaptureRequest, ProbeRequest
+from pathtap.model.request import CaptureEnded, CaptureRequest, ProbeRequest
 asked = CaptureRequest(id="c", protocol=6, near=(ip_address("{SOURCE}"),), far=(ip_address("{DESTINATION}"),))
 capture = open_capture("n", asked, ["{SOURCE_VETH}", "absent0"], lambda *_: None)
 from scapy.config import conf

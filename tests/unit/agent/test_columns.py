@@ -55,7 +55,9 @@ def frames(seen: Sequence[Seen]) -> Frames:
 
 def one_by_one(seen: Sequence[Seen], sequence: int, limit: int) -> Decoded:
     """What `decode` says, made of `dissect` alone."""
-    rows, observations, unparsed = [], [], Counter[str]()
+    rows: list[bytes] = []
+    observations: list[PacketObservation] = []
+    unparsed = Counter[str]()
     for number, (data, captured_at, kind, vlan) in enumerate(seen):
         if sequence >= limit:
             return Decoded(
