@@ -89,7 +89,8 @@ class Listener:
             if not listening:
                 self._recount()
             self._hand_over()
-            if self._found >= BUSY:
+            # Not while more waits than one turn takes: a flood would fill the ring meanwhile.
+            if self._found >= BUSY and not poll.poll(0):
                 woken.poll(self._gather)
             ready = dict(poll.poll(None if listening else RECOUNT))
         return self._finish()
