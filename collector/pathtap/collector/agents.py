@@ -6,13 +6,13 @@ owes and tells every capture that it was part of.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pathtap import wire
-from pathtap.model.packet import Lost, PacketObservation
+from pathtap.collector.capture_log import MOST_BYTES, CaptureLog
 from pathtap.model.request import Command, Failure
 from pathtap.v1 import agent_pb2
 
@@ -29,17 +29,11 @@ class NoAgent(AgentError):  # noqa: N818 - it says what is so
     """No agent of that node is connected, it went away, or it is silent."""
 
 
-@dataclass(slots=True)
-class CaptureLog:
-    """What arrived of one capture, from all nodes. `changed` wakes whoever waits for packets."""
-
-    observations: list[PacketObservation] = field(default_factory=list)
-    lost: list[Lost] = field(default_factory=list)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class Agent:
-    """One connected agent. `messages` is what the stream has yet to send to it."""
+    """One connected agent. `messages` is what the stream has yet to send to it.
+
+    Since it connected: `accepted` packets by the filters of captures that have ended, `delivered` to here, and `losses` by stage.
+    """
 
     def __init__(self, hello: agent_pb2.ConnectRequest, connected_at: int) -> None:
         self.node = hello.node
@@ -47,7 +41,9 @@ class Agent:
         self.version = hello.hello.version
         self.kernel = hello.hello.kernel
         self.connected_at = connected_at
-        self.losses: dict[str, int] = {}
+        self.losses: Counter[str] = Counter()
+        self.accepted = 0
+        self.delivered = 0
         self.messages: asyncio.Queue[agent_pb2.ConnectResponse | None] = asyncio.Queue()
         self._owed: dict[int, asyncio.Future[agent_pb2.Answer]] = {}
         self._commands = 0
@@ -85,6 +81,7 @@ class Agent:
         return self._commands
 
     def answered(self, answer: agent_pb2.Answer) -> None:
+        self.accepted += sum(each.received for each in answer.ended.stats)
         future = self._owed.get(answer.command)
         if future is not None and not future.done():
             future.set_result(answer)
@@ -99,10 +96,14 @@ class Agent:
 
 
 class Agents:
-    """All connected agents by node, and the captures that their batches belong to."""
+    """All connected agents by node, and the captures that their batches belong to.
 
-    def __init__(self, now: Callable[[], int]) -> None:
+    `most` is how many bytes of packets one capture may keep.
+    """
+
+    def __init__(self, now: Callable[[], int], most: int = MOST_BYTES) -> None:
         self._now = now
+        self._most = most
         self._by_node: dict[str, Agent] = {}
         self._captures: dict[str, CaptureLog] = {}
         self._last: dict[tuple[str, str], int] = {}
@@ -166,22 +167,26 @@ class Agents:
 
     def _take(self, agent: Agent, batch: agent_pb2.Batch) -> None:
         observations, losses, rows = wire.batch_from_wire(batch, agent.node)
-        for observation in (*observations, *(each for some in rows for each in some.observations())):
-            log = self._captures.get(observation.capture)
-            if log is not None:
-                log.observations.append(observation)
-                log.changed.set()
+        beyond = 0
+        for each in rows:
+            if (log := self._captures.get(each.capture)) is not None:
+                beyond += log.take(each)
+        for observation in observations:
+            if (log := self._captures.get(observation.capture)) is not None:
+                beyond += log.see(observation)
+        agent.delivered += len(observations) + sum(map(len, rows)) - beyond
+        if beyond:
+            agent.losses["collector"] += beyond
         for lost in losses:
-            agent.losses[lost.where] = agent.losses.get(lost.where, 0) + lost.count
+            agent.losses[lost.where] += lost.count
             for capture, log in self._captures.items():
                 if lost.capture in ("", capture):
-                    log.lost.append(lost)
-                    log.changed.set()
+                    log.lose(lost)
 
     @contextmanager
     def capture(self, identity: str) -> Iterator[CaptureLog]:
         """Keeps what arrives of the capture with this id while the block runs."""
-        log = CaptureLog()
+        log = CaptureLog(identity, self._most)
         self._captures[identity] = log
         try:
             yield log

@@ -84,12 +84,16 @@ async def _outcome(asked: Awaitable[Kind]) -> Kind | AgentError:
 
 @dataclass(slots=True, kw_only=True)
 class Asking:
-    """`missing` are nodes whose agent was silent once: they are not waited for again. `attempted` may hold captures."""
+    """`missing` are nodes whose agent was silent once: they are not waited for again. `attempted` may hold captures.
+
+    `ended` is what each node's agent said of its capture in the end.
+    """
 
     agents: Agents
     gaps: list[Gap] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     attempted: dict[str, None] = field(default_factory=dict)
+    ended: dict[str, CaptureEnded] = field(default_factory=dict)
 
     async def snapshot(self, node: str, timeout: float, interiors: Sequence[Address] = ()) -> NodeSnapshot | None:
         """`interiors` are pods of that node to look into. `timeout` is in seconds, for an agent that is silent."""
@@ -122,7 +126,7 @@ class Asking:
         nodes, self.attempted = list(self.attempted), {}
         for node in self.missing.intersection(nodes):
             self.agents.tell(node, EndCapture(id=capture))
-        await self._each({node: EndCapture(id=capture) for node in nodes}, CaptureEnded)
+        self.ended |= await self._each({node: EndCapture(id=capture) for node in nodes}, CaptureEnded)
 
     async def probe(self, node: str, request: ProbeRequest) -> tuple[ProbeReport, ...]:
         # The agent's own answer may come a little after the last probe's time-out.

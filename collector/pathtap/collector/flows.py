@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from pathtap import wire
-from pathtap.collector.agents import Agents, CaptureLog
+from pathtap.collector.agents import Agents
 from pathtap.collector.asking import Asking, Progress
+from pathtap.collector.capture_log import CaptureLog, Position
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.resolve import owner_of
 from pathtap.collector.joining.conversations import Sightings, flows_of
+from pathtap.collector.joining.sifting import flows_in
+from pathtap.collector.judging.accounts import accounts_of, unaccounted
 from pathtap.collector.judging.gaps import is_blinding, loss_gap
-from pathtap.collector.tracing import SNAPSHOT_TIMEOUT
-from pathtap.model.address import Address
+from pathtap.collector.tracing import MOST_FLOWS, SNAPSHOT_TIMEOUT
+from pathtap.model.address import Address, FiveTuple
 from pathtap.model.node import NodeSnapshot
-from pathtap.model.packet import PacketObservation
 from pathtap.model.request import CaptureRequest
 from pathtap.model.trace import Gap, Target
 from pathtap.v1 import trace_pb2
@@ -60,12 +62,13 @@ class FlowsRun:
             points=self._points(),
             inventory=self.inventory,
             snapshots=self.snapshots,
-            observations=tuple(log.observations),
+            observations=log.observations,
             entries=entries,
         )
         gaps = [
             *(replace(gap, decisive=gap.node == node and is_blinding(gap)) for gap in self.asking.gaps),
             *(loss_gap(lost) for lost in log.lost),
+            *unaccounted(accounts_of(self.id, self.asking.ended, log.delivered, log.lost)),
             *self._unread(),
         ]
         return wire.flows_to_wire(self.source, started_at, self.now(), flows_of(sightings), gaps)
@@ -87,7 +90,8 @@ class FlowsRun:
     async def _follow_peers(self, log: CaptureLog) -> None:
         """Watches the packets come until the time is over, and captures on a peer's node once the peer has shown."""
         deadline = asyncio.get_running_loop().time() + self.timeout
-        asked, read = {self.source.node}, 0
+        asked, read = {self.source.node}, Position()
+        known: set[FiveTuple] = set()
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             try:
                 async with asyncio.timeout(left):
@@ -95,20 +99,21 @@ class FlowsRun:
             except TimeoutError:
                 return
             log.changed.clear()
-            fresh, read = log.observations[read:], len(log.observations)
-            for node, pods in sorted(self._peers(fresh).items()):
+            rows, observations, read = log.news(read)
+            seen = {*flows_in(rows, MOST_FLOWS)[0], *(each.headers.five_tuple for each in observations)}
+            for node, pods in sorted(self._peers(seen - known).items()):
                 if node not in asked and len(asked) < MOST_NODES:
                     asked.add(node)
                     address = self.source.socket.address
                     request = CaptureRequest(id=self.id, protocol=0, near=(address,), pods=tuple(sorted(pods)))
                     await self.asking.arm([node], request)
                     await self._read(node)
+            known |= seen
 
-    def _peers(self, observations: Iterable[PacketObservation]) -> dict[str, set[Address]]:
-        """Pods of other nodes that the observations name, by node."""
+    def _peers(self, flows: Iterable[FiveTuple]) -> dict[str, set[Address]]:
+        """Pods of other nodes that the flows name, by node."""
         peers: dict[str, set[Address]] = {}
-        for observation in observations:
-            seen = observation.headers.five_tuple
+        for seen in flows:
             for end in (seen.source, seen.destination):
                 owner = owner_of(end, 0, self.inventory)
                 if owner.kind == "pod" and end.version == self.source.socket.address.version:

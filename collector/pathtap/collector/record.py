@@ -10,7 +10,7 @@ from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.packet import Lost, PacketObservation
 from pathtap.model.request import ProbeOutcome, ProbeReport
-from pathtap.model.trace import Gap
+from pathtap.model.trace import Account, Gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,8 @@ class Record:
 
     `sent` are the flows as the source sent them, the one to follow first; empty where nothing was sent or came.
     `since` are the nodes read once more after a probe without an answer: what the kernel counted in between tells where
-    it went, and a next hop that is silent is known as such only by then.
+    it went, and a next hop that is silent is known as such only by then. `observations` are those that tell of the flows
+    that were sent; `accounts` count all that the captures saw.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Record:
     captured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     observations: tuple[PacketObservation, ...] = ()
     lost: tuple[Lost, ...] = ()
+    accounts: tuple[Account, ...] = ()
     entries: tuple[ConntrackEntry, ...] = ()
     gaps: tuple[Gap, ...] = ()
 

@@ -107,7 +107,7 @@ class SnatRun:
                 opened = await self.asking.open_connections(node, request)
             finally:
                 await self.asking.end(self.asked.id)
-            return opened, tuple(log.observations)
+            return opened, log.observations
 
     async def _survey(self) -> SurveyReport | None:
         """Counters and ports in use; no entries."""

@@ -14,6 +14,8 @@ from pathtap.v1 import service_pb2
 # Seconds for an agent that does not answer at all.
 SILENCE = 4.0
 MOST_NAMES = 200
+# What an agent counts is not believed beyond what the wire can carry.
+MOST = 2**64 - 1
 
 
 async def node_statuses(agents: Agents, inventory: Inventory) -> list[service_pb2.NodeStatus]:
@@ -41,8 +43,10 @@ async def _status(node: str, agent: Agent | None, inventory: Inventory) -> servi
         return status
     status.version, status.kernel = agent.version, agent.kernel
     status.connected_at.FromNanoseconds(agent.connected_at)
+    status.accepted, status.delivered = min(agent.accepted, MOST), agent.delivered
     status.losses.extend(
-        service_pb2.NodeStatus.Loss(where=where, count=count) for where, count in sorted(agent.losses.items())
+        service_pb2.NodeStatus.Loss(where=where, count=min(count, MOST))
+        for where, count in sorted(agent.losses.items())
     )
     try:
         _describe(status, await read_patiently(agent, ReadSnapshot(), SILENCE))

@@ -8,18 +8,22 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from pathtap.collector.agents import Agents, CaptureLog
+from pathtap.collector.agents import Agents
 from pathtap.collector.asking import Asking, Progress
+from pathtap.collector.capture_log import CaptureLog
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.resolve import Question
-from pathtap.collector.plan import capture_request, concerned_nodes, live_flow, pods_to_enter
+from pathtap.collector.joining.correlate import Entries
+from pathtap.collector.judging.accounts import accounts_of
+from pathtap.collector.live import LiveTraffic
+from pathtap.collector.plan import capture_request, concerned_nodes, pods_to_enter
 from pathtap.collector.record import Record
 from pathtap.collector.telling.assemble import assemble, lay_out
 from pathtap.model.address import FiveTuple
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.request import ProbeOutcome, ProbeReport, ProbeRequest
-from pathtap.model.trace import Trace
+from pathtap.model.trace import Gap, Trace
 
 # Seconds for a node's whole state; a node with tens of thousands of rules takes some.
 SNAPSHOT_TIMEOUT = 5.0
@@ -31,6 +35,8 @@ LIVE_PATIENCE = 1.0
 LIVE_GRACE = 0.3
 # After the last node is armed: what the first ones saw before comes within the 20 ms of an agent's batch (docs/wire.md).
 LIVE_SETTLE = 0.06
+# Of which conntrack is asked for on each node.
+MOST_FLOWS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +80,14 @@ class TraceRun:
             source = reading.get(self.question.source.node)
             source_snapshot = await source if source else None
             with self.agents.capture(self.id) as log:
-                captured, reports = await self._capture(nodes, source_snapshot, log)
+                traffic = LiveTraffic(self.question, log)
+                captured, reports = await self._capture(nodes, source_snapshot, log, traffic)
         snapshots = {node: snapshot for node, task in reading.items() if (snapshot := task.result())}
         silent = any(report.outcome not in HEARD for report in reports)
         since = await self._since(snapshots) if silent else {}
-        sent = self._sent(reports, log)
+        sent = self._sent(reports, traffic)
         entries = await self._conntrack(captured, sent, log)
+        flows = {each for flow in sent for each in Entries(entries).closure(flow)}
         return Record(
             id=self.id,
             question=self.question,
@@ -94,8 +102,10 @@ class TraceRun:
             },
             since=since,
             captured=captured,
-            observations=tuple(log.observations),
-            lost=tuple(log.lost),
+            # Beside the event loop, which other traces share: there may be a million packets.
+            observations=await asyncio.to_thread(log.about, flows),
+            lost=log.lost,
+            accounts=accounts_of(self.id, self.asking.ended, log.delivered, log.lost),
             entries=entries,
             gaps=tuple(self.asking.gaps),
         )
@@ -111,7 +121,7 @@ class TraceRun:
         return {node: snapshot for node, snapshot in zip(names, fresh, strict=True) if snapshot is not None}
 
     async def _capture(
-        self, nodes: Iterable[str], source: NodeSnapshot | None, log: CaptureLog
+        self, nodes: Iterable[str], source: NodeSnapshot | None, log: CaptureLog, traffic: LiveTraffic
     ) -> tuple[dict[str, tuple[str, ...]], tuple[ProbeReport, ...]]:
         """However this ends, no capture stays armed."""
         await self.progress(f"capturing on {', '.join(nodes)}")
@@ -120,7 +130,7 @@ class TraceRun:
             if not self.question.live:
                 return captured, await self._probe()
             await self.progress(f"waiting for traffic, {self.options.timeout:g} s at most")
-            await self._wait_for_traffic(log)
+            await self._wait_for_traffic(traffic, log)
             return captured, ()
         finally:
             await self.asking.end(self.id)
@@ -138,50 +148,46 @@ class TraceRun:
         )
         return await self.asking.probe(source.node, request)
 
-    async def _wait_for_traffic(self, log: CaptureLog) -> None:
+    async def _wait_for_traffic(self, traffic: LiveTraffic, log: CaptureLog) -> None:
         """Packets that passed before every node listened would make half a path: they are passed over."""
         await asyncio.sleep(LIVE_SETTLE)
-        log.observations.clear()
+        log.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.options.timeout):
-                while live_flow(self.question, log.observations, opening=False) is None:
+                while traffic.flow is None:
                     await _news(log)
-        if self._live_flow(log) is None:
+                    traffic.look()
+        if traffic.flow is None:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(min(LIVE_PATIENCE, self.options.timeout)):
-                while live_flow(self.question, log.observations, opening=True) is None:
+                while not traffic.opened:
                     await _news(log)
+                    traffic.look()
         with suppress(TimeoutError):
             async with asyncio.timeout(LIVE_GRACE):
-                while not self._answered(log):
+                while not traffic.answered():
                     await _news(log)
 
-    def _live_flow(self, log: CaptureLog) -> FiveTuple | None:
-        """A flow that was seen to begin, else one that was under way already."""
-        opened = live_flow(self.question, log.observations, opening=True)
-        return opened or live_flow(self.question, log.observations, opening=False)
-
-    def _answered(self, log: CaptureLog) -> bool:
-        """Whether an answer has come back to the source's node."""
-        flow, node = self._live_flow(log), self.question.source.node
-        return flow is None or any(
-            o.headers.five_tuple == flow.reversed and o.node == (node or o.node) for o in log.observations
-        )
-
-    def _sent(self, reports: Iterable[ProbeReport], log: CaptureLog) -> tuple[FiveTuple, ...]:
+    def _sent(self, reports: Iterable[ProbeReport], traffic: LiveTraffic) -> tuple[FiveTuple, ...]:
         if not self.question.live:
             return tuple(report.five_tuple for report in reports if report.five_tuple is not None)
-        flow = self._live_flow(log)
-        return (flow,) if flow else ()
+        traffic.look()
+        return (traffic.flow,) if traffic.flow else ()
 
     async def _conntrack(
         self, nodes: Iterable[str], sent: Iterable[FiveTuple], log: CaptureLog
     ) -> tuple[ConntrackEntry, ...]:
-        """The entries of what was sent and of every packet that each node saw."""
+        """The entries of what was sent and of every flow that each node saw."""
         await self.progress("asking conntrack")
-        seen = {node: [o.headers.five_tuple for o in log.observations if o.node == node] for node in nodes}
-        return await self.asking.conntrack({node: [*sent, *tuples] for node, tuples in seen.items()})
+        tuples = {}
+        for node in nodes:
+            seen, count = await asyncio.to_thread(log.flows, node, MOST_FLOWS)
+            tuples[node] = [*sent, *seen]
+            if count > len(seen):
+                why = f"of {count} flows that were seen, conntrack was asked for the first {len(seen)}"
+                self.asking.gaps.append(Gap(node=node, part="conntrack", why=why))
+        return await self.asking.conntrack(tuples)
 
 
 async def _news(log: CaptureLog) -> None:

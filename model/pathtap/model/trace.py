@@ -169,6 +169,21 @@ class Gap:
     decisive: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What became of the packets that a capture's filter accepted on one interface, in packets.
+
+    `accepted` is the kernel's count (PACKET_STATISTICS), None where the agent did not get to say it; `delivered` came to the
+    collector; `lost` counts the rest by stage: docs/wire.md. An account without interface holds losses that name none.
+    """
+
+    node: str
+    interface: str
+    accepted: int | None
+    delivered: int
+    lost: tuple[tuple[str, int], ...] = ()
+
+
 class Disposition(Enum):
     """What became of the forward direction; the table in docs/evidence.md gives each one's exact condition."""
 
@@ -237,6 +252,7 @@ class Trace:
     round_trip: int | None = None
     expected_forward: Path = Path()
     expected_reply: Path = Path()
+    accounts: tuple[Account, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,7 +117,7 @@ class ListNodesResponse(_message.Message):
     def __init__(self, nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ...) -> None: ...
 
 class NodeStatus(_message.Message):
-    __slots__ = ("node", "connected", "version", "kernel", "connected_at", "interfaces", "unread", "losses", "in_inventory", "rules")
+    __slots__ = ("node", "connected", "version", "kernel", "connected_at", "interfaces", "unread", "losses", "in_inventory", "rules", "accepted", "delivered")
     class NodeInterface(_message.Message):
         __slots__ = ("name", "role", "eni_id", "addresses")
         NAME_FIELD_NUMBER: _ClassVar[int]
@@ -146,6 +146,8 @@ class NodeStatus(_message.Message):
     LOSSES_FIELD_NUMBER: _ClassVar[int]
     IN_INVENTORY_FIELD_NUMBER: _ClassVar[int]
     RULES_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_FIELD_NUMBER: _ClassVar[int]
     node: str
     connected: bool
     version: str
@@ -156,7 +158,9 @@ class NodeStatus(_message.Message):
     losses: _containers.RepeatedCompositeFieldContainer[NodeStatus.Loss]
     in_inventory: bool
     rules: _containers.RepeatedCompositeFieldContainer[RulesRead]
-    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., version: _Optional[str] = ..., kernel: _Optional[str] = ..., connected_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., interfaces: _Optional[_Iterable[_Union[NodeStatus.NodeInterface, _Mapping]]] = ..., unread: _Optional[_Iterable[_Union[_node_pb2.Unread, _Mapping]]] = ..., losses: _Optional[_Iterable[_Union[NodeStatus.Loss, _Mapping]]] = ..., in_inventory: _Optional[bool] = ..., rules: _Optional[_Iterable[_Union[RulesRead, _Mapping]]] = ...) -> None: ...
+    accepted: int
+    delivered: int
+    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., version: _Optional[str] = ..., kernel: _Optional[str] = ..., connected_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., interfaces: _Optional[_Iterable[_Union[NodeStatus.NodeInterface, _Mapping]]] = ..., unread: _Optional[_Iterable[_Union[_node_pb2.Unread, _Mapping]]] = ..., losses: _Optional[_Iterable[_Union[NodeStatus.Loss, _Mapping]]] = ..., in_inventory: _Optional[bool] = ..., rules: _Optional[_Iterable[_Union[RulesRead, _Mapping]]] = ..., accepted: _Optional[int] = ..., delivered: _Optional[int] = ...) -> None: ...
 
 class RulesRead(_message.Message):
     __slots__ = ("table", "read_by", "rules")

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Trace(_message.Message):
-    __slots__ = ("id", "started_at", "finished_at", "source", "destination", "protocol", "live", "five_tuple", "verdict", "egress", "snat", "dnat", "forward", "reply", "round_trip_us", "expected_forward", "expected_reply")
+    __slots__ = ("id", "started_at", "finished_at", "source", "destination", "protocol", "live", "five_tuple", "verdict", "egress", "snat", "dnat", "forward", "reply", "round_trip_us", "expected_forward", "expected_reply", "accounts")
     ID_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,7 @@ class Trace(_message.Message):
     ROUND_TRIP_US_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_FORWARD_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_REPLY_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
     id: str
     started_at: _timestamp_pb2.Timestamp
     finished_at: _timestamp_pb2.Timestamp
@@ -46,7 +47,29 @@ class Trace(_message.Message):
     round_trip_us: float
     expected_forward: Path
     expected_reply: Path
-    def __init__(self, id: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[_Union[Target, _Mapping]] = ..., destination: _Optional[_Union[Target, _Mapping]] = ..., protocol: _Optional[str] = ..., live: _Optional[bool] = ..., five_tuple: _Optional[_Union[Tuple, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ..., egress: _Optional[_Union[Egress, _Mapping]] = ..., snat: _Optional[_Union[SourceNat, _Mapping]] = ..., dnat: _Optional[_Union[DestinationNat, _Mapping]] = ..., forward: _Optional[_Union[Path, _Mapping]] = ..., reply: _Optional[_Union[Path, _Mapping]] = ..., round_trip_us: _Optional[float] = ..., expected_forward: _Optional[_Union[Path, _Mapping]] = ..., expected_reply: _Optional[_Union[Path, _Mapping]] = ...) -> None: ...
+    accounts: _containers.RepeatedCompositeFieldContainer[Account]
+    def __init__(self, id: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[_Union[Target, _Mapping]] = ..., destination: _Optional[_Union[Target, _Mapping]] = ..., protocol: _Optional[str] = ..., live: _Optional[bool] = ..., five_tuple: _Optional[_Union[Tuple, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ..., egress: _Optional[_Union[Egress, _Mapping]] = ..., snat: _Optional[_Union[SourceNat, _Mapping]] = ..., dnat: _Optional[_Union[DestinationNat, _Mapping]] = ..., forward: _Optional[_Union[Path, _Mapping]] = ..., reply: _Optional[_Union[Path, _Mapping]] = ..., round_trip_us: _Optional[float] = ..., expected_forward: _Optional[_Union[Path, _Mapping]] = ..., expected_reply: _Optional[_Union[Path, _Mapping]] = ..., accounts: _Optional[_Iterable[_Union[Account, _Mapping]]] = ...) -> None: ...
+
+class Account(_message.Message):
+    __slots__ = ("node", "interface", "accepted", "delivered", "lost")
+    class Loss(_message.Message):
+        __slots__ = ("where", "count")
+        WHERE_FIELD_NUMBER: _ClassVar[int]
+        COUNT_FIELD_NUMBER: _ClassVar[int]
+        where: str
+        count: int
+        def __init__(self, where: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    INTERFACE_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    interface: str
+    accepted: int
+    delivered: int
+    lost: _containers.RepeatedCompositeFieldContainer[Account.Loss]
+    def __init__(self, node: _Optional[str] = ..., interface: _Optional[str] = ..., accepted: _Optional[int] = ..., delivered: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Account.Loss, _Mapping]]] = ...) -> None: ...
 
 class Socket(_message.Message):
     __slots__ = ("address", "port")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from pathtap.model.trace import (
+    Account,
     DestinationNat,
     Disposition,
     Egress,
@@ -82,6 +83,7 @@ def trace_to_wire(trace: Trace) -> pb.Trace:
         round_trip_us=None if trace.round_trip is None else trace.round_trip / MICROSECOND,
         expected_forward=path_to_wire(trace.expected_forward),
         expected_reply=path_to_wire(trace.expected_reply),
+        accounts=[_account_to_wire(account) for account in trace.accounts],
     )
 
 
@@ -154,6 +156,16 @@ def finding_to_wire(finding: Finding) -> pb.Finding:
 
 def gap_to_wire(gap: Gap) -> pb.Gap:
     return pb.Gap(node=gap.node, part=gap.part, why=gap.why, decisive=gap.decisive)
+
+
+def _account_to_wire(account: Account) -> pb.Account:
+    return pb.Account(
+        node=account.node,
+        interface=account.interface,
+        accepted=account.accepted,
+        delivered=account.delivered,
+        lost=[pb.Account.Loss(where=where, count=count) for where, count in account.lost],
+    )
 
 
 def egress_to_wire(egress: Egress | None) -> pb.Egress | None:

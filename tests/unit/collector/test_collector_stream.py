@@ -457,7 +457,7 @@ def test_a_batch_that_comes_again_is_taken_once_and_a_new_run_counts_anew(tmp_pa
                     await bench.agent(NODE_1)
                     assert fresh.see([four], "c") < last
                     await _until(lambda: four in log.observations)
-            assert log.observations == [one, two, three, four]
+            assert log.observations == (one, two, three, four)
 
     run(main())
 

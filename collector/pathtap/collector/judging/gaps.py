@@ -8,6 +8,7 @@ could not be read of a node's rules changes no disposition: packets tell that, a
 from collections.abc import Iterator
 from dataclasses import replace
 
+from pathtap.collector.judging.accounts import unaccounted
 from pathtap.collector.judging.case import Case
 from pathtap.collector.judging.fate import End
 from pathtap.model.node import Role
@@ -21,7 +22,9 @@ BLINDING = ("agent", "capture", "links", "probe", "snapshot")
 def gaps_of(case: Case, *, answered: bool) -> tuple[Gap, ...]:
     """`answered`: an answer was followed all the way back, so nothing that was missed can change what happened."""
     needed = _needed_nodes(case)
-    reported = (*case.record.gaps, *_unread(case), *(loss_gap(lost) for lost in case.record.lost))
+    record = case.record
+    losses = (*(loss_gap(lost) for lost in record.lost), *unaccounted(record.accounts))
+    reported = (*record.gaps, *_unread(case), *losses)
     found = [
         *(_weighed(gap, case, needed, answered) for gap in reported),
         *_unknown(case),

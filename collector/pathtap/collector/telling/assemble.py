@@ -132,6 +132,7 @@ def assemble(expected: Expected, answers: Answers) -> Trace:
         round_trip=_round_trip(record, journey),
         expected_forward=expected_forward,
         expected_reply=expected_reply,
+        accounts=record.accounts,
     )
     return replace(trace, verdict=replace(verdict, summary=summarise(trace, case)))
 

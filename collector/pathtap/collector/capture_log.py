@@ -1,0 +1,142 @@
+"""What arrived of one capture, from all nodes: rows as they came, bounded in bytes, and a count of every packet.
+
+A packet becomes an object when somebody looks at it, and not before. Knows no wire and no agent; belongs to one event loop.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+
+from pathtap.collector.joining.sifting import flows_in, sift
+from pathtap.model.address import FiveTuple
+from pathtap.model.packet import Lost, PacketObservation
+from pathtap.model.rows import ROW, PacketRows
+
+# Bytes of packets that one capture may keep, of all nodes together.
+MOST_BYTES = 64 << 20
+# What the objects around some rows, and one observation, take in memory: a little more than was measured on CPython 3.11.
+ROWS_OVERHEAD = 512
+OBSERVATION_BYTES = 1536
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far somebody has read in a log; a log that was cleared since is read from its begin."""
+
+    cleared: int = 0
+    rows: int = 0
+    observations: int = 0
+
+
+class CaptureLog:
+    """`changed` wakes whoever waits for packets or losses. What comes beyond `most` bytes is counted, and lost at `collector`."""
+
+    def __init__(self, capture: str = "", most: int = MOST_BYTES) -> None:
+        self.changed = asyncio.Event()
+        self._capture = capture
+        self._most = most
+        self._room = most
+        self._rows: list[PacketRows] = []
+        self._observations: list[PacketObservation] = []
+        self._lost: Counter[Lost] = Counter()
+        self._delivered: Counter[tuple[str, str]] = Counter()
+        self._cleared = 0
+
+    def take(self, rows: PacketRows) -> int:
+        """Returns how many of them were too many."""
+        fit = max(0, self._room - ROWS_OVERHEAD) // ROW.size * ROW.size
+        kept = rows if len(rows.rows) <= fit else replace(rows, rows=rows.rows[:fit])
+        self._count(kept)
+        if kept is not rows:
+            self._lose(replace(rows, rows=rows.rows[fit:]))
+        if len(kept):
+            self._rows.append(kept)
+            self._room -= len(kept.rows) + ROWS_OVERHEAD
+        self.changed.set()
+        return len(rows) - len(kept)
+
+    def see(self, observation: PacketObservation) -> int:
+        """Returns 1 where it was one too many."""
+        fits = self._room >= OBSERVATION_BYTES
+        if not fits:
+            self._lost[self._beyond(observation.node, observation.interface)] += 1
+        else:
+            self._delivered[observation.node, observation.interface] += 1
+            self._observations.append(observation)
+            self._room -= OBSERVATION_BYTES
+        self.changed.set()
+        return not fits
+
+    def lose(self, lost: Lost) -> None:
+        """Losses that differ by their count alone become one."""
+        self._lost[replace(lost, count=0)] += lost.count
+        self.changed.set()
+
+    def clear(self) -> None:
+        """Forgets the packets that came until now. They stay counted: they were delivered."""
+        self._rows.clear()
+        self._observations.clear()
+        self._room = self._most
+        self._cleared += 1
+
+    @property
+    def lost(self) -> tuple[Lost, ...]:
+        return tuple(replace(kind, count=count) for kind, count in self._lost.items())
+
+    @property
+    def delivered(self) -> Mapping[tuple[str, str], int]:
+        """How many packets came, by node and interface, those that were cleared included."""
+        return dict(self._delivered)
+
+    @property
+    def observations(self) -> tuple[PacketObservation, ...]:
+        """Every packet as an object, of ten microseconds and a kibibyte each; of one node in the order of `sequence`."""
+        return in_order(self._rows, self._observations)
+
+    def news(self, since: Position) -> tuple[Sequence[PacketRows], Sequence[PacketObservation], Position]:
+        """What came since then, and where to go on."""
+        rows, observations = (since.rows, since.observations) if since.cleared == self._cleared else (0, 0)
+        reached = Position(cleared=self._cleared, rows=len(self._rows), observations=len(self._observations))
+        return self._rows[rows:], self._observations[observations:], reached
+
+    def flows(self, node: str, most: int) -> tuple[tuple[FiveTuple, ...], int]:
+        """The first `most` five-tuples that the node saw, and how many there were."""
+        quoted = [each.headers.five_tuple for each in self._observations if each.node == node]
+        found, count = flows_in([rows for rows in self._rows if rows.node == node], most)
+        every = tuple(dict.fromkeys([*found, *quoted]))
+        return every[:most], max(count, len(every))
+
+    def about(self, flows: Set[FiveTuple]) -> tuple[PacketObservation, ...]:
+        """What tells of these flows, both ways: some packets of each at every place, and whatever fits no row."""
+        return in_order(sift(self._rows, flows), self._observations)
+
+    def _count(self, rows: PacketRows) -> None:
+        for interface, count in _by_interface(rows):
+            self._delivered[rows.node, interface] += count
+
+    def _lose(self, rows: PacketRows) -> None:
+        for interface, count in _by_interface(rows):
+            self._lost[self._beyond(rows.node, interface)] += count
+
+    def _beyond(self, node: str, interface: str) -> Lost:
+        why = f"of one capture the collector keeps {self._most >> 20} MiB of packets"
+        return Lost(node=node, where="collector", count=0, capture=self._capture, interface=interface, why=why)
+
+
+def in_order(
+    chunks: Iterable[PacketRows], observations: Iterable[PacketObservation] = ()
+) -> tuple[PacketObservation, ...]:
+    """Node by node as they first come, each node's in the order of `sequence`, over both kinds."""
+    by_node: dict[str, list[PacketObservation]] = {}
+    for seen in (*(each for rows in chunks for each in rows.observations()), *observations):
+        by_node.setdefault(seen.node, []).append(seen)
+    return tuple(seen for of_node in by_node.values() for seen in sorted(of_node, key=lambda each: each.sequence))
+
+
+def _by_interface(rows: PacketRows) -> Iterator[tuple[str, int]]:
+    """How many packets each interface saw; its number is the last byte of a row."""
+    numbers = rows.rows[ROW.size - 1 :: ROW.size]
+    for number, interface in enumerate(rows.interfaces):
+        if count := numbers.count(number):
+            yield interface, count
