@@ -6,7 +6,7 @@ Each listener is a process on one processor, the generator is on the other. Rate
 import os
 import statistics
 
-from bench.ladder import Highest, Trial, climb, geometric
+from bench.ladder import Highest, Trial, climb, compared, geometric
 from bench.listeners import Heard, Listen, hear, ours, scapy, tcpdump_printing, tcpdump_writing
 from bench.processes import BenchError
 from bench.rows import Row, at_least, row, unmeasured, void
@@ -75,19 +75,6 @@ def highest(wires: Wired, who: Listen, rungs: tuple[float, ...]) -> list[Highest
     for _ in range(ROUNDS):
         found.append(climb(rungs, trial, found[-1].rung if found else None))
     return found
-
-
-def compared(name: str, mine: list[Highest], theirs: list[Highest], goal: float) -> Row:
-    """Void where the generator, and not our listener, was the limit in most of the climbs."""
-    rate, peer = (statistics.median(each.rate for each in climbs) for climbs in (mine, theirs))
-    mine_limited, theirs_limited = (2 * sum(each.limited for each in climbs) > len(climbs) for climbs in (mine, theirs))
-    measured = at_least(name, rate, peer, goal)
-    if mine_limited:
-        beside = " and of the peer" if theirs_limited else ""
-        return void(measured, f"the generator was the limit{beside}, at {rate:,.0f} packets/s nothing was lost")
-    if theirs_limited:
-        return {**measured, "note": "the generator was the limit of the peer"}
-    return measured
 
 
 def _cost(wires: Wired) -> Row:

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
+
+from bench.rows import Row, at_least, void
 
 # The share of packets that may be missing from what is called without loss: a machine shared with others has its moments.
 ALLOWED_LOSS = 0.001
@@ -61,3 +64,19 @@ def geometric(least: float, most: float, steps: int) -> tuple[float, ...]:
     """`steps` rungs from `least` to `most`, each the same factor above the one before it."""
     factor = (most / least) ** (1 / (steps - 1))
     return tuple(least * factor**step for step in range(steps))
+
+
+def compared(name: str, ours: Sequence[Highest], peer: Sequence[Highest], goal: float) -> Row:
+    """Medians of climbs, ours to be at least `goal` times the peer's. Where the generator was the limit in most climbs of one,
+    that one could do more, and the row is void unless what was measured decides it all the same."""
+    mine, theirs = (median(each.rate for each in climbs) for climbs in (ours, peer))
+    ours_limited, peer_limited = (2 * sum(each.limited for each in climbs) > len(climbs) for climbs in (ours, peer))
+    row = at_least(name, mine, theirs, goal)
+    if (ours_limited and (peer_limited or not row["met"])) or (peer_limited and row["met"]):
+        whose = "both" if ours_limited and peer_limited else "ours" if ours_limited else "the peer"
+        return void(
+            row, f"the generator was the limit of {whose}, at {mine:,.0f} and {theirs:,.0f} packets/s nothing was lost"
+        )
+    if ours_limited:
+        return {**row, "note": "the generator was the limit of ours"}
+    return {**row, "note": "the generator was the limit of the peer"} if peer_limited else row

@@ -5,15 +5,14 @@ agent on the other; the collector shares them.
 """
 
 import os
-import statistics
 import time
 
 from bench.agent import Joined, joined
 from bench.capture import FAST, highest
-from bench.ladder import Highest, Trial, climb
+from bench.ladder import Highest, Trial, climb, compared
 from bench.listeners import LISTENING, generator, tcpdump_writing
 from bench.processes import BenchError
-from bench.rows import Row, at_least, unmeasured, void
+from bench.rows import Row, unmeasured
 from bench.wiring import Wired, wired
 
 ROUNDS = 5
@@ -34,11 +33,7 @@ def measure() -> list[Row]:
                 mine = _climbs(wires, pair)
     except BenchError as error:
         return [unmeasured(FIGURE, GOAL, "at least", str(error))]
-    rate, peer = (statistics.median(each.rate for each in climbs) for climbs in (mine, theirs))
-    if 2 * sum(each.limited for each in mine) > ROUNDS:
-        return [void(at_least(FIGURE, rate, peer, GOAL), f"the generator was the limit, at {rate:,.0f} packets/s")]
-    note = "the generator was the limit of the peer" if 2 * sum(each.limited for each in theirs) > ROUNDS else ""
-    return [at_least(FIGURE, rate, peer, GOAL, note)]
+    return [compared(FIGURE, mine, theirs, GOAL)]
 
 
 def _climbs(wires: Wired, pair: Joined) -> list[Highest]:
