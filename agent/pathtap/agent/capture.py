@@ -11,13 +11,14 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 
 from pathtap.agent.bpf import Program
 from pathtap.agent.delivery import Deliver
 from pathtap.agent.filter import header_program
 from pathtap.agent.listener import Listener
 from pathtap.agent.ring import Ring, RingSize, why
+from pathtap.agent.rings import close_rings, open_rings
 from pathtap.model.node import Interface, Role, Unread
 from pathtap.model.request import CaptureArmed, CaptureEnded, CaptureRequest
 
@@ -57,18 +58,19 @@ def open_capture(
     An interface that cannot be opened is in `armed.unread`, its part named `capture (eth1)`. Raises FilterError.
     """
     program = header_program(request)
-    size = size or ring_size(len(interfaces))
-    rings: list[Ring] = []
-    unread: list[Unread] = []
+    opened = open_rings(interfaces, size or ring_size(len(interfaces)))
+    rings = [each for each in opened if isinstance(each, Ring)]
+    unread = {
+        name: _unread(name, each) for name, each in zip(interfaces, opened, strict=True) if isinstance(each, OSError)
+    }
     with ExitStack() as on_failure:
-        for name in interfaces:
-            try:
-                rings.append(on_failure.enter_context(closing(Ring(name, size))))
-            except OSError as error:
-                unread.append(_unread(name, error))
+        on_failure.callback(close_rings, rings)
         # All are open before the first is armed, so that they begin to hear as nearly together as can be.
-        armed = [ring for ring in rings if _armed(ring, program, unread)]
-        capture = Capture(node, request, armed, unread, deliver)
+        refused = {ring.interface: error for ring in rings if (error := _armed(ring, program)) is not None}
+        unread |= {name: _unread(name, error) for name, error in refused.items()}
+        close_rings([ring for ring in rings if ring.interface in refused])
+        armed = [ring for ring in rings if ring.interface not in refused]
+        capture = Capture(node, request, armed, [unread[name] for name in interfaces if name in unread], deliver)
         on_failure.pop_all()
     return capture
 
@@ -116,14 +118,13 @@ class Capture:
             self._ended.set_result(ended)
 
 
-def _armed(ring: Ring, program: Program, unread: list[Unread]) -> bool:
+def _armed(ring: Ring, program: Program) -> OSError | None:
+    """Why it cannot be armed."""
     try:
         ring.arm(program)
     except OSError as error:
-        ring.close()
-        unread.append(_unread(ring.interface, error))
-        return False
-    return True
+        return error
+    return None
 
 
 def _unread(interface: str, error: OSError) -> Unread:

@@ -7,6 +7,7 @@ from itertools import groupby
 from pathtap.agent.decoding import Place, decode
 from pathtap.agent.delivery import Deliver, Packets
 from pathtap.agent.ring import Ring, why
+from pathtap.agent.rings import close_rings
 from pathtap.model.packet import Lost, PacketObservation
 from pathtap.model.request import CaptureEnded, CaptureRequest, CaptureStats
 from pathtap.model.rows import PacketRows
@@ -96,8 +97,7 @@ class Listener:
         return self._finish()
 
     def close(self) -> None:
-        for account in self._accounts:
-            account.ring.close()
+        close_rings([account.ring for account in self._accounts])
 
     def _finish(self) -> CaptureEnded:
         for account in self._accounts:

@@ -103,7 +103,7 @@ class Ring:
         # struct tpacket_req3. Of the size of frames the kernel wants to know that it divides a block; V3 does not keep to it.
         frame = 2048
         described = (size.block_bytes, size.blocks, frame, size.bytes // frame, size.retire, 0, 0)
-        self._socket.setsockopt(SOL_PACKET, PACKET_RX_RING, struct.pack("=7I", *described))
+        _set_waiting(self._socket, PACKET_RX_RING, struct.pack("=7I", *described))
         memory = mmap.mmap(self._socket.fileno(), size.bytes, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         # The mapping goes with the last of these that looks into it.
         self._words = memoryview(memory).cast("I")
@@ -161,8 +161,7 @@ class Ring:
 
     def close(self) -> None:
         """Nothing that `take` returned may be read any more."""
-        self._words.release()
-        self._memory = self._memory[:0].copy()
+        self._words, self._memory = memoryview(b"").cast("I"), np.zeros(0, np.uint8)
         self._socket.close()
 
     def _attach(self, program: Program) -> None:
@@ -175,6 +174,14 @@ class Ring:
         words = self._words
         places = [follow(words, 4 * block + words[block + FIRST], words[block + PACKETS]) for block in blocks]
         return framed(self._memory, places[0] if len(places) == 1 else np.concatenate(places))
+
+
+def _set_waiting(packet_socket: socket.socket, option: int, value: bytes) -> None:
+    """setsockopt(2) that lets other threads run meanwhile: Python's own holds the interpreter while the kernel waits."""
+    setting = ctypes.CDLL(None, use_errno=True).setsockopt
+    if setting(packet_socket.fileno(), SOL_PACKET, option, value, len(value)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def follow(words: memoryview, first: int, count: int) -> Column:
