@@ -14,8 +14,9 @@ test: setup            ## every test: unit, namespaces, and the demo's traces en
 unit: setup            ## the tests that need no root
 	pytest -m "not netns and not e2e"
 
-bench: setup           ## measure, in namespaces and labs of its own; writes build/bench.json
-	python -m bench
+bench: setup           ## measure, in namespaces and labs of its own; writes build/bench.json and .md; GROUPS="capture idle"
+	tools/bench-peers
+	python -m bench $(GROUPS)
 
 bench-faults: setup    ## how each fault is found, and how fast; writes build/faults.md
 	python -m bench.faults

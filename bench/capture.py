@@ -40,8 +40,8 @@ def _kept(wires: Wired) -> Row:
     sent = tuple(statistics.median(each.trial.rate for each in column) for column in _columns(rounds))
     sending = f"{sent[0]:,.0f} and {sent[1]:,.0f} packets/s were sent"
     measured = at_least(KEPT, mine, theirs, 1.0, sending)
-    if all(mine_heard.trial.lossless for mine_heard, _ in rounds):
-        return void(measured, f"nothing was lost, the generator was the limit: {sending}")
+    if all(2 * sum(each.trial.lossless for each in column) > ROUNDS for column in _columns(rounds)):
+        return void(measured, f"neither lost anything, the generator was the limit: {sending}")
     return measured
 
 

@@ -89,4 +89,4 @@ def _service(number: int) -> tuple[list[str], str, list[str]]:
 
 
 def _run(argv: list[str], text: str = "") -> None:
-    subprocess.run(argv, input=text, text=True, check=True)
+    subprocess.run(argv, input=text, text=True, check=True, timeout=120)

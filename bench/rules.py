@@ -16,7 +16,7 @@ from functools import partial
 from ipaddress import IPv4Address
 
 from bench.large_node import POD, RULES, SERVICES, large_node, service_address
-from bench.rows import Row, row
+from bench.rows import Row, row, unmeasured
 from pathtap import wire
 from pathtap.agent.readers.legacy import LegacyReader
 from pathtap.agent.readers.nftables import NftablesReader
@@ -34,32 +34,41 @@ LEGACY, NFT = "legacy", "nft"
 GOALS = {LEGACY: 2.5, NFT: 1.5}
 MOST_MEMORY = 300.0
 MOST_PREDICTION = 5.0
+# In seconds, for all rounds of a backend.
+PATIENCE = 240.0
 
 
 def measure() -> list[Row]:
-    rows: list[Row] = []
-    for backend in (LEGACY, NFT):
-        name = f"bench{os.getpid()}{backend}"
+    return [row for backend in (LEGACY, NFT) for row in _measured(backend)]
+
+
+def _measured(backend: str) -> list[Row]:
+    """One row that says why where a backend cannot be measured, as on a machine that is too busy for it."""
+    name = f"bench{os.getpid()}{backend}"
+    what = f"{RULES:,} nat rules in iptables-{backend}"
+    try:
         with large_node(name, backend):
             times, once = _in_namespace(name, "inside", backend), _in_namespace(name, "once", backend)
-        save, what = f"iptables-{backend}-save -c", f"{RULES:,} nat rules in iptables-{backend}"
-        first = times["first"]
-        rows += [
-            row(f"reading and indexing {what}; peer: {save}", first, times["save"], GOALS[backend]),
-            row(f"reading them again unchanged; peer: the first reading ({backend})", times["again"], first, 1.0),
-            row(f"onto the wire and off it, indexed; peer: the first reading ({backend})", times["wire"], first, 1.0),
-            row(f"model and first prediction; peer: the first reading ({backend})", times["model"], first, 1.0),
-            row(
-                f"a prediction, once indexed; peer: {MOST_PREDICTION:g} ms ({backend})",
-                times["predict"],
-                MOST_PREDICTION,
-                1.0,
-            ),
-            row(
-                f"memory of a process that has read {what}; peer: {MOST_MEMORY:g} MiB", once["memory"], MOST_MEMORY, 1.0
-            ),
-        ]
-    return rows
+    except (subprocess.SubprocessError, OSError) as error:
+        return [unmeasured(f"reading and indexing {what}", GOALS[backend], "at most", str(error))]
+    return _rows(backend, what, times, once["memory"])
+
+
+def _rows(backend: str, what: str, times: dict[str, float], memory: float) -> list[Row]:
+    first, save = times["first"], f"iptables-{backend}-save -c"
+    return [
+        row(f"reading and indexing {what}; peer: {save}", first, times["save"], GOALS[backend]),
+        row(f"reading them again unchanged; peer: the first reading ({backend})", times["again"], first, 1.0),
+        row(f"onto the wire and off it, indexed; peer: the first reading ({backend})", times["wire"], first, 1.0),
+        row(f"model and first prediction; peer: the first reading ({backend})", times["model"], first, 1.0),
+        row(
+            f"a prediction, once indexed; peer: {MOST_PREDICTION:g} ms ({backend})",
+            times["predict"],
+            MOST_PREDICTION,
+            1,
+        ),
+        row(f"memory of a process that has read {what}; peer: {MOST_MEMORY:g} MiB", memory, MOST_MEMORY, 1.0),
+    ]
 
 
 def inside(backend: str) -> dict[str, float]:
@@ -140,7 +149,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 def _in_namespace(name: str, what: str, backend: str) -> dict[str, float]:
     argv = ["ip", "netns", "exec", name, sys.executable, "-m", "bench.rules", what, backend]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE)
     answer: dict[str, float] = json.loads(done.stdout)
     return answer
 
