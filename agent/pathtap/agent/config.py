@@ -18,6 +18,23 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What captures may take, whatever a collector asks for. Of each: `packets`, `bytes` of them as they are handed on (80 for
+    each, `pathtap.model.rows`), `seconds`; and how many `captures` there may be at once.
+
+    A trace lasts 600 s at most: a capture that is older was forgotten.
+    """
+
+    packets: int = 1_000_000
+    bytes: int = 64 << 20
+    seconds: float = 900.0
+    captures: int = 16
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """`tls_ca` None means no TLS and no authentication. `health_port` 0 means none. `cni_config` None means the usual directory,
     where there is one. `spool_bytes` bounds the packets that wait to be sent; `worker_idle` is in seconds.
@@ -31,6 +48,7 @@ class Settings:
     cni_config: Path | None = None
     spool_bytes: int = SPOOL_BYTES
     worker_idle: float = WORKER_IDLE
+    limits: Limits = LIMITS
 
 
 def collector_target(address: str) -> str:
@@ -55,6 +73,7 @@ def settings(
     cni_config: Path | None = None,
     spool_bytes: int = SPOOL_BYTES,
     worker_idle: float = WORKER_IDLE,
+    limits: Limits = LIMITS,
 ) -> Settings:
     """Raises SettingsError where transport security is neither configured nor waived, or both."""
     collector_target(collector)
@@ -77,6 +96,7 @@ def settings(
         cni_config=cni_config,
         spool_bytes=spool_bytes,
         worker_idle=worker_idle,
+        limits=limits,
     )
 
 

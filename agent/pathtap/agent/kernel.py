@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pathtap.agent.captures import Capture
+from pathtap.agent.config import LIMITS, Limits
 from pathtap.agent.delivery import Deliver
+from pathtap.agent.limits import Limiter
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.request import (
     CaptureRequest,
@@ -28,12 +30,19 @@ if TYPE_CHECKING:
 
 
 class KernelNode:
-    """Reads the network namespace that the process runs in. `cni_config` is as in Settings."""
+    """Reads the network namespace that the process runs in. `cni_config` and `limits` are as in Settings."""
 
-    def __init__(self, name: str, boot_id: str, cni_config: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        boot_id: str,
+        cni_config: Path | None = None,
+        limits: Limits = LIMITS,
+    ) -> None:
         self._name = name
         self._boot_id = boot_id
         self._cni_config = cni_config
+        self._limiter = Limiter(name, limits)
 
     def read_snapshot(self, request: ReadSnapshot) -> NodeSnapshot:
         return self._reader.read(time.time_ns(), request.interiors)
@@ -63,8 +72,11 @@ class KernelNode:
         """On every ENI and the veths of the request's pods. Raises ValueError where no filter can be made of it."""
         from pathtap.agent.capture import choose_interfaces, open_capture
 
-        interfaces = self._reader.interfaces(time.time_ns())
-        return open_capture(self._name, request, choose_interfaces(interfaces, request), deliver)
+        def opener(request: CaptureRequest, deliver: Deliver) -> Capture:
+            interfaces = self._reader.interfaces(time.time_ns())
+            return open_capture(self._name, request, choose_interfaces(interfaces, request), deliver)
+
+        return self._limiter.open(request, deliver, opener)
 
     @cached_property
     def _reader(self) -> "SnapshotReader":

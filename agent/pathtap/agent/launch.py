@@ -73,5 +73,8 @@ def worker_command(settings: Settings, boot_id: str, program: Sequence[str] = PR
     level = logging.getLevelName(logging.getLogger().getEffectiveLevel())
     command = [*program, "--node", settings.node, "--boot-id", boot_id]
     command += ["--spool-bytes", str(settings.spool_bytes), "--idle", str(settings.worker_idle)]
+    limits = settings.limits
+    command += ["--max-packets", str(limits.packets), "--max-bytes", str(limits.bytes)]
+    command += ["--max-seconds", str(limits.seconds), "--max-captures", str(limits.captures)]
     command += ["--log-level", level, "--log-format", LOG_FORMAT]
     return command if settings.cni_config is None else [*command, "--cni-config", str(settings.cni_config)]

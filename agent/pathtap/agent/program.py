@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 
 from pathtap.agent.config import (
+    LIMITS,
     SPOOL_BYTES,
     WORKER_IDLE,
+    Limits,
     Settings,
     SettingsError,
     missing_capabilities,
@@ -85,12 +87,51 @@ LEVELS = ("debug", "info", "warning", "error")
     show_default=True,
     help="How long the process that reads and captures stays after its last command.",
 )
+@click.option(
+    "--max-packets",
+    metavar="COUNT",
+    envvar="PATHTAP_MAX_PACKETS",
+    type=click.IntRange(1, 1 << 32),
+    default=LIMITS.packets,
+    show_default=True,
+    help="How many packets one capture may take; what comes beyond is counted.",
+)
+@click.option(
+    "--max-bytes",
+    metavar="BYTES",
+    envvar="PATHTAP_MAX_BYTES",
+    type=click.IntRange(80, 1 << 40),
+    default=LIMITS.bytes,
+    show_default=True,
+    help="The same in bytes, of which each packet takes 80.",
+)
+@click.option(
+    "--max-seconds",
+    metavar="SECONDS",
+    envvar="PATHTAP_MAX_SECONDS",
+    type=click.FloatRange(0.1, 86_400),
+    default=LIMITS.seconds,
+    show_default=True,
+    help="When a capture that nobody ends is ended.",
+)
+@click.option(
+    "--max-captures",
+    metavar="COUNT",
+    envvar="PATHTAP_MAX_CAPTURES",
+    type=click.IntRange(1, 1000),
+    default=LIMITS.captures,
+    show_default=True,
+    help="How many captures there may be at once; one more is refused.",
+)
 @click.option("--log-level", envvar="PATHTAP_LOG_LEVEL", type=click.Choice(LEVELS), default="info", show_default=True)
 @click.version_option(package_name="pathtap")
-def main(log_level: str, **options: object) -> None:
+def main(
+    log_level: str, max_packets: int, max_bytes: int, max_seconds: float, max_captures: int, **options: object
+) -> None:
     """Read this node's forwarding state and packet headers for a pathtap collector. Runs until it is told to stop."""
     try:
-        chosen = settings(**options)  # type: ignore[arg-type]  # click's options are the function's parameters
+        limits = Limits(packets=max_packets, bytes=max_bytes, seconds=max_seconds, captures=max_captures)
+        chosen = settings(**options, limits=limits)  # type: ignore[arg-type]  # click's options are the function's parameters
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
     if missing := missing_capabilities(Path("/proc/self/status").read_text()):

@@ -12,6 +12,7 @@ import signal
 import socket
 from pathlib import Path
 
+from pathtap.agent.config import Limits
 from pathtap.agent.kernel import KernelNode
 from pathtap.agent.performer import Node
 from pathtap.agent.spool import Spool
@@ -23,7 +24,13 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     options = read_options()
-    run(options, KernelNode(options.node, options.boot_id, options.cni_config))
+    limits = Limits(
+        packets=options.max_packets,
+        bytes=options.max_bytes,
+        seconds=options.max_seconds,
+        captures=options.max_captures,
+    )
+    run(options, KernelNode(options.node, options.boot_id, options.cni_config, limits))
 
 
 def run(options: argparse.Namespace, node: Node) -> None:
@@ -53,6 +60,10 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--cni-config", type=Path)
     parser.add_argument("--spool-bytes", type=int, required=True)
     parser.add_argument("--idle", type=float, required=True, metavar="SECONDS")
+    parser.add_argument("--max-packets", type=int, required=True)
+    parser.add_argument("--max-bytes", type=int, required=True)
+    parser.add_argument("--max-seconds", type=float, required=True)
+    parser.add_argument("--max-captures", type=int, required=True)
     parser.add_argument("--log-level", required=True)
     parser.add_argument("--log-format", required=True)
     return parser.parse_args()
