@@ -22,9 +22,8 @@ from pathtap.agent.rings import close_rings, open_rings
 from pathtap.model.node import Interface, Role, Unread
 from pathtap.model.request import CaptureArmed, CaptureEnded, CaptureRequest
 
-# All rings of one capture, and one of them, in bytes at most.
+# All rings of one capture, at most.
 RINGS_BYTES = 32 << 20
-RING_BYTES = 8 << 20
 # A block is handed over when its time is up, however little is in it: so many that the reader may be held up for a while.
 BLOCKS, FEWEST_BLOCKS = 64, 8
 # In milliseconds: what a packet of a quiet flow waits at most, twice that where it comes as a block's time ends.
@@ -33,7 +32,7 @@ RETIRE = 4
 
 def ring_size(rings: int) -> RingSize:
     """What each of so many rings may take: a power of two, so that blocks are whole pages of one size."""
-    share = min(RING_BYTES, RINGS_BYTES // max(1, rings))
+    share = RINGS_BYTES // max(1, rings)
     share = max(1 << (share.bit_length() - 1), FEWEST_BLOCKS * mmap.PAGESIZE)
     block_bytes = max(share // BLOCKS, mmap.PAGESIZE)
     return RingSize(blocks=share // block_bytes, block_bytes=block_bytes, retire=RETIRE)
