@@ -90,7 +90,7 @@ class PacketObservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """Packets that are known to be missing. `where` is the stage: kernel, parse, spool, stream, limit."""
+    """Packets that are known to be missing. `where` is the stage: kernel, parse, spool, stream, worker, limit."""
 
     node: str
     where: str
