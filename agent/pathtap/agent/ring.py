@@ -40,8 +40,8 @@ FRAME = np.dtype(
 )
 # Frames begin at multiples of it (V3_ALIGNMENT).
 ALIGNMENT = 8
-# So many frames are followed one by one before it is tried again whether they are all of one size.
-STEPS = 64
+# Frames are tried for one size so many at once, and so many are followed one by one where they are not.
+RUN, STEPS = 1024, 64
 
 WHY = {
     errno.EPERM: "opening a packet socket needs CAP_NET_RAW",
@@ -195,7 +195,7 @@ def follow(words: memoryview, first: int, count: int) -> Column:
     while done < count:
         stride = words[at >> 2]
         if stride and done + 1 < count:
-            strides = column[at >> 2 :: stride >> 2][: count - done]
+            strides = column[at >> 2 :: stride >> 2][: min(count - done, RUN)]
             same = strides == stride
             run = len(same) if same.all() else int(same.argmin())
             places[done : done + run] = np.arange(at, at + run * stride, stride)
