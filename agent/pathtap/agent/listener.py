@@ -12,8 +12,8 @@ from pathtap.model.packet import Lost, PacketObservation
 from pathtap.model.request import CaptureEnded, CaptureRequest, CaptureStats
 from pathtap.model.rows import PacketRows
 
-# One busy interface must not keep the others waiting.
-BLOCKS_PER_READ = 16
+# One busy interface must not keep the others waiting; and of frames that fit no row each is an object, a thousand bytes large.
+BYTES_PER_READ = 1 << 20
 # So many frames in one wake-up are a busy flow: then packets gather for as long as the smallest ring surely holds what comes,
 # which is the bytes that a flood brings in a millisecond, and no longer than GATHER, in milliseconds.
 BUSY = 32
@@ -132,7 +132,7 @@ class Listener:
         error = account.ring.error() if failed else None
         if error is not None:
             self._lose(number, "kernel", 0, f"{why(error)}: packets may be missing from here on")
-        frames = account.ring.take(BLOCKS_PER_READ)
+        frames = account.ring.take(max(1, BYTES_PER_READ // account.ring.size.block_bytes))
         # After the blocks are taken: what is in them is in the kernel's count then.
         refused = account.refresh()
         beyond = 0
