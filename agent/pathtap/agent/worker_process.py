@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 
 from pathtap.agent.config import Limits
@@ -18,6 +19,8 @@ from pathtap.agent.performer import Node
 from pathtap.agent.spool import Spool
 from pathtap.agent.workbench import Workbench
 
+# In seconds, in place of 5 ms: a capture waits for the interpreter with each column that it decodes, while readers compute.
+SWITCH_INTERVAL = 0.0005
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
 
@@ -37,6 +40,7 @@ def run(options: argparse.Namespace, node: Node) -> None:
     """Does what the agent asks, on `node`; ends the process when the agent has no more use for it."""
     logging.basicConfig(level=options.log_level.upper(), format=options.log_format)
     _end_with(options.agent)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     # Whoever ends a service tells its whole process group. The agent ends its worker in order, with what is left to send;
     # and a handler, unlike SIG_IGN, is not handed on to the programs that are run from here.
     for number in (signal.SIGTERM, signal.SIGINT):
