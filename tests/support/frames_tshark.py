@@ -8,6 +8,7 @@ stand for ports, and that a later fragment has none.
 import subprocess
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,7 +21,7 @@ from pathtap.model.packet import Headers, IcmpHeader, TcpFlag, TcpHeader
 LAYERS = {
     "ieee8021ad": ("ieee8021ad.id",),
     "vlan": ("vlan.id",),
-    "ip": ("ip.src", "ip.dst", "ip.proto", "ip.ttl", "ip.len", "ip.id", "ip.frag_offset"),
+    "ip": ("ip.src", "ip.dst", "ip.proto", "ip.ttl", "ip.len", "ip.id", "ip.frag_offset", "ip.hdr_len"),
     "ipv6": ("ipv6.src", "ipv6.dst", "ipv6.nxt", "ipv6.hlim", "ipv6.plen"),
     "ipv6.hopopts": ("ipv6.hopopts.nxt",),
     "ipv6.dstopts": ("ipv6.dstopts.nxt",),
@@ -36,9 +37,12 @@ LAYERS = {
 IDENTIFIER = {"icmp": "icmp.ident", "icmpv6": "icmpv6.echo.identifier"}
 SEQUENCE = {"icmp": "icmp.seq", "icmpv6": "icmpv6.echo.sequence_number"}
 MTU = {"icmp": "icmp.mtu", "icmpv6": "icmpv6.mtu"}
-OF_SOME = (*IDENTIFIER.values(), *SEQUENCE.values(), *MTU.values())
+# Of a source-routed packet tshark calls the end of its route ip.dst, and what the header says this.
+ROUTED_TO = "ip.cur_rt"
+OF_SOME = (ROUTED_TO, *IDENTIFIER.values(), *SEQUENCE.values(), *MTU.values())
 TELLS_MTU = {"icmp": (3, 4), "icmpv6": (2, None)}
 EXTENSIONS = ("ipv6.hopopts", "ipv6.dstopts", "ipv6.routing", "ipv6.fraghdr", "ah")
+EXTENSION_NUMBERS = frozenset({0, 43, 44, 51, 60})
 GENERAL = ("frame.time_epoch", "frame.protocols", "_ws.malformed", "_ws.short")
 FIELDS = (*GENERAL, *(field for fields in LAYERS.values() for field in fields), *OF_SOME)
 # Each frame for itself: nothing is put together, guessed from earlier frames, or looked up.
@@ -117,7 +121,7 @@ class _Layers:
         if not values:
             return None
         text = values.popleft()
-        return text if name.endswith((".src", ".dst")) else int(text, 0)
+        return text if name.endswith((".src", ".dst", ROUTED_TO)) else int(text, 0)
 
     def headers(self) -> Headers | None:
         vlan = None
@@ -149,6 +153,8 @@ class _Layers:
         if ip["src"] is None or ip["dst"] is None:
             return None
         if layer == "ip":
+            if _int(ip["hdr_len"]) > 20:
+                ip["dst"] = self._value(ROUTED_TO) or ip["dst"]
             own = (ip["proto"], ip["ttl"], ip["len"], ip["id"], ip["frag_offset"])
         else:
             own = (ip["nxt"], ip["hlim"], 40 + int(ip["plen"] or 0), None, 0)
@@ -229,3 +235,34 @@ class _Network(NamedTuple):
 
 def _int(value: int | str | None) -> int:
     return int(value or 0)
+
+
+def contradictions(ours: Headers, theirs: Headers) -> list[str]:
+    """The fields of which both tell something, and not the same: what the parser calls truncated tells less, or more."""
+    found = [field for field in ("ttl", "length", "vlan", "fragment") if getattr(ours, field) != getattr(theirs, field)]
+    found += [
+        field for field in ("ip_id", "tcp") if None not in (pair := _pair(ours, theirs, field)) and pair[0] != pair[1]
+    ]
+    if _differ(ours.five_tuple, theirs.five_tuple):
+        found.append("five_tuple")
+    if ours.icmp is not None and theirs.icmp is not None:
+        our_quoted, their_quoted = ours.icmp.quoted, theirs.icmp.quoted
+        if replace(ours.icmp, quoted=None) != replace(theirs.icmp, quoted=None):
+            found.append("icmp")
+        if our_quoted is not None and their_quoted is not None and _differ(our_quoted, their_quoted):
+            found.append("quoted")
+    return found
+
+
+def _pair(ours: Headers, theirs: Headers, field: str) -> tuple[object, object]:
+    return getattr(ours, field), getattr(theirs, field)
+
+
+def _differ(ours: FiveTuple, theirs: FiveTuple) -> bool:
+    """Port 0 is no port; an extension header's number is where a chain was given up."""
+    ends = (ours.source, ours.destination) != (theirs.source, theirs.destination)
+    ports = zip((ours.source_port, ours.destination_port), (theirs.source_port, theirs.destination_port), strict=True)
+    protocols = {ours.protocol, theirs.protocol}
+    return (
+        ends or any(a and b and a != b for a, b in ports) or (len(protocols) > 1 and not protocols & EXTENSION_NUMBERS)
+    )

@@ -90,6 +90,8 @@ class Foreman:
         for shift in tuple(self._shifts):
             for task in shift.tasks:
                 task.cancel()
+            # A descriptor that is still waited for must not be closed.
+            await asyncio.wait(shift.tasks)
             # Which its worker takes for a request to end.
             shift.worker.connection.close()
             try:
@@ -117,6 +119,7 @@ class Foreman:
             await self._take(shift, frame)
         self._dismiss(shift)
         how = await shift.worker.ended()
+        await asyncio.wait(shift.tasks[1:])
         shift.worker.connection.close()
         self._bury(shift, how)
 

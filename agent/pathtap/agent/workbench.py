@@ -79,7 +79,7 @@ class Workbench:
         try:
             command = wire.command_from_wire(message)
         except wire.WireError as error:
-            self._reply(token, wire.answer_to_wire(number, Failure(reason=str(error))))
+            self._spool.reply(_answer(token, wire.answer_to_wire(number, Failure(reason=str(error)))))
             return
         if isinstance(command, CaptureRequest):
             self._captures.announce(command.id)
@@ -91,15 +91,16 @@ class Workbench:
         except RuntimeError as error:
             # The kernel grants no more threads (pids.max), as it may again in a moment.
             reason = f"The agent cannot begin anything at present: {error}."
-            self._reply(token, wire.answer_to_wire(number, Failure(reason=reason)))
+            self._spool.reply(_answer(token, wire.answer_to_wire(number, Failure(reason=reason))))
             self._done()
 
     def _perform(self, captures: Captures, number: int, command: Command, token: int, conversation: int) -> None:
         try:
             answer = perform(self._node, captures, number, command)
+            frame = _answer(token, answer)
             with self._lock:
                 if conversation == self._conversation:
-                    self._reply(token, answer)
+                    self._spool.reply(frame)
         finally:
             self._done()
 
@@ -107,10 +108,6 @@ class Workbench:
         with self._lock:
             self._under_way -= 1
             self._last = time.monotonic()
-
-    def _reply(self, token: int, answer: pb.Answer) -> None:
-        kind = Kind.FAILURE if answer.HasField("failure") else Kind.ANSWER
-        self._spool.reply(Frame(kind, pb.ConnectRequest(answer=answer).SerializeToString(), token))
 
     def _end_captures(self, reason: str) -> None:
         """The commands under way belong to the conversation that ended: their answers would reach others' questions."""
@@ -134,3 +131,8 @@ class Workbench:
 
     def _open_capture(self, request: CaptureRequest) -> Capture:
         return self._node.open_capture(request, self._spool.deliver)
+
+
+def _answer(token: int, answer: pb.Answer) -> Frame:
+    kind = Kind.FAILURE if answer.HasField("failure") else Kind.ANSWER
+    return Frame(kind, pb.ConnectRequest(answer=answer).SerializeToString(), token)
