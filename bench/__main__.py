@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from bench.processes import why
 from bench.rows import Row, unmeasured
 from bench.table import line, markdown
 
@@ -53,18 +54,6 @@ def measured(name: str) -> list[Row]:
     except Exception as error:  # noqa: BLE001 - one group that fails must not take the others' figures with it
         return [unmeasured(name, 1.0, "at most", why(error))]
     return rows
-
-
-def why(error: Exception) -> str:
-    """In one line, with the last that a command that failed has said."""
-    said = (getattr(error, "stderr", None) or getattr(error, "output", None) or "") if _of_a_command(error) else ""
-    text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-    last = text.strip().splitlines()[-1:]
-    return " ".join((f"{type(error).__name__}: {error}", *last)).replace("\n", " ")
-
-
-def _of_a_command(error: Exception) -> bool:
-    return isinstance(error, subprocess.CalledProcessError | subprocess.TimeoutExpired)
 
 
 def caption() -> str:

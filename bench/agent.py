@@ -11,6 +11,8 @@ from bench.processes import BenchError, Child, module, started
 from bench.wiring import Wired
 
 NODE_NAME = "bench"
+# What a capture may take of a node, so that it is not the limit: more than any measurement sends.
+RAISED = ("--max-packets", "100000000", "--max-bytes", str(1 << 33))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ def joined(wires: Wired, cpu: int | None = None) -> Iterator[Joined]:
         with started(module("bench.judge", str(socket), NODE_NAME)) as judge:
             judge.until("ready")
             options = ("--collector", f"unix:{socket}", "--node", NODE_NAME, "--insecure", "--health-port", "0")
-            argv = module("pathtap.agent", *options, "--log-level", "warning")
+            argv = module("pathtap.agent", *options, *RAISED, "--log-level", "warning")
             with started(argv, namespace=wires.node, cpu=cpu) as agent:
                 judge.until("joined")
                 yield Joined(agent=agent, judge=judge)

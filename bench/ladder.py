@@ -66,17 +66,21 @@ def geometric(least: float, most: float, steps: int) -> tuple[float, ...]:
     return tuple(least * factor**step for step in range(steps))
 
 
-def compared(name: str, ours: Sequence[Highest], peer: Sequence[Highest], goal: float) -> Row:
+def compared(
+    name: str, ours: Sequence[Highest], peer: Sequence[Highest], goal: float, *, peer_as_measured: bool = False
+) -> Row:
     """Medians of climbs, ours to be at least `goal` times the peer's. Where the generator was the limit in most climbs of one,
-    that one could do more, and the row is void unless what was measured decides it all the same."""
+    that one could do more, and the row is void unless what was measured decides it all the same. With `peer_as_measured` it
+    is not asked what more the peer could do: its rate is only the measure of ours.
+    """
     mine, theirs = (median(each.rate for each in climbs) for climbs in (ours, peer))
     ours_limited, peer_limited = (2 * sum(each.limited for each in climbs) > len(climbs) for climbs in (ours, peer))
     row = at_least(name, mine, theirs, goal)
-    if (ours_limited and (peer_limited or not row["met"])) or (peer_limited and row["met"]):
+    peer_open = peer_limited and not peer_as_measured
+    if (ours_limited and (peer_open or not row["met"])) or (peer_open and row["met"]):
         whose = "both" if ours_limited and peer_limited else "ours" if ours_limited else "the peer"
         return void(
             row, f"the generator was the limit of {whose}, at {mine:,.0f} and {theirs:,.0f} packets/s nothing was lost"
         )
-    if ours_limited:
-        return {**row, "note": "the generator was the limit of ours"}
-    return {**row, "note": "the generator was the limit of the peer"} if peer_limited else row
+    limited = " and ".join(who for who, is_so in (("ours", ours_limited), ("the peer", peer_limited)) if is_so)
+    return {**row, "note": f"the generator was the limit of {limited}" if limited else ""}

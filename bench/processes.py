@@ -174,17 +174,19 @@ def _go_before_others(pid: int) -> None:
         autogroup.write_text("-20")
 
 
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 def _read(path: Path) -> str:
     """Empty for a thread that ended meanwhile."""
     try:
         return path.read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def why(error: Exception) -> str:
+    """In one line, with the last that a command that failed has said."""
+    said: str | bytes = ""
+    if isinstance(error, subprocess.CalledProcessError | subprocess.TimeoutExpired):
+        said = error.stderr or error.output or ""
+    text = said.decode(errors="replace") if isinstance(said, bytes) else said
+    last = text.strip().splitlines()[-1:]
+    return " ".join((f"{type(error).__name__}: {error}", *last)).replace("\n", " ")

@@ -16,6 +16,7 @@ from functools import partial
 from ipaddress import IPv4Address
 
 from bench.large_node import POD, RULES, SERVICES, large_node, service_address
+from bench.processes import why
 from bench.rows import Row, row, unmeasured
 from pathtap import wire
 from pathtap.agent.readers.legacy import LegacyReader
@@ -50,7 +51,7 @@ def _measured(backend: str) -> list[Row]:
         with large_node(name, backend):
             times, once = _in_namespace(name, "inside", backend), _in_namespace(name, "once", backend)
     except (subprocess.SubprocessError, OSError) as error:
-        return [unmeasured(f"reading and indexing {what}", GOALS[backend], "at most", str(error))]
+        return [unmeasured(f"reading and indexing {what}", GOALS[backend], "at most", why(error))]
     return _rows(backend, what, times, once["memory"])
 
 
@@ -149,7 +150,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 def _in_namespace(name: str, what: str, backend: str) -> dict[str, float]:
     argv = ["ip", "netns", "exec", name, sys.executable, "-m", "bench.rules", what, backend]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE)
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=PATIENCE)
     answer: dict[str, float] = json.loads(done.stdout)
     return answer
 

@@ -33,7 +33,7 @@ def measure() -> list[Row]:
                 mine = _climbs(wires, pair)
     except BenchError as error:
         return [unmeasured(FIGURE, GOAL, "at least", str(error))]
-    return [compared(FIGURE, mine, theirs, GOAL)]
+    return [compared(FIGURE, mine, theirs, GOAL, peer_as_measured=True)]
 
 
 def _climbs(wires: Wired, pair: Joined) -> list[Highest]:

@@ -1,6 +1,6 @@
 """Rows: which goal is met, and how they are told."""
 
-from bench.__main__ import why
+from bench.processes import why
 from bench.rows import at_least, row, unmeasured, void
 from bench.table import line, markdown, number
 
