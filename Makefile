@@ -3,10 +3,16 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 SOURCES := agent collector proto model cli lab tests bench
 
-.PHONY: demo bench bench-faults fuzz-model test unit check lint proto-check format setup clean
+.PHONY: demo bench bench-faults fuzz fuzz-model compare-frames test unit check lint proto-check format setup clean
 
 demo: setup            ## build a lab, show the traces of the README, take it down
 	tools/demo
+
+fuzz: setup            ## 10,000,000 hostile frames, from the parser to a rendered trace; OPTIONS="--inputs N --seed WORD"
+	python tools/fuzz-frames $(OPTIONS)
+
+compare-frames: setup  ## a million frames over a veth, the capture against tshark, one by one; OPTIONS="--frames N"
+	python tools/compare-frames $(OPTIONS)
 
 test: setup            ## every test: unit, namespaces, and the demo's traces end to end
 	pytest

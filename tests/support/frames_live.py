@@ -48,8 +48,9 @@ class Live:
     """How a comparison ended. `captured` packets are in rows or observations; `lost` and `unparsed` are the capture's account.
 
     `compared` were told by both; `cut` of them are marked as truncated and say less: the first 8 bytes of a TCP header, and what
-    is beyond those IPv6 extension headers that the filter keeps (docs/capture.md). `beside` are frames that tcpdump saw and the filter rejects; `missed` those that it accepts and the
-    capture has not, which must all be `lost`. What must not be: `unseen_by_tcpdump`, and frames that are `different`.
+    is beyond those IPv6 extension headers that the filter keeps (docs/capture.md). `beside` are frames that tcpdump saw and
+    the filter rejects; `missed` those that it accepts and the capture has not, which must all be `lost`. What must not be:
+    `unseen_by_tcpdump`, and frames that are `different`.
     """
 
     sent: int
