@@ -296,3 +296,18 @@ def test_who_ends_the_whole_group_ends_it_in_order(path: Path) -> None:
         assert [loss.why for loss in collector.lost] == ["the capture was ended before its time: the agent was stopped"]
 
     asyncio.run(all_of_it())
+
+
+def test_an_agent_ends_also_where_its_worker_is_stopped(path: Path) -> None:
+    async def all_of_it() -> None:
+        collector = Collector()
+        async with asyncio.timeout(30), serving(path, collector) as address:
+            with process("scripted_agent_process.py", address, str(MIB)) as agent:
+                await collector.ask(CAPTURE)
+                worker = await worker_of(collector)
+                os.kill(worker, signal.SIGSTOP)
+                agent.terminate()
+                await asyncio.to_thread(agent.wait)
+                assert (agent.returncode, alive(worker)) == (0, False)
+
+    asyncio.run(all_of_it())
