@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.resolve import Question
+from pathtap.model.account import Account
 from pathtap.model.address import FiveTuple
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.packet import Lost, PacketObservation
 from pathtap.model.request import ProbeOutcome, ProbeReport
-from pathtap.model.trace import Account, Gap
+from pathtap.model.trace import Gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

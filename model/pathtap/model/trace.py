@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from pathtap.model.account import Account
 from pathtap.model.address import FiveTuple, Socket
 from pathtap.model.netfilter import Backend, Random
 
@@ -167,21 +168,6 @@ class Gap:
     part: str
     why: str
     decisive: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """What became of the packets that a capture's filter accepted on one interface, in packets.
-
-    `accepted` is the kernel's count (PACKET_STATISTICS), None where the agent did not get to say it; `delivered` came to the
-    collector; `lost` counts the rest by stage: docs/wire.md. An account without interface holds losses that name none.
-    """
-
-    node: str
-    interface: str
-    accepted: int | None
-    delivered: int
-    lost: tuple[tuple[str, int], ...] = ()
 
 
 class Disposition(Enum):

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from pathtap.model.account import Account
 from pathtap.model.trace import (
-    Account,
     DestinationNat,
     Disposition,
     Egress,
@@ -164,7 +164,7 @@ def _account_to_wire(account: Account) -> pb.Account:
         interface=account.interface,
         accepted=account.accepted,
         delivered=account.delivered,
-        lost=[pb.Account.Loss(where=where, count=count) for where, count in account.lost],
+        lost=[pb.Account.Loss(where=each.where, count=each.count) for each in account.lost],
     )
 
 

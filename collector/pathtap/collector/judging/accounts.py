@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from pathtap.model.account import Account, LostAt
 from pathtap.model.packet import Lost
 from pathtap.model.request import CaptureEnded
-from pathtap.model.trace import Account, Gap
+from pathtap.model.trace import Gap
 
 
 def accounts_of(
@@ -31,7 +32,9 @@ def accounts_of(
             interface=interface,
             accepted=accepted.get((node, interface)),
             delivered=delivered.get((node, interface), 0),
-            lost=tuple(sorted(losses.get((node, interface), {}).items())),
+            lost=tuple(
+                LostAt(where=where, count=count) for where, count in sorted(losses.get((node, interface), {}).items())
+            ),
         )
         for node, interface in places
     )
@@ -52,7 +55,7 @@ def _difference(accounts: Sequence[Account]) -> str:
         return ""
     accepted = sum(account.accepted or 0 for account in accounts)
     delivered = sum(account.delivered for account in accounts)
-    lost = sum(count for account in accounts for _, count in account.lost)
+    lost = sum(each.count for account in accounts for each in account.lost)
     missing = accepted - delivered - lost
     said = f"the filters accepted {accepted}, {delivered} were delivered, {lost} are known to be lost"
     if missing > 0:
