@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import assert_never
 
@@ -13,6 +14,7 @@ from pathtap.agent.config import Settings
 from pathtap.agent.foreman import Foreman
 from pathtap.agent.health import serve_health
 from pathtap.agent.launch import Launch
+from pathtap.agent.metrics import Reading
 from pathtap.agent.outbox import Outbox
 from pathtap.agent.session import (
     Broke,
@@ -48,6 +50,7 @@ class Daemon:
         self._session = Session()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._told = ""
+        self._reading: Callable[[bool], Reading] = lambda connected: Reading(connected=connected)
 
     async def run(self) -> None:
         """Raises OSError where /healthz cannot be served."""
@@ -55,11 +58,14 @@ class Daemon:
         self._stop_on_signals()
         health = None
         if self._settings.health_port:
-            health = await serve_health(self._settings.health_port, lambda: self._session.state is State.TALKING)
+            health = await serve_health(
+                self._settings.health_port, lambda: self._reading(self._session.state is State.TALKING)
+            )
         try:
             self._events.put_nowait(Start())
             async with asyncio.TaskGroup() as self._tasks:
                 self._foreman = Foreman(self._launch, self._outbox, self._tasks)
+                self._reading = self._foreman.reading
                 try:
                     while self._session.state is not State.OVER:
                         for order in self._session.handle(await self._events.get()):

@@ -10,8 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
+from pathtap.agent.counts import Counts, from_bytes
 from pathtap.agent.frames import HEADER, Frame, Kind
 from pathtap.agent.launch import Launch, Worker
+from pathtap.agent.metrics import Reading
 from pathtap.agent.outbox import Outbox
 from pathtap.v1 import agent_pb2 as pb
 
@@ -39,6 +41,7 @@ class _Shift:
     asked: dict[int, _Asked] = field(default_factory=dict)
     armed: set[str] = field(default_factory=set)
     ending: int = 0
+    counts: Counts = field(default_factory=Counts)
     orders: "asyncio.Queue[Frame | None]" = field(default_factory=asyncio.Queue)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -57,6 +60,10 @@ class Foreman:
         self._current: _Shift | None = None
         self._last: _Shift | None = None
         self._shifts: set[_Shift] = set()
+        # Of workers that are gone.
+        self._former = Counts()
+        self._started = 0
+        self._failed = 0
 
     def perform(self, command: pb.ConnectResponse) -> None:
         """Passes it on, to a new worker where there is none. It is answered once, whatever becomes of the worker."""
@@ -78,6 +85,11 @@ class Foreman:
             self._current.ending += 1
             self._current.settled.clear()
             self._current.orders.put_nowait(Frame(Kind.END_CAPTURES, reason.encode()))
+
+    def reading(self, connected: bool) -> Reading:
+        """What all workers have counted since the agent began, as far as they have told."""
+        counts = sum((shift.counts for shift in self._shifts), self._former)
+        return Reading(connected=connected, counts=counts, started=self._started, failed=self._failed)
 
     async def settled(self) -> None:
         """Returns when everything is in the outbox that the captures saw which were ended."""
@@ -106,6 +118,7 @@ class Foreman:
         """Raises OSError or RuntimeError."""
         shift = _Shift(worker=self._launch(), before=self._last)
         self._current = self._last = shift
+        self._started += 1
         self._shifts.add(shift)
         shift.tasks += [self._tasks.create_task(self._read(shift)), self._tasks.create_task(_write(shift))]
         return shift
@@ -141,6 +154,8 @@ class Foreman:
                 shift.ending -= 1
                 if not shift.ending:
                     shift.settled.set()
+            case Kind.COUNTS:
+                shift.counts = from_bytes(frame.body)
             case Kind.IDLE if not shift.asked and not shift.ending:
                 shift.armed.clear()
                 self._dismiss(shift)
@@ -155,6 +170,7 @@ class Foreman:
         """Answers for a worker that is gone what it did not answer; where it left in order there is nothing."""
         if shift.asked or shift.armed:
             log.error("the worker %s", how)
+            self._failed += 1
         if shift.armed:
             why = f"the agent's worker {how}: what it had seen and not sent is lost"
             lost = [pb.Lost(where="worker", count=0, capture=each, why=why) for each in sorted(shift.armed)]
@@ -164,6 +180,7 @@ class Foreman:
             self._outbox.add(_failure(asked.number, reason), answer=True)
         shift.asked.clear()
         self._shifts.discard(shift)
+        self._former += shift.counts.past()
         shift.settled.set()
         shift.over.set()
 

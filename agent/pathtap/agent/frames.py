@@ -20,7 +20,7 @@ class Kind(IntEnum):
 
     BATCH, ANSWER and FAILURE carry a ConnectRequest of which the body alone is set; FAILURE answers a command that could not be
     carried out. ENDED follows all that the captures saw which END_CAPTURES ended. IDLE: nothing was asked for long, no
-    capture is armed and nothing waits to be sent.
+    capture is armed and nothing waits to be sent. COUNTS: what the worker has counted since it began (`counts.to_bytes`).
     """
 
     COMMAND = 1
@@ -30,6 +30,7 @@ class Kind(IntEnum):
     FAILURE = 5
     ENDED = 6
     IDLE = 7
+    COUNTS = 8
 
 
 @dataclass(frozen=True, slots=True)

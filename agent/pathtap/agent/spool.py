@@ -5,7 +5,7 @@ counted, packet by packet; answers and losses always fit, there are few of them.
 """
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import groupby
@@ -42,6 +42,8 @@ class Spool:
         self._lost: dict[Lost, int] = {}
         self._taken = False
         self._closed = False
+        self._delivered = 0
+        self._ever_lost: Counter[str] = Counter()
 
     def deliver(self, packets: Packets) -> None:
         """Keeps what there is room for, and counts the rest. Losses that differ by their count alone become one."""
@@ -90,8 +92,16 @@ class Spool:
                 assert isinstance(reply, Frame)  # noqa: S101 - the packets before it are taken
                 return reply
             lost, self._lost = self._lost, {}
+            self._delivered += sum(1 if isinstance(each, PacketObservation) else len(each) for each in packets)
+            for kind, count in lost.items():
+                self._ever_lost[kind.where] += count
         # Outside of the lock: captures must not wait for it.
         return _batch(packets, (replace(kind, count=count) for kind, count in lost.items()))
+
+    def counted(self) -> tuple[int, dict[str, int], int]:
+        """How many packets were ever taken, how many losses by stage, and how many bytes of packets wait."""
+        with self._changed:
+            return self._delivered, dict(self._ever_lost), self._bytes
 
     @property
     def empty(self) -> bool:

@@ -12,10 +12,12 @@ import time
 
 from pathtap import wire
 from pathtap.agent.captures import Capture, Captures
+from pathtap.agent.counts import to_bytes
 from pathtap.agent.delivery import Packets
 from pathtap.agent.frames import Frame, Kind, receive, send
 from pathtap.agent.performer import Node, perform
 from pathtap.agent.spool import Spool
+from pathtap.agent.tally import Tally
 from pathtap.agent.worker import begin
 from pathtap.model.packet import Lost
 from pathtap.model.request import CaptureRequest, Command, Failure
@@ -35,6 +37,7 @@ class Workbench:
         self._node = node
         self._name = name
         self._spool = spool
+        self._tally = Tally(spool)
         self._idle = idle
         self._captures = Captures(self._open_capture)
         self._lock = threading.Lock()
@@ -65,9 +68,14 @@ class Workbench:
             self._spool.close()
 
     def _write(self) -> None:
+        told = time.monotonic()
         try:
             while (frame := self._spool.take()) is not None:
                 send(self._connection, frame)
+                # Often enough for metrics; and whoever saw a capture's end has seen all that it counted.
+                if frame.kind is not Kind.BATCH or time.monotonic() - told >= _LOOK:
+                    send(self._connection, Frame(Kind.COUNTS, to_bytes(self._tally.counts())))
+                    told = time.monotonic()
         except OSError as error:
             # The reader sees that end too.
             log.debug("the agent takes nothing more: %s", error)
@@ -130,7 +138,7 @@ class Workbench:
             self._spool.reply(Frame(Kind.IDLE))
 
     def _open_capture(self, request: CaptureRequest) -> Capture:
-        return self._node.open_capture(request, self._spool.deliver)
+        return self._tally.watched(self._node.open_capture(request, self._spool.deliver))
 
 
 def _answer(token: int, answer: pb.Answer) -> Frame:
