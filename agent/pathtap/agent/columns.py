@@ -80,6 +80,8 @@ def _table(values: dict[int, int]) -> Column:
 # What the kernel's packet type is in a row's marks.
 _MARKS = _table({OUTGOING: Mark.OUT, OTHERHOST: Mark.FOR_ANOTHER})
 _EXTENSION = _table(dict.fromkeys(EXTENSIONS, 1)).astype(bool)
+# Protocols whose headers are read.
+_READ = {icmp: _table(dict.fromkeys((Protocol.TCP, Protocol.UDP, icmp), 1)).astype(bool) for icmp in ICMP_ERRORS}
 _QUOTING = {protocol: _table(dict.fromkeys(types, 1)).astype(bool) for protocol, types in ICMP_ERRORS.items()}
 
 
@@ -180,7 +182,7 @@ class Columns:
         protocol = header["protocol"]
         self.rows["protocol"][level.rows] = protocol
         self.rows["ttl"][level.rows] = header["ttl"]
-        bare = ~np.isin(protocol, (Protocol.TCP, Protocol.UDP, icmp)) | later
+        bare = ~_READ[icmp][protocol] | later
         if bare.any():
             self.decoded[level.where(bare).rows] = True
         for number, least in ((Protocol.TCP, 20), (Protocol.UDP, 8), (icmp, 8)):

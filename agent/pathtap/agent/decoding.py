@@ -13,7 +13,7 @@ from pathtap.model.packet import Direction, Headers, PacketObservation
 from pathtap.model.rows import fits_a_row, row_of
 
 # Columns cost about as much as the dissection of so many frames, however few they hold.
-FEW = 8
+FEW = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

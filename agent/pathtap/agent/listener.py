@@ -14,11 +14,10 @@ from pathtap.model.rows import PacketRows
 
 # One busy interface must not keep the others waiting; and of frames that fit no row each is an object, a thousand bytes large.
 BYTES_PER_READ = 1 << 20
-# So many frames in one wake-up are a busy flow: then packets gather for as long as the smallest ring surely holds what comes,
-# which is the bytes that a flood brings in a millisecond, and no longer than GATHER, in milliseconds.
-BUSY = 32
-FLOOD_BYTES = 512 << 10
+# After each wake-up packets gather, so that the fixed price of a decode is shared: in milliseconds, at most.
 GATHER = 16
+# Never for longer than the smallest ring surely holds what comes: the bytes that a flood brings in a millisecond.
+FLOOD_BYTES = 512 << 10
 # A row numbers its interface with one byte.
 INTERFACES_PER_ROWS = 256
 # In milliseconds: the kernel's counters have 32 bits, which a flood fills in half an hour.
@@ -60,7 +59,6 @@ class Listener:
         self._accounts = [_Account(ring) for ring in rings]
         self._sequence = 0
         self._full = False
-        self._found = 0
         self._gather = min((GATHER, *(ring.size.bytes // FLOOD_BYTES for ring in rings)))
         # Of each packet in a row, the number of its interface, and the rows.
         self._rows: list[tuple[int, bytes]] = []
@@ -79,7 +77,6 @@ class Listener:
         listening = True
         ready = dict(poll.poll())
         while wake not in ready:
-            self._found = 0
             for descriptor, events in ready.items():
                 self._turn(numbers[descriptor], failed=bool(events & ~select.POLLIN))
             if self._full and listening:
@@ -90,8 +87,8 @@ class Listener:
             if not listening:
                 self._recount()
             self._hand_over()
-            # Not while more waits than one turn takes: a flood would fill the ring meanwhile.
-            if self._found >= BUSY and not poll.poll(0):
+            # In a flood there is company enough, and a ring that fills up.
+            if not any(self._accounts[numbers[descriptor]].ring.pressed for descriptor in ready):
                 woken.poll(self._gather)
             ready = dict(poll.poll(None if listening else RECOUNT))
         return self._finish()
@@ -145,7 +142,6 @@ class Listener:
             )
             decoded = decode(frames, place, self._sequence, self._request.limit)
             account.read += len(frames)
-            self._found += len(frames)
             account.ring.release()
             self._sequence = decoded.sequence
             if decoded.rows:
