@@ -50,6 +50,15 @@ def test_a_sender_that_does_not_reach_a_rung_is_the_limit_and_its_rate_is_told()
     assert (found.rate, found.limited) == (5_000.0, True)
 
 
+def test_a_sender_that_is_held_up_once_is_asked_again() -> None:
+    held_up = iter([5.0])
+
+    def trial(rate: float) -> Trial:
+        return listener(RUNGS[20] * 1.01, sender=next(held_up, float("inf")))(rate)
+
+    assert climb(RUNGS, trial) == Highest(rate=RUNGS[20], rung=20, limited=False)
+
+
 def test_who_loses_nothing_at_the_highest_rung_is_limited_by_the_ladder() -> None:
     assert climb(RUNGS, listener(10 * RUNGS[30])) == Highest(rate=RUNGS[30], rung=30, limited=True)
 
