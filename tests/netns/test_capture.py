@@ -273,6 +273,20 @@ def test_the_account_of_captures_that_begin_and_end_within_a_flood(wires: Wires)
             assert {stats.dropped for stats in ended.stats} == {0}
 
 
+def test_a_lasting_flow_does_not_outrun_the_reader(wires: Wires) -> None:
+    """Blocks are handed over by the clock here, many more than a ring has."""
+    sink = Sink()
+    asked = request(protocol=Protocol.UDP, ports=(4242,), limit=10_000_000)
+    with udp_server(wires, DESTINATION, 4242):
+        capture = opened(wires, asked, sink, names=(SOURCE_VETH,))
+        for _ in range(1000):
+            datagrams(wires, 4242, 10)
+            time.sleep(0.001)
+        ended = capture.end()
+    check_account(ended, sink)
+    assert ended.stats[0].dropped == 0
+
+
 def test_the_account_while_the_reader_is_held_up_again_and_again(wires: Wires) -> None:
     """The rings are full in between; at last the limit is reached while they are."""
     sink = Sink()

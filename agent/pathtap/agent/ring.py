@@ -87,7 +87,7 @@ class Ring:
     def __init__(self, interface: str, size: RingSize) -> None:
         self.interface = interface
         self.size = size
-        # Whether one of the blocks that were taken last was full before its time.
+        # Whether one of the blocks that were taken last was full before its time, or more may wait than were asked for.
         self.pressed = False
         self._next = 0
         self._held: list[int] = []
@@ -137,14 +137,15 @@ class Ring:
         They lie in the ring, and are valid until `release`.
         """
         words, per_block = self._words, self.size.block_bytes // 4
-        self.pressed = False
+        pressed = False
         while len(self._held) < min(most, self.size.blocks):
             block = (self._next + len(self._held)) % self.size.blocks
             status = words[block * per_block + STATUS]
             if not status & TP_STATUS_USER:
                 break
-            self.pressed = self.pressed or not status & TP_STATUS_BLK_TMO
+            pressed = pressed or not status & TP_STATUS_BLK_TMO
             self._held.append(block)
+        self.pressed = pressed or len(self._held) >= most
         return self._frames([block * per_block for block in self._held]) if self._held else None
 
     def release(self) -> None:
