@@ -21,6 +21,9 @@ def node_lines(nodes: service_pb2.ListNodesResponse, width: int) -> list[Line]:
             lines += hanging((Span(lead, Style.FAINT),), text, "", width)
         for unread in node.unread:
             lines += hanging((Span("   unread  ", Style.DOUBT),), f"{unread.part}: {unread.reason}", "", width)
+        if node.accepted or node.delivered:
+            said = f"{node.accepted} accepted, {node.delivered} delivered"
+            lines += hanging((Span("   packets ", Style.FAINT),), said, "", width)
         for loss in node.losses:
             lines += hanging((Span("   lost    ", Style.BAD),), f"{loss.count} at {loss.where}", "", width)
     return lines

@@ -35,7 +35,9 @@ def _page(trace: trace_pb2.Trace, head: list[Line], width: int, every_statement:
         lines += [(), *((Span(part, Style.STRONG),) for part in wrap(trace.verdict.summary, width))]
     for finding in trace.verdict.findings:
         lines += [(), *finding_lines(finding, width)]
-    return lines + gap_lines(trace.verdict.gaps, width)
+    lines += gap_lines(trace.verdict.gaps, width)
+    accounts = [each for each in trace.accounts if every_statement or any(loss.count for loss in each.lost)]
+    return lines + account_lines(accounts, width)
 
 
 def _header(trace: trace_pb2.Trace, protocol: str, verdict: str, width: int) -> list[Line]:
@@ -75,4 +77,16 @@ def gap_lines(gaps: Iterable[trace_pb2.Gap], width: int) -> list[Line]:
         where = ", ".join(part for part in (gap.node, gap.part) if part)
         text = f"{where}: {gap.why}" if where and gap.why else where or gap.why
         lines += hanging((Span(pad("gap", _INDENT), style),), text, "decisive" if gap.decisive else "", width)
+    return [(), *lines] if lines else []
+
+
+def account_lines(accounts: Iterable[trace_pb2.Account], width: int) -> list[Line]:
+    """What became of the packets that were captured, after an empty line."""
+    lines: list[Line] = []
+    for account in accounts:
+        said = [f"{account.accepted} accepted"] if account.HasField("accepted") else []
+        said += [f"{account.delivered} delivered", *(f"{loss.count} lost at {loss.where}" for loss in account.lost)]
+        where = " ".join(part for part in (account.node, account.interface) if part)
+        style = Style.DOUBT if account.lost else Style.FAINT
+        lines += hanging((Span(pad("packets", _INDENT), style),), f"{where}: {', '.join(said)}", "", width)
     return [(), *lines] if lines else []
