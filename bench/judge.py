@@ -69,9 +69,9 @@ class Judge:
         return {"kept": sum(self._log.delivered.values()), "lost": dict(lost)}
 
 
-async def serve(listen: Path, node: str) -> None:
+async def serve(listen: Path, node: str, most: int) -> None:
     """Until its standard input ends."""
-    agents = Agents(time.time_ns, MOST_BYTES)
+    agents = Agents(time.time_ns, most)
     server = grpc.aio.server(options=CHANNEL_OPTIONS)
     agent_pb2_grpc.add_IntakeServiceServicer_to_server(Intake(agents), server)
     server.add_insecure_port(f"unix:{listen}")
@@ -91,8 +91,9 @@ async def serve(listen: Path, node: str) -> None:
 @click.command()
 @click.argument("listen", type=click.Path(path_type=Path))
 @click.argument("node")
-def main(listen: Path, node: str) -> None:
-    asyncio.run(serve(listen, node))
+@click.option("--most-bytes", type=int, default=MOST_BYTES, show_default=True, help="What one capture may keep.")
+def main(listen: Path, node: str, most_bytes: int) -> None:
+    asyncio.run(serve(listen, node, most_bytes))
 
 
 if __name__ == "__main__":
