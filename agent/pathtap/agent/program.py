@@ -1,9 +1,9 @@
 """The command `pathtap-agent`: settings in, exit codes out (0 stopped, 1 runtime error, 2 usage). Decides nothing else."""
 
 import asyncio
-import logging
 import os
 import secrets
+import sys
 from pathlib import Path
 
 import click
@@ -158,7 +158,8 @@ def _run(chosen: Settings) -> None:
 
 def _log_to_stderr(level: str) -> None:
     from pathtap.agent.launch import LOG_FORMAT
+    from pathtap.model.printable import log_to
 
     # The C core's own lines tell nothing that the session does not say better.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    logging.basicConfig(level=level.upper(), format=LOG_FORMAT)
+    log_to(sys.stderr, level.upper(), LOG_FORMAT)

@@ -18,6 +18,7 @@ from pathtap.agent.kernel import KernelNode
 from pathtap.agent.performer import Node
 from pathtap.agent.spool import Spool
 from pathtap.agent.workbench import Workbench
+from pathtap.model.printable import log_to
 
 # In seconds, in place of 5 ms: a capture waits for the interpreter with each column that it decodes, while readers compute.
 SWITCH_INTERVAL = 0.0005
@@ -38,7 +39,7 @@ def main() -> None:
 
 def run(options: argparse.Namespace, node: Node) -> None:
     """Does what the agent asks, on `node`; ends the process when the agent has no more use for it."""
-    logging.basicConfig(level=options.log_level.upper(), format=options.log_format)
+    log_to(sys.stderr, options.log_level.upper(), options.log_format)
     _end_with(options.agent)
     sys.setswitchinterval(SWITCH_INTERVAL)
     # Whoever ends a service tells its whole process group. The agent ends its worker in order, with what is left to send;

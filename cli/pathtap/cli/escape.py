@@ -5,30 +5,16 @@ Everything that a person reads passes `escaped` (messages, before they are laid 
 and YAML do not: their encoders write such characters as escapes of their own.
 """
 
-import unicodedata
 from typing import TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from pathtap.model.printable import escape
+
+__all__ = ["escape", "escaped"]
+
 M = TypeVar("M", bound=Message)
-
-# Control (C0, DEL, C1), format (bidi controls, zero width, tags), surrogates, line and paragraph separators.
-UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-
-
-def escape(text: str) -> str:
-    """`text` with each unsafe character written as \\x1b, \\u202e or \\U000e0041. Printable text is left as it is."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_written(char) if unicodedata.category(char) in UNSAFE else char for char in text)
-
-
-def _written(char: str) -> str:
-    code = ord(char)
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def escaped(message: M) -> M:

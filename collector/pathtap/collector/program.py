@@ -18,6 +18,7 @@ from pathtap.collector.cluster.inventory_file import InventoryFile, InventoryFil
 from pathtap.collector.config import ConfigError, Settings
 from pathtap.collector.intake import Intake
 from pathtap.collector.server import TraceServer
+from pathtap.model.printable import log_to
 from pathtap.v1 import agent_pb2_grpc, service_pb2_grpc
 
 log = logging.getLogger("pathtap.collector")
@@ -96,7 +97,7 @@ def _key_pair(settings: Settings) -> tuple[bytes, bytes]:
 @click.version_option(package_name="pathtap")
 def command(listen: str, inventory: Path, insecure: bool, tls_certificate: Path | None, tls_key: Path | None) -> None:
     """Join what pathtap's agents see into traces, and answer `pathtap`."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    log_to(sys.stderr, logging.INFO, "%(asctime)s %(levelname)s %(message)s")
     try:
         settings = Settings(
             listen=listen, inventory=inventory, insecure=insecure, tls_certificate=tls_certificate, tls_key=tls_key
