@@ -5,7 +5,7 @@ Both sockets get the kernel's one time stamp of a frame, in nanoseconds, so a fr
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -31,7 +31,7 @@ VARIED = 50_000
 LONGEST = 400
 SNAPLEN = 512
 # Frames a second: what a busy machine can capture twice and write down once.
-RATE = 60_000
+RATE = 40_000
 # So large that a reader who is held up for seconds by a busy machine loses nothing: what is compared here is what was read.
 RING = RingSize(blocks=1024, block_bytes=1 << 16, retire=4)
 REQUEST = CaptureRequest(
@@ -106,25 +106,27 @@ def compare_live(count: int, directory: Path, seed: str = "live", rate: int = RA
     """Builds three namespaces, sends `count` frames from the source, and takes them down again. Needs root."""
     write_pcap(directory / "sent.pcap", varied(min(count, VARIED), seed))
     with wired("hbv-live") as wires:
-        sink = _Sink()
+        delivered: list[Packets] = []
         with _tcpdump(wires, directory / "seen.pcap"):
-            capture = wires.on_node(lambda: open_capture("node-1", REQUEST, (SOURCE_VETH,), sink, RING))
+            capture = wires.on_node(lambda: open_capture("node-1", REQUEST, (SOURCE_VETH,), delivered.append, RING))
             try:
                 _send(wires, directory / "sent.pcap", count, rate)
             finally:
                 ended = capture.end()
-    return _compared(count, ended, sink, directory / "seen.pcap")
+    return _compared(count, ended, _Seen(delivered), directory / "seen.pcap")
 
 
-class _Sink:
-    """What a capture delivers, by time of capture: the row, or the headers of what no row holds."""
+class _Seen:
+    """What a capture delivered, by time of capture: the row, or the headers of what no row holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, delivered: Iterable[Packets]) -> None:
         self.found: dict[int, list[bytes | Headers]] = {}
         self.captured = 0
         self.lost: dict[str, int] = {}
+        for packets in delivered:
+            self._take_in(packets)
 
-    def __call__(self, packets: Packets) -> None:
+    def _take_in(self, packets: Packets) -> None:
         for rows in packets.rows:
             for at in range(0, len(rows.rows), ROW.size):
                 row = rows.rows[at : at + ROW.size]
@@ -150,12 +152,12 @@ class _Sink:
         return next(rows.observations()).headers
 
 
-def _compared(sent: int, ended: CaptureEnded, sink: _Sink, seen: Path) -> Live:
+def _compared(sent: int, ended: CaptureEnded, ours: _Seen, seen: Path) -> Live:
     program, frames = header_program(REQUEST), read_pcap(seen)
     compared = cut = beside = missed = 0
     different = []
     for packet, told in zip(frames, tshark(seen), strict=True):
-        headers = sink.take(told.captured_at)
+        headers = ours.take(told.captured_at)
         if headers is not None:
             compared += 1
             if _says_less(headers, told.headers):
@@ -169,13 +171,13 @@ def _compared(sent: int, ended: CaptureEnded, sink: _Sink, seen: Path) -> Live:
     return Live(
         sent=sent,
         accepted=sum(stats.received for stats in ended.stats),
-        captured=sink.captured,
-        lost=sum(count for where, count in sink.lost.items() if where != "parse"),
-        unparsed=sink.lost.get("parse", 0),
+        captured=ours.captured,
+        lost=sum(count for where, count in ours.lost.items() if where != "parse"),
+        unparsed=ours.lost.get("parse", 0),
         compared=compared,
         cut=cut,
         beside=beside,
-        unseen_by_tcpdump=sum(map(len, sink.found.values())),
+        unseen_by_tcpdump=sum(map(len, ours.found.values())),
         missed=missed,
         different=tuple(different),
     )
