@@ -37,6 +37,7 @@ from pathtap.agent.filter import FilterError, header_program
 from pathtap.agent.namespaces import run_in_namespace
 from pathtap.agent.probe import send_probe
 from pathtap.agent.ring import Ring, RingSize
+from pathtap.agent.scapy_parts import open_deaf
 from pathtap.model.address import FiveTuple, Protocol, Socket
 from pathtap.model.packet import Direction, Lost, PacketObservation, TcpFlag
 from pathtap.model.request import CaptureEnded, CaptureRequest, ProbeRequest
@@ -44,6 +45,8 @@ from pathtap.model.request import CaptureEnded, CaptureRequest, ProbeRequest
 pytestmark = pytest.mark.netns
 
 BOTH = (SOURCE_VETH, DESTINATION_VETH)
+# asm-generic/socket.h
+SO_TIMESTAMPNS = 35
 PAYLOAD = b"SECRETPAYLOAD" * 40
 # Each block holds some 30 frames.
 SMALL = RingSize(blocks=8, block_bytes=4096, retire=4)
@@ -210,6 +213,12 @@ def test_no_foreign_packet_slips_in_while_arming(wires: Wires) -> None:
         capture.end()
     assert sink.observations == []
     assert sink.lost == []
+
+
+def test_no_packet_but_those_accepted_is_stamped(wires: Wires) -> None:
+    """One socket that asks for stamps has the kernel stamp whatever the node receives."""
+    with wires.on_node(lambda: open_deaf(SOURCE_VETH)) as deaf:
+        assert deaf.getsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS) == 0
 
 
 def test_before_it_is_armed_a_socket_hears_nothing(wires: Wires) -> None:

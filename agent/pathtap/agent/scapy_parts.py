@@ -56,12 +56,15 @@ def _import() -> None:
         reload = NetworkInterfaceDict.reload
         NetworkInterfaceDict.reload = lambda _: None
         try:
-            import_module("scapy.arch.linux")
+            linux: Any = import_module("scapy.arch.linux")
         finally:
             NetworkInterfaceDict.reload = reload
         from scapy.config import conf
         from scapy.packet import Raw
 
+        # scapy's sockets ask for stamps, and as long as any socket does, the kernel stamps every packet that any interface
+        # receives (net_enable_timestamp). A ring stamps what its filter accepts. This option means nothing to a packet socket.
+        linux.SO_TIMESTAMPNS = socket.SO_BROADCAST
         # Else a socket would look for its link type's dissector, which this program has no use for.
         conf.default_l2 = conf.default_l2 or Raw
         if ARPHRD_ETHER not in conf.l2types:
