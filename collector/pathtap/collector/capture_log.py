@@ -100,12 +100,12 @@ class CaptureLog:
         reached = Position(cleared=self._cleared, rows=len(self._rows), observations=len(self._observations))
         return self._rows[rows:], self._observations[observations:], reached
 
-    def flows(self, node: str, most: int) -> tuple[tuple[FiveTuple, ...], int]:
-        """The first `most` five-tuples that the node saw, and how many there were."""
-        quoted = [each.headers.five_tuple for each in self._observations if each.node == node]
-        found, count = flows_in([rows for rows in self._rows if rows.node == node], most)
-        every = tuple(dict.fromkeys([*found, *quoted]))
-        return every[:most], max(count, len(every))
+    def flows(self, node: str, most: int) -> tuple[tuple[FiveTuple, ...], bool]:
+        """The first `most` five-tuples that the node saw, and whether that is all."""
+        found, all_of_them = flows_in([rows for rows in self._rows if rows.node == node], most)
+        others = (each.headers.five_tuple for each in self._observations if each.node == node)
+        every = tuple(dict.fromkeys([*found, *others]))
+        return every[:most], all_of_them and len(every) <= most
 
     def about(self, flows: Set[FiveTuple]) -> tuple[PacketObservation, ...]:
         """What tells of these flows, both ways: some packets of each at every place, and whatever fits no row."""

@@ -182,10 +182,10 @@ class TraceRun:
         await self.progress("asking conntrack")
         tuples = {}
         for node in nodes:
-            seen, count = await asyncio.to_thread(log.flows, node, MOST_FLOWS)
+            seen, all_of_them = await asyncio.to_thread(log.flows, node, MOST_FLOWS)
             tuples[node] = [*sent, *seen]
-            if count > len(seen):
-                why = f"of {count} flows that were seen, conntrack was asked for the first {len(seen)}"
+            if not all_of_them:
+                why = f"more than {len(seen)} flows were seen; conntrack was asked for the first of them"
                 self.asking.gaps.append(Gap(node=node, part="conntrack", why=why))
         return await self.asking.conntrack(tuples)
 

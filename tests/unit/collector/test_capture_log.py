@@ -102,12 +102,14 @@ def test_news_are_read_once_and_after_a_clearing_from_the_begin() -> None:
     assert log.delivered == {(NODE_1, "eth0"): 4}
 
 
-def test_flows_are_told_in_the_order_of_their_first_packets_and_counted_beyond_what_was_asked_for() -> None:
+def test_flows_are_told_in_the_order_of_their_first_packets_and_said_to_be_all_or_not() -> None:
     log = filled([rows([seen(n, other(n % 5 + 1)) for n in range(1, 50)]), rows([seen(1, node=NODE_2)])])
-    flows, count = log.flows(NODE_1, 3)
-    assert (flows, count) == ((other(2), other(3), other(4)), 5)
-    assert log.flows(NODE_2, 3) == ((CART_REDIS,), 1)
-    assert log.flows("another", 3) == ((), 0)
+    assert log.flows(NODE_1, 3) == ((other(2), other(3), other(4)), False)
+    assert log.flows(NODE_1, 5) == ((other(2), other(3), other(4), other(5), other(1)), True)
+    assert log.flows(NODE_2, 3) == ((CART_REDIS,), True)
+    assert log.flows("another", 3) == ((), True)
+    log.see(seen(50, other(9)))
+    assert log.flows(NODE_1, 5)[1] is False
 
 
 def test_of_a_million_packets_those_become_objects_that_tell_of_the_flow() -> None:

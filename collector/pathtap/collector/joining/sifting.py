@@ -6,7 +6,6 @@ and goes on with zeros are alike here: what is picked may hold a packet too many
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence, Set
-from itertools import islice
 from typing import TypeAlias
 
 from pathtap.model.address import FiveTuple
@@ -60,16 +59,21 @@ def reversed_key(key: Key) -> Key:
     return ends[16:32] + ends[:16] + ends[34:36] + ends[32:34], protocol
 
 
-def flows_in(chunks: Iterable[PacketRows], most: int) -> tuple[tuple[FiveTuple, ...], int]:
-    """The first `most` five-tuples of these packets, in the order in which they were first seen, and how many there are."""
+def flows_in(chunks: Iterable[PacketRows], most: int) -> tuple[tuple[FiveTuple, ...], bool]:
+    """The first `most` five-tuples of these packets, in the order in which they were first seen, and whether that is all."""
     seen: dict[Key, tuple[PacketRows, int]] = {}
     for chunk in chunks:
-        if fresh := dict.fromkeys(_FLOW.iter_unpack(chunk.rows)).keys() - seen.keys():
-            for number, key in enumerate(_FLOW.iter_unpack(chunk.rows)):
-                if key in fresh:
-                    seen.setdefault(key, (chunk, number))
-    named = (one(chunk, number) for chunk, number in islice(seen.values(), most))
-    return tuple(dict.fromkeys(next(each.observations()).headers.five_tuple for each in named)), len(seen)
+        for number, key in enumerate(_FLOW.iter_unpack(chunk.rows)):
+            if key not in seen:
+                if len(seen) == most:
+                    return _named(seen.values()), False
+                seen[key] = (chunk, number)
+    return _named(seen.values()), True
+
+
+def _named(places: Iterable[tuple[PacketRows, int]]) -> tuple[FiveTuple, ...]:
+    flows = (next(one(chunk, number).observations()).headers.five_tuple for chunk, number in places)
+    return tuple(dict.fromkeys(flows))
 
 
 def sift(chunks: Sequence[PacketRows], flows: Set[FiveTuple], most: int = MOST_PACKETS) -> Iterator[PacketRows]:
