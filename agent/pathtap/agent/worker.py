@@ -4,7 +4,6 @@ No executor: its few threads would let the slow probes of one trace hold up anot
 them at its exit.
 """
 
-import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -30,8 +29,3 @@ def begin(work: Callable[[], Result]) -> Future[Result]:
 
     threading.Thread(target=run, daemon=True).start()
     return future
-
-
-async def in_thread(work: Callable[[], Result]) -> Result:
-    """What `work` returns or raises. When the waiting is cancelled, the thread goes on and its result is dropped."""
-    return await asyncio.wrap_future(begin(work))
