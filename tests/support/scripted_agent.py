@@ -41,7 +41,8 @@ Reaction = Callable[["ScriptedAgent", Command], Awaitable[Answer | None]]
 class ScriptedAgent:
     """`reactions` override what it answers to a kind of command; a reaction that gives None leaves it unanswered.
 
-    `received` are the commands so far. Numbers count from 1 over the life of the object, as an agent's do over its streams.
+    `received` are the commands so far, `sent` is how many packets it says that it has sent when it says hello.
+    Numbers count from 1 over the life of the object, as an agent's do over its streams.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class ScriptedAgent:
         self.snapshot = replace(snapshot, boot_id=boot_id)
         self.node = snapshot.node
         self.boot_id = boot_id
+        self.sent = 0
         self.received: list[Command] = []
         self.armed: dict[str, CaptureRequest] = {}
         self.ended = asyncio.Event()
@@ -69,7 +71,7 @@ class ScriptedAgent:
         async with grpc.aio.insecure_channel(address) as channel:
             stub = agent_pb2_grpc.IntakeServiceStub(channel)
             call = stub.Connect(self._requests())
-            self.say(hello=agent_pb2.Hello(version="0.1.0", kernel="6.18"))
+            self.say(hello=agent_pb2.Hello(version="0.1.0", kernel="6.18", packets=self.sent))
             async with asyncio.TaskGroup() as tasks:
                 reader = tasks.create_task(self._read(call, tasks))
                 try:

@@ -139,7 +139,7 @@ class Foreman:
     async def _take(self, shift: _Shift, frame: Frame) -> None:
         match frame.kind:
             case Kind.BATCH:
-                await self._outbox.put(frame.body)
+                await self._outbox.put(frame.body, packets=frame.token)
             case Kind.ANSWER | Kind.FAILURE:
                 asked = shift.asked.pop(frame.token, None)
                 if asked is None:

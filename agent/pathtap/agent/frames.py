@@ -35,7 +35,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`token` is the agent's own number of a command, and of its answer; 0 in other kinds."""
+    """`token` is the agent's own number of a command, and of its answer; of a BATCH how many packets it holds; else 0."""
 
     kind: Kind
     body: bytes = b""

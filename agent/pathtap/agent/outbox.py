@@ -15,6 +15,7 @@ from pathtap.v1 import agent_pb2 as pb
 class _Item:
     body: bytes
     answer: bool
+    packets: int = 0
 
 
 class Outbox:
@@ -25,24 +26,26 @@ class Outbox:
         self._boot_id = boot_id
         self._sequence = 0
         self._waiting: deque[_Item] = deque()
-        self._unsent: tuple[bytes, bool] | None = None
+        self._packets = 0
+        self._unsent: tuple[bytes, _Item] | None = None
         self._closing = False
         self._woken = asyncio.Event()
         self._empty = asyncio.Event()
 
     def hello(self, version: str, kernel: str) -> bytes:
-        return self._numbered(pb.ConnectRequest(hello=pb.Hello(version=version, kernel=kernel)).SerializeToString())
+        hello = pb.Hello(version=version, kernel=kernel, packets=self._packets)
+        return self._numbered(pb.ConnectRequest(hello=hello).SerializeToString())
 
-    async def put(self, body: bytes, *, answer: bool = False) -> None:
-        """Returns when it was taken, or forgotten: who has more to bring waits."""
-        self._append(body, answer)
+    async def put(self, body: bytes, *, answer: bool = False, packets: int = 0) -> None:
+        """Returns when it was taken, or forgotten: who has more to bring waits. `packets` is how many are in it."""
+        self._append(_Item(body, answer, packets))
         while self._waiting:
             self._empty.clear()
             await self._empty.wait()
 
     def add(self, message: pb.ConnectRequest, *, answer: bool = False) -> None:
         """What is small and few need not wait for room."""
-        self._append(message.SerializeToString(), answer)
+        self._append(_Item(message.SerializeToString(), answer))
 
     async def next(self) -> bytes | None:
         """Waits for a message; the same again until it is `sent`. None once the outbox is closing and empty."""
@@ -53,17 +56,19 @@ class Outbox:
                 self._woken.clear()
                 await self._woken.wait()
             item = self._waiting.popleft()
-            self._unsent = self._numbered(item.body), item.answer
+            self._unsent = self._numbered(item.body), item
             self._perhaps_empty()
         return self._unsent[0]
 
     def sent(self) -> None:
+        if self._unsent is not None:
+            self._packets += self._unsent[1].packets
         self._unsent = None
 
     def forget_answers(self) -> None:
         """No answer of a stream that ended may reach the next."""
         self._waiting = deque(item for item in self._waiting if not item.answer)
-        if self._unsent is not None and self._unsent[1]:
+        if self._unsent is not None and self._unsent[1].answer:
             self._unsent = None
         self._perhaps_empty()
 
@@ -72,8 +77,8 @@ class Outbox:
         self._closing = True
         self._woken.set()
 
-    def _append(self, body: bytes, answer: bool) -> None:
-        self._waiting.append(_Item(body, answer))
+    def _append(self, item: _Item) -> None:
+        self._waiting.append(item)
         self._woken.set()
 
     def _perhaps_empty(self) -> None:

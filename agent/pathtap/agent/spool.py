@@ -188,7 +188,7 @@ def _batch(packets: Iterable[PacketRows | PacketObservation], lost: Iterable[Los
         parts = [each for each in group if isinstance(each, PacketRows)]
         rows.append(parts[0] if len(parts) == 1 else replace(parts[0], rows=b"".join(each.rows for each in parts)))
     message = pb.ConnectRequest(batch=wire.batch_to_wire(observations, lost, rows))
-    return Frame(Kind.BATCH, message.SerializeToString())
+    return Frame(Kind.BATCH, message.SerializeToString(), len(observations) + sum(map(len, rows)))
 
 
 def _belonging(packet: PacketRows | PacketObservation) -> tuple[str, tuple[str, ...]] | None:

@@ -9,11 +9,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pathtap import wire
 from pathtap.collector.capture_log import MOST_BYTES, CaptureLog
-from pathtap.model.request import Command, Failure
+from pathtap.model.packet import Lost
+from pathtap.model.request import CaptureRequest, Command, Failure
 from pathtap.v1 import agent_pb2
 
 log = logging.getLogger(__name__)
@@ -29,13 +31,25 @@ class NoAgent(AgentError):  # noqa: N818 - it says what is so
     """No agent of that node is connected, it went away, or it is silent."""
 
 
+@dataclass(slots=True)
+class Run:
+    """What came of one run of an agent, over all of its streams: the `last` number, how many packets, and of which captures
+    they may be.
+    """
+
+    last: int = -1
+    packets: int = 0
+    captures: set[str] = field(default_factory=set)
+
+
 class Agent:
     """One connected agent. `messages` is what the stream has yet to send to it.
 
     Since it connected: `accepted` packets by the filters of captures that have ended, `delivered` to here, and `losses` by stage.
     """
 
-    def __init__(self, hello: agent_pb2.ConnectRequest, connected_at: int) -> None:
+    def __init__(self, hello: agent_pb2.ConnectRequest, connected_at: int, run: Run) -> None:
+        self.run = run
         self.node = hello.node
         self.boot_id = hello.boot_id
         self.version = hello.hello.version
@@ -77,6 +91,8 @@ class Agent:
     def tell(self, command: Command) -> int:
         """Sends a command and waits for nothing; its number."""
         self._commands += 1
+        if isinstance(command, CaptureRequest):
+            self.run.captures.add(command.id)
         self.messages.put_nowait(wire.command_to_wire(self._commands, command))
         return self._commands
 
@@ -106,7 +122,7 @@ class Agents:
         self._most = most
         self._by_node: dict[str, Agent] = {}
         self._captures: dict[str, CaptureLog] = {}
-        self._last: dict[tuple[str, str], int] = {}
+        self._runs: dict[tuple[str, str], Run] = {}
 
     def connected(self) -> tuple[Agent, ...]:
         return tuple(self._by_node.values())
@@ -125,9 +141,13 @@ class Agents:
 
     def join(self, hello: agent_pb2.ConnectRequest) -> Agent:
         """Admits an agent. A second stream of the same node replaces the first."""
-        agent = Agent(hello, self._now())
+        identity = (hello.node, hello.boot_id)
+        known = self._runs.get(identity)
+        agent = Agent(hello, self._now(), known or Run())
         # Numbers hold for one run of an agent; those of its former ones are not kept for ever.
-        self._last = {run: last for run, last in self._last.items() if run[0] != agent.node or run[1] == agent.boot_id}
+        self._runs = {each: run for each, run in self._runs.items() if each[0] != agent.node} | {identity: agent.run}
+        if known is not None:
+            self._miss(agent, hello.hello.packets)
         former = self._by_node.get(agent.node)
         self._by_node[agent.node] = agent
         if former is not None:
@@ -153,10 +173,9 @@ class Agents:
 
         Raises wire.WireError for a malformed one.
         """
-        identity = (agent.node, message.boot_id)
-        if message.sequence <= self._last.get(identity, -1):
+        if message.sequence <= agent.run.last:
             return
-        self._last[identity] = message.sequence
+        agent.run.last = message.sequence
         match message.WhichOneof("body"):
             case "batch":
                 self._take(agent, message.batch)
@@ -165,16 +184,28 @@ class Agents:
             case _:
                 pass
 
+    def _miss(self, agent: Agent, sent: int) -> None:
+        """What the agent has sent and has not come: it was on its way when a stream ended, for whichever capture."""
+        if (missing := sent - agent.run.packets) <= 0:
+            return
+        agent.run.packets = sent
+        agent.losses["stream"] += missing
+        why = "they were on their way when the agent's stream ended"
+        for capture in agent.run.captures:
+            if (log := self._captures.get(capture)) is not None:
+                log.lose(Lost(node=agent.node, where="stream", count=missing, why=why))
+
     def _take(self, agent: Agent, batch: agent_pb2.Batch) -> None:
         observations, losses, rows = wire.batch_from_wire(batch, agent.node)
-        beyond = 0
+        beyond, came = 0, len(observations) + sum(map(len, rows))
+        agent.run.packets += came
         for each in rows:
             if (log := self._captures.get(each.capture)) is not None:
                 beyond += log.take(each)
         for observation in observations:
             if (log := self._captures.get(observation.capture)) is not None:
                 beyond += log.see(observation)
-        agent.delivered += len(observations) + sum(map(len, rows)) - beyond
+        agent.delivered += came - beyond
         if beyond:
             agent.losses["collector"] += beyond
         for lost in losses:
@@ -192,3 +223,5 @@ class Agents:
             yield log
         finally:
             del self._captures[identity]
+            for run in self._runs.values():
+                run.captures.discard(identity)

@@ -28,12 +28,14 @@ class ConnectRequest(_message.Message):
     def __init__(self, node: _Optional[str] = ..., boot_id: _Optional[str] = ..., sequence: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("version", "kernel")
+    __slots__ = ("version", "kernel", "packets")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     KERNEL_FIELD_NUMBER: _ClassVar[int]
+    PACKETS_FIELD_NUMBER: _ClassVar[int]
     version: str
     kernel: str
-    def __init__(self, version: _Optional[str] = ..., kernel: _Optional[str] = ...) -> None: ...
+    packets: int
+    def __init__(self, version: _Optional[str] = ..., kernel: _Optional[str] = ..., packets: _Optional[int] = ...) -> None: ...
 
 class Batch(_message.Message):
     __slots__ = ("observations", "lost", "rows")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from scripted_agent import Bench, Reaction, ScriptedAgent, always, serving
 from small_cluster import NODE_1, NODE_2, cluster, node_1, node_2
 
 from pathtap.model.packet import Lost
-from pathtap.model.request import Answer, CaptureEnded, CaptureStats, Command, EndCapture, ProbeRequest
+from pathtap.model.request import Answer, CaptureEnded, CaptureRequest, CaptureStats, Command, EndCapture, ProbeRequest
 from pathtap.v1 import service_pb2, trace_pb2
 
 
@@ -107,3 +108,47 @@ def test_an_agent_that_does_not_say_what_it_accepted_leaves_that_open(tmp_path: 
     (account, *_) = [each for each in answer.accounts if each.node == NODE_1]
     assert not account.HasField("accepted")
     assert account.delivered > 0
+
+
+def test_packets_that_were_on_their_way_when_a_stream_ended_are_counted(tmp_path: Path) -> None:
+    """docs/wire.md, Loss: the Hello of the next stream says how many the agent has sent."""
+    one = ScriptedAgent(node_1())
+    batch = [replace(each, capture="c") for each in handshake() if each.node == NODE_1]
+
+    async def main() -> list[tuple[Lost, ...]]:
+        async with serving(tmp_path, cluster()) as bench:
+            with bench.agents.capture("c") as log, bench.agents.capture("another") as other:
+                async with one.connected(bench.address):
+                    await bench.agent(NODE_1)
+                    bench.agents.tell(NODE_1, CaptureRequest(id="c", protocol=6, near=(CART_REDIS.source,)))
+                    one.see(batch, "c")
+                    while not log.delivered:
+                        await asyncio.sleep(0.002)
+                await bench.no_agent(NODE_1)
+                one.sent = len(batch) + 5
+                async with one.connected(bench.address):
+                    await bench.agent(NODE_1)
+                await bench.no_agent(NODE_1)
+                async with one.connected(bench.address):
+                    await bench.agent(NODE_1)
+                return [log.lost, other.lost]
+
+    async def within_time() -> list[tuple[Lost, ...]]:
+        async with asyncio.timeout(15):
+            return await main()
+
+    lost, others = asyncio.run(within_time())
+    assert [(each.node, each.where, each.count) for each in lost] == [(NODE_1, "stream", 5)]
+    assert others == ()
+
+
+def test_a_collector_that_is_new_knows_of_nothing_that_it_missed(tmp_path: Path) -> None:
+    one = ScriptedAgent(node_1())
+    one.sent = 1_000
+
+    async def main() -> dict[str, int]:
+        async with serving(tmp_path, cluster()) as bench, one.connected(bench.address):
+            await bench.agent(NODE_1)
+            return dict(bench.agents.of(NODE_1).losses)
+
+    assert asyncio.run(main()) == {}
