@@ -62,7 +62,7 @@ class _Packet:
 
 
 def dissect(frame: bytes, vlan: int | None = None) -> Headers | Unparsed:
-    """The headers of an Ethernet frame. `vlan` is the tag that the kernel took off (PACKET_AUXDATA), the outermost.
+    """The headers of an Ethernet frame. `vlan` is the tag that the kernel took off, the outermost.
 
     A later fragment has `fragment` and ports 0; a first one has its ports and is not marked.
     """

@@ -72,7 +72,7 @@ class Headers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacketObservation:
-    """One packet on one interface of one node. `captured_at` is the kernel's own time stamp (SO_TIMESTAMPNS).
+    """One packet on one interface of one node. `captured_at` is the kernel's own time stamp, in nanoseconds.
 
     `for_another` says that its frame was addressed to another MAC than the interface's (PACKET_OTHERHOST): the kernel
     drops it silently.
