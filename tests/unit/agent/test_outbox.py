@@ -15,19 +15,20 @@ def told(outbox: Outbox) -> int:
 def test_a_hello_counts_the_packets_that_were_sent_and_no_others() -> None:
     async def main() -> tuple[int, ...]:
         outbox, counts = Outbox("n", "b"), list[int]()
-        putting = [asyncio.create_task(outbox.put(BATCH, packets=count)) for count in (3, 4)]
-        counts.append(told(outbox))
-        await outbox.next()
-        outbox.sent()
-        counts.append(told(outbox))
-        # Cut short: it goes out again.
-        first = await outbox.next()
-        counts.append(told(outbox))
-        assert await outbox.next() == first
-        outbox.sent()
-        outbox.sent()
-        counts.append(told(outbox))
-        await asyncio.gather(*putting)
+        async with asyncio.TaskGroup() as tasks:
+            for count in (3, 4):
+                tasks.create_task(outbox.put(BATCH, packets=count))
+            counts.append(told(outbox))
+            await outbox.next()
+            outbox.sent()
+            counts.append(told(outbox))
+            # Cut short: it goes out again.
+            first = await outbox.next()
+            counts.append(told(outbox))
+            assert await outbox.next() == first
+            outbox.sent()
+            outbox.sent()
+            counts.append(told(outbox))
         return tuple(counts)
 
     assert asyncio.run(main()) == (0, 3, 3, 7)
