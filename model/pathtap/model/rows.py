@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntFlag
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from pathtap.model.address import Address, FiveTuple
 from pathtap.model.packet import Direction, Headers, IcmpHeader, PacketObservation, TcpFlag, TcpHeader
@@ -66,31 +67,13 @@ class PacketRows:
         return len(self.rows) // ROW.size
 
     def observations(self) -> Iterator[PacketObservation]:
-        return (self._observation(*row) for row in ROW.iter_unpack(self.rows))
+        return (self._observation(row) for row in ROW.iter_unpack(self.rows))
 
-    def _observation(
-        self,
-        captured_at: int,
-        sequence: int,
-        source: bytes,
-        destination: bytes,
-        source_port: int,
-        destination_port: int,
-        length: int,
-        ip_id: int,
-        tcp_sequence: int,
-        tcp_acknowledgment: int,
-        icmp_sequence: int,
-        vlan: int,
-        marks: int,
-        protocol: int,
-        ttl: int,
-        tcp_flags: int,
-        icmp_type: int,
-        icmp_code: int,
-        layer: int,
-        interface: int,
-    ) -> PacketObservation:
+    def _observation(self, row: tuple[Any, ...]) -> PacketObservation:
+        """Of the values of FIELDS, in their order."""
+        captured_at, sequence, source, destination, source_port, destination_port, length, ip_id, *transport = row
+        tcp_sequence, tcp_acknowledgment, icmp_sequence, vlan, marks, protocol, ttl, *rest = transport
+        tcp_flags, icmp_type, icmp_code, layer, interface = rest
         tcp = TcpHeader(flags=TcpFlag(tcp_flags), sequence=tcp_sequence, acknowledgment=tcp_acknowledgment)
         icmp = IcmpHeader(type=icmp_type, code=icmp_code, sequence=icmp_sequence)
         headers = Headers(
