@@ -5,6 +5,7 @@ a row that says why.
 """
 
 import json
+import os
 import platform
 import signal
 import subprocess
@@ -83,7 +84,21 @@ def _output(*words: str) -> str:
         return ""
 
 
+def _end_cleanly() -> None:
+    """Whoever ends this process finds no namespace and no process of it left: what is open is closed on the way out.
+
+    Children that libraries fork are ended by the same signal, and have nothing to close.
+    """
+    own = os.getpid()
+
+    def end(*_: object) -> None:
+        if os.getpid() != own:
+            os._exit(143)
+        sys.exit(143)
+
+    signal.signal(signal.SIGTERM, end)
+
+
 if __name__ == "__main__":
-    # Whoever ends it finds no namespace and no process left: what is open is closed on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    _end_cleanly()
     main(sys.argv[1:])

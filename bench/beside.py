@@ -8,6 +8,7 @@ the capture itself.
 
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from bench.wiring import ENI, FAR, VETH, Wired, wired
 PAIRS = 24
 SECONDS = 1
 CAPACITY_RUNS = 3
+# What arming, disarming and the run before have left to do, in seconds.
+SETTLING = 0.1
 DATAGRAM = 1400
 MOST_COST, MOST_LOSS = 1.02, 2.0
 COST = "processor time for a byte of a node's {} at half capacity, a trace armed by none: upper end of the 95 % interval; peer: 1"
@@ -74,18 +77,21 @@ def _between(interval: Interval) -> str:
 
 
 def _pairs(wires: Wired, server: Child, options: Sequence[str]) -> list[tuple[Run, Run]]:
-    """(armed, bare) of each pair. Raises BenchError."""
-    whole = median(_run(wires, server, None, (*options, "-b", "0")).rate for _ in range(CAPACITY_RUNS))
-    half = (*options, "-b", f"{whole / 2:.0f}")
+    """(armed, bare) of each pair, with one process that captures in the one and waits in the other. Raises BenchError."""
+    with ours(wires, VETH, ENI) as listener:
+        capture = listener.child
+        capture.say("disarm").answer()
+        whole = median(_run(wires, server, capture, (*options, "-b", "0")).rate for _ in range(CAPACITY_RUNS))
+        half = (*options, "-b", f"{whole / 2:.0f}")
 
-    def armed() -> Run:
-        with ours(wires, VETH, ENI) as listener:
-            return _run(wires, server, listener.child, half)
+        def armed() -> Run:
+            capture.say("arm").answer()
+            try:
+                return _run(wires, server, capture, half)
+            finally:
+                capture.say("disarm").answer()
 
-    def bare() -> Run:
-        return _run(wires, server, None, half)
-
-    return [_in_turn(armed, bare, number) for number in range(PAIRS)]
+        return [_in_turn(armed, lambda: _run(wires, server, capture, half), number) for number in range(PAIRS)]
 
 
 def _in_turn(armed: Callable[[], Run], bare: Callable[[], Run], number: int) -> tuple[Run, Run]:
@@ -96,9 +102,10 @@ def _in_turn(armed: Callable[[], Run], bare: Callable[[], Run], number: int) -> 
     return armed(), without
 
 
-def _run(wires: Wired, server: Child, capture: Child | None, options: Sequence[str]) -> Run:
+def _run(wires: Wired, server: Child, capture: Child, options: Sequence[str]) -> Run:
     """One iperf3 from the pod to the server. Raises BenchError."""
-    others = [*tree(server.pid), *_softirq_threads(), *(tree(capture.pid) if capture else ())]
+    time.sleep(SETTLING)
+    others = [*tree(server.pid), *_softirq_threads(), *tree(capture.pid)]
     words = ["iperf3", "-c", str(FAR), "-t", str(SECONDS), "-J", *options]
     before = processor_time(others)
     with started(words, namespace=wires.pod, cpu=SENDING) as client:

@@ -1,7 +1,8 @@
 """A capture as the agent runs it, in a process of its own that counts what is handed on.
 
 `python -m bench.ours INTERFACE…` in the node's network namespace: says `ready` once it is armed, then answers each line on its
-standard input with {"kept", "lost"} as JSON, so far; at `end` it ends the capture and adds "accepted", the kernel's count.
+standard input with {"kept", "lost", "accepted"} as JSON, so far; "accepted" is the kernel's count, 0 until the capture has ended.
+The lines `disarm` and `arm` end the capture and open another first; `end` ends the process too.
 """
 
 import json
@@ -10,7 +11,7 @@ import sys
 import click
 
 from bench.frames import request
-from pathtap.agent.capture import open_capture
+from pathtap.agent.capture import Capture, open_capture
 from pathtap.agent.delivery import Packets
 
 
@@ -30,23 +31,49 @@ class Count:
         return {"kept": self.kept, "lost": dict(self.lost)}
 
 
+class Tap:
+    """The capture, or none."""
+
+    def __init__(self, interfaces: tuple[str, ...]) -> None:
+        self._interfaces = interfaces
+        self._count = Count()
+        self._accepted = 0
+        self._capture: Capture | None = None
+
+    def arm(self) -> None:
+        """Raises ClickException where an interface cannot be captured."""
+        self._count, self._accepted = Count(), 0
+        self._capture = open_capture("bench", request(), self._interfaces, self._count)
+        if self._capture.armed.unread:
+            raise click.ClickException(" ".join(unread.reason for unread in self._capture.armed.unread))
+
+    def disarm(self) -> None:
+        if self._capture is not None:
+            self._accepted = sum(stats.received for stats in self._capture.end().stats)
+            self._capture = None
+
+    def say(self) -> None:
+        print(json.dumps({**self._count.so_far(), "accepted": self._accepted}), flush=True)
+
+
 @click.command()
 @click.argument("interfaces", nargs=-1, required=True)
 def main(interfaces: tuple[str, ...]) -> None:
-    count = Count()
-    capture = open_capture("bench", request(), interfaces, count)
+    tap = Tap(interfaces)
     try:
-        if capture.armed.unread:
-            raise click.ClickException(" ".join(unread.reason for unread in capture.armed.unread))
+        tap.arm()
         print("ready", flush=True)
         for line in sys.stdin:
-            if line.strip() == "end":
-                break
-            print(json.dumps(count.so_far()), flush=True)
+            word = line.strip()
+            if word in ("disarm", "end"):
+                tap.disarm()
+            elif word == "arm":
+                tap.arm()
+            tap.say()
+            if word == "end":
+                return
     finally:
-        ended = capture.end()
-    accepted = sum(stats.received for stats in ended.stats)
-    print(json.dumps({**count.so_far(), "accepted": accepted}), flush=True)
+        tap.disarm()
 
 
 if __name__ == "__main__":
