@@ -134,7 +134,8 @@ class Ring:
     def take(self, most: int) -> Frames | None:
         """The frames of at most so many of the blocks that the kernel handed over, in order; None where there is none.
 
-        They lie in the ring, and are valid until `release`.
+        They lie in the ring, and are valid until `release`. A block's status is read before what it covers; in between the
+        interpreter does more than any processor, also one of weak ordering, holds in flight.
         """
         words, per_block = self._words, self.size.block_bytes // 4
         pressed = False
