@@ -25,7 +25,7 @@ from pathtap.model.request import CaptureArmed, CaptureEnded, CaptureRequest
 # All rings of one capture, at most.
 RINGS_BYTES = 32 << 20
 # A block is handed over when its time is up, however little is in it: so many that the reader may be held up for a while.
-BLOCKS, FEWEST_BLOCKS = 64, 8
+BLOCKS, FEWEST_BLOCKS = 256, 8
 # In milliseconds: what a packet of a quiet flow waits at most, twice that where it comes as a block's time ends.
 RETIRE = 4
 

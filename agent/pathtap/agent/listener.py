@@ -14,8 +14,11 @@ from pathtap.model.rows import PacketRows
 
 # One busy interface must not keep the others waiting; and of frames that fit no row each is an object, a thousand bytes large.
 BYTES_PER_READ = 1 << 20
-# After each wake-up packets gather, so that the fixed price of a decode is shared: in milliseconds, at most.
+# After each wake-up packets gather, so that the fixed price of a decode is shared: in milliseconds, at most. A flood fills the
+# ring meanwhile: where a turn finds as much as it may take, they gather for a quarter of that, where it finds LITTLE, for longer.
 GATHER = 16
+# A share of what a turn may take.
+LITTLE = 1 / 8
 # Never for longer than the smallest ring surely holds what comes: the bytes that a flood brings in a millisecond.
 FLOOD_BYTES = 512 << 10
 # A row numbers its interface with one byte.
@@ -59,7 +62,8 @@ class Listener:
         self._accounts = [_Account(ring) for ring in rings]
         self._sequence = 0
         self._full = False
-        self._gather = min((GATHER, *(ring.size.bytes // FLOOD_BYTES for ring in rings)))
+        self._longest = min((GATHER, *(ring.size.bytes // FLOOD_BYTES for ring in rings)))
+        self._gather = self._longest
         # Of each packet in a row, the number of its interface, and the rows.
         self._rows: list[tuple[int, bytes]] = []
         self._observations: list[PacketObservation] = []
@@ -87,11 +91,19 @@ class Listener:
             if not listening:
                 self._recount()
             self._hand_over()
-            # In a flood there is company enough, and a ring that fills up.
-            if not any(self._accounts[numbers[descriptor]].ring.pressed for descriptor in ready):
+            if not self._pressed([self._accounts[numbers[descriptor]].ring for descriptor in ready]):
                 woken.poll(self._gather)
             ready = dict(poll.poll(None if listening else RECOUNT))
         return self._finish()
+
+    def _pressed(self, rings: Sequence[Ring]) -> bool:
+        """Whether one of those that were read may hold more than a turn took. Sets how long packets gather from now on."""
+        share = max((ring.taken / _most(ring) for ring in rings), default=0.0)
+        if share >= 1:
+            self._gather //= 4
+        elif share <= LITTLE:
+            self._gather = min(self._longest, max(1, 4 * self._gather))
+        return share >= 1
 
     def close(self) -> None:
         close_rings([account.ring for account in self._accounts])
@@ -129,7 +141,7 @@ class Listener:
         error = account.ring.error() if failed else None
         if error is not None:
             self._lose(number, "kernel", 0, f"{why(error)}: packets may be missing from here on")
-        frames = account.ring.take(max(1, BYTES_PER_READ // account.ring.size.block_bytes))
+        frames = account.ring.take(_most(account.ring))
         # After the blocks are taken: what is in them is in the kernel's count then.
         refused = account.refresh()
         beyond = 0
@@ -201,3 +213,8 @@ class Listener:
             interfaces=tuple(account.ring.interface for account in named),
             rows=b"".join(parts),
         )
+
+
+def _most(ring: Ring) -> int:
+    """Blocks that one turn takes: an eighth of the ring, and no more than BYTES_PER_READ."""
+    return max(1, min(BYTES_PER_READ // ring.size.block_bytes, ring.size.blocks // 8))

@@ -25,7 +25,7 @@ SO_ATTACH_FILTER = 26
 SOL_PACKET, PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION = 263, 5, 6, 10
 TPACKET_V3 = 2
 ETH_P_ALL = 0x0003
-TP_STATUS_KERNEL, TP_STATUS_USER, TP_STATUS_VLAN_VALID, TP_STATUS_BLK_TMO = 0, 1, 1 << 4, 1 << 5
+TP_STATUS_KERNEL, TP_STATUS_USER, TP_STATUS_VLAN_VALID = 0, 1, 1 << 4
 
 # struct tpacket_block_desc, in words of 4 bytes: where its status, its number of packets and its first packet's place stand.
 STATUS, PACKETS, FIRST = 2, 3, 4
@@ -87,8 +87,8 @@ class Ring:
     def __init__(self, interface: str, size: RingSize) -> None:
         self.interface = interface
         self.size = size
-        # Whether one of the blocks that were taken last was full before its time, or more may wait than were asked for.
-        self.pressed = False
+        # How many blocks were taken last.
+        self.taken = 0
         self._next = 0
         self._held: list[int] = []
         self._socket = open_deaf(interface)
@@ -138,15 +138,12 @@ class Ring:
         interpreter does more than any processor, also one of weak ordering, holds in flight.
         """
         words, per_block = self._words, self.size.block_bytes // 4
-        pressed = False
         while len(self._held) < min(most, self.size.blocks):
             block = (self._next + len(self._held)) % self.size.blocks
-            status = words[block * per_block + STATUS]
-            if not status & TP_STATUS_USER:
+            if not words[block * per_block + STATUS] & TP_STATUS_USER:
                 break
-            pressed = pressed or not status & TP_STATUS_BLK_TMO
             self._held.append(block)
-        self.pressed = pressed or len(self._held) >= most
+        self.taken = len(self._held)
         return self._frames([block * per_block for block in self._held]) if self._held else None
 
     def release(self) -> None:

@@ -36,7 +36,7 @@ class Tap:
     """Offers what a `Ring` does; each take gives the next of `turns`, and `counted` is what the kernel says beside them."""
 
     size = RingSize(blocks=64, block_bytes=4096, retire=4)
-    pressed = False
+    taken = 1
 
     def __init__(self, interface: str, turns: Sequence[Sequence[bytes]], counted: int = 0, refused: int = 0) -> None:
         self.interface = interface
@@ -176,4 +176,4 @@ def test_an_error_of_one_ring_is_told_once_and_the_rest_is_read() -> None:
 
 
 def test_a_ring_offers_what_is_pretended_here() -> None:
-    assert {name for name in vars(Tap) if not name.startswith("_")} - {"size", "pressed"} <= set(dir(Ring))
+    assert {name for name in vars(Tap) if not name.startswith("_")} - {"size", "taken"} <= set(dir(Ring))
