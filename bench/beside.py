@@ -1,9 +1,9 @@
 """What a node's traffic pays for a trace that is armed on another flow: processor time for each byte, and loss.
 
-iperf3 sends from the pod through the node at half of what it can, in pairs of runs: one while a capture is armed on both of the
-node's interfaces, for the same two addresses and another port, one while none is. Which comes first alternates. The processor
-time is that of both iperf3 processes, in whose time the kernel forwards and filters, of the kernel's softirq threads, and of
-the capture itself.
+iperf3 sends from the pod through the node at half of what it can, without a pause. Meanwhile a capture is armed on both of the
+node's interfaces, for the same two addresses and another port, and disarmed again: of each two windows of time that follow each
+other it is armed in one, and in which of them alternates. The processor time is that of both iperf3 processes, in whose time the
+kernel forwards and filters, of the kernel's softirq threads, and of the capture itself.
 """
 
 import json
@@ -19,13 +19,14 @@ from bench.intervals import Interval, of_the_median
 from bench.listeners import LISTENING, SENDING, ours
 from bench.processes import BenchError, Child, processor_time, started, tree
 from bench.rows import Row, row, unmeasured
-from bench.wiring import ENI, FAR, VETH, Wired, wired
+from bench.wiring import ENI, FAR, FAR_END, VETH, Wired, wired
 
-PAIRS = 24
-SECONDS = 1
-CAPACITY_RUNS = 3
-# What arming, disarming and the run before have left to do, in seconds.
-SETTLING = 0.1
+PAIRS = 40
+# In seconds: a window, what arming or disarming leaves to do before it, the time that a flow takes to be at its rate.
+WINDOW, SETTLING, WARMING = 0.6, 0.1, 1.0
+# More than all windows of a flow take.
+LONGEST = 600
+CAPACITY_RUNS, CAPACITY_SECONDS = 3, 1
 DATAGRAM = 1400
 MOST_COST, MOST_LOSS = 1.02, 2.0
 COST = "processor time for a byte of a node's {} at half capacity, a trace armed by none: upper end of the 95 % interval; peer: 1"
@@ -33,8 +34,8 @@ LOSS = "percentage points of a node's UDP lost more, a trace armed by none: uppe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """`cost` is in seconds of processor time for a byte that arrived; `rate` in bits/s; `loss` in percent, 0 for TCP."""
+class Window:
+    """`cost` is in seconds of processor time for a byte that arrived; `rate` in bits/s; `loss` of UDP in percent."""
 
     rate: float
     cost: float
@@ -65,7 +66,7 @@ def _tcp(wires: Wired, server: Child) -> list[Row]:
     return [_cost("TCP", _pairs(wires, server, ()))]
 
 
-def _cost(protocol: str, pairs: Sequence[tuple[Run, Run]]) -> Row:
+def _cost(protocol: str, pairs: Sequence[tuple[Window, Window]]) -> Row:
     ratio = of_the_median([armed.cost / bare.cost for armed, bare in pairs])
     rate = median(bare.rate for _, bare in pairs) / 1e9
     note = f"{len(pairs)} pairs at {rate:.1f} Gbit/s: median {ratio.median:.3f}, {_between(ratio)}"
@@ -76,25 +77,34 @@ def _between(interval: Interval) -> str:
     return f"{interval.confidence:.0%} between {interval.low:.3f} and {interval.high:.3f}"
 
 
-def _pairs(wires: Wired, server: Child, options: Sequence[str]) -> list[tuple[Run, Run]]:
-    """(armed, bare) of each pair, with one process that captures in the one and waits in the other. Raises BenchError."""
-    with ours(wires, VETH, ENI) as listener:
+def _pairs(wires: Wired, server: Child, options: Sequence[str]) -> list[tuple[Window, Window]]:
+    """(armed, bare) of each pair. Raises BenchError."""
+    # The server takes one flow at a time, and must have noticed the end of the last.
+    time.sleep(WARMING)
+    rate = median(_capacity(wires, server, options) for _ in range(CAPACITY_RUNS)) / 2
+    words = _client(LONGEST, *options, "-b", f"{rate:.0f}")
+    with (
+        ours(wires, VETH, ENI) as listener,
+        started(words, namespace=wires.pod, cpu=SENDING) as client,
+    ):
         capture = listener.child
         capture.say("disarm").answer()
-        whole = median(_run(wires, server, capture, (*options, "-b", "0")).rate for _ in range(CAPACITY_RUNS))
-        half = (*options, "-b", f"{whole / 2:.0f}")
+        time.sleep(WARMING)
 
-        def armed() -> Run:
+        def bare() -> Window:
+            return _window(client, server, capture)
+
+        def armed() -> Window:
             capture.say("arm").answer()
             try:
-                return _run(wires, server, capture, half)
+                return _window(client, server, capture)
             finally:
                 capture.say("disarm").answer()
 
-        return [_in_turn(armed, lambda: _run(wires, server, capture, half), number) for number in range(PAIRS)]
+        return [_in_turn(armed, bare, number) for number in range(PAIRS)]
 
 
-def _in_turn(armed: Callable[[], Run], bare: Callable[[], Run], number: int) -> tuple[Run, Run]:
+def _in_turn(armed: Callable[[], Window], bare: Callable[[], Window], number: int) -> tuple[Window, Window]:
     if number % 2:
         with_trace = armed()
         return with_trace, bare()
@@ -102,35 +112,62 @@ def _in_turn(armed: Callable[[], Run], bare: Callable[[], Run], number: int) -> 
     return armed(), without
 
 
-def _run(wires: Wired, server: Child, capture: Child, options: Sequence[str]) -> Run:
-    """One iperf3 from the pod to the server. Raises BenchError."""
-    time.sleep(SETTLING)
-    others = [*tree(server.pid), *_softirq_threads(), *tree(capture.pid)]
-    words = ["iperf3", "-c", str(FAR), "-t", str(SECONDS), "-J", *options]
-    before = processor_time(others)
-    with started(words, namespace=wires.pod, cpu=SENDING) as client:
-        report, own = _reported(client)
-    used = processor_time(others) - before + own
+def _client(seconds: int, *options: str) -> list[str]:
+    return ["iperf3", "-c", str(FAR), "-t", str(seconds), "-J", *options]
+
+
+def _capacity(wires: Wired, server: Child, options: Sequence[str]) -> float:
+    """Bits/s that arrive of a flow without bounds. Raises BenchError."""
+    with started(_client(CAPACITY_SECONDS, *options, "-b", "0"), namespace=wires.pod, cpu=SENDING) as client:
+        text = client.rest()
     server.drain()
-    arrived = report["end"].get("sum_received") or report["end"]["sum"]
-    lost = report["end"].get("sum", {}).get("lost_percent", 0.0)
-    size = arrived["bytes"] * (1 - lost / 100)
-    if not size:
-        raise BenchError("iperf3 moved nothing.")
-    return Run(rate=size * 8 / arrived["seconds"], cost=used / size, loss=lost)
-
-
-def _reported(client: Child) -> tuple[Any, float]:
-    """iperf3's report and the processor time of its client, in seconds."""
-    text = client.rest()
-    own = client.used()
     try:
-        report = json.loads(text)
+        report: dict[str, Any] = json.loads(text)
     except ValueError as error:
         raise BenchError(f"iperf3 printed no JSON but {text[:100]!r}.") from error
     if "error" in report:
         raise BenchError(f"iperf3 says: {report['error']}.")
-    return report, own
+    end = report["end"]
+    whole = end.get("sum_received") or end["sum"]
+    lost = float(end.get("sum", {}).get("lost_percent", 0.0))
+    return float(whole["bits_per_second"]) * (1 - lost / 100)
+
+
+def _window(client: Child, server: Child, capture: Child) -> Window:
+    """Raises BenchError where nothing arrives."""
+    time.sleep(SETTLING)
+    pids = [*tree(client.pid), *tree(server.pid), *tree(capture.pid), *_softirq_threads()]
+    began, used, size, datagrams, sent = _state(pids, client, server)
+    time.sleep(WINDOW)
+    ended, used_then, size_then, datagrams_then, sent_then = _state(pids, client, server)
+    server.drain()
+    arrived, count = size_then - size, sent_then - sent
+    if not arrived:
+        raise BenchError("iperf3 moved nothing.")
+    loss = 100 * (1 - (datagrams_then - datagrams) / count) if count > 1 else 0.0
+    return Window(rate=arrived * 8 / (ended - began), cost=(used_then - used) / arrived, loss=loss)
+
+
+def _state(pids: Sequence[int], client: Child, server: Child) -> tuple[float, float, int, int, int]:
+    """The time, processor time until now, bytes that came to the server's interface, datagrams that its sockets took and that the
+    client's sent."""
+    arrived = received(Path(f"/proc/{server.pid}/net/dev").read_text(), FAR_END)
+    taken, _ = datagrams_of(Path(f"/proc/{server.pid}/net/snmp").read_text())
+    _, sent = datagrams_of(Path(f"/proc/{client.pid}/net/snmp").read_text())
+    return time.monotonic(), processor_time(pids), arrived, taken, sent
+
+
+def received(table: str, interface: str) -> int:
+    """Bytes that an interface has received, of the text of /proc/net/dev."""
+    (counts,) = (line.partition(":")[2] for line in table.splitlines() if line.strip().startswith(f"{interface}:"))
+    return int(counts.split()[0])
+
+
+def datagrams_of(table: str) -> tuple[int, int]:
+    """UDP datagrams that sockets have taken and sent, of the text of /proc/net/snmp."""
+    names, counts = (line.split()[1:] for line in table.splitlines() if line.startswith("Udp:"))
+    found = dict(zip(names, map(int, counts), strict=True))
+    return found["InDatagrams"], found["OutDatagrams"]
 
 
 def _softirq_threads() -> list[int]:

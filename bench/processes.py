@@ -1,7 +1,6 @@
 """Processes of a measurement: started in a namespace and on a processor, spoken to by lines, ended by their id."""
 
 import json
-import os
 import select
 import signal
 import subprocess
@@ -97,12 +96,6 @@ class Child:
         self._rest = b""
         while select.select([self._stream], [], [], 0)[0] and self._stream.read(65536):
             pass
-
-    def used(self) -> float:
-        """Waits for its end; the processor time that it used, in seconds."""
-        _, status, usage = os.wait4(self.pid, 0)
-        self._process.returncode = os.waitstatus_to_exitcode(status)
-        return usage.ru_utime + usage.ru_stime
 
     def interrupt(self) -> Self:
         self._process.send_signal(signal.SIGINT)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 POD, NODE, FAR = IPv4Address("192.0.2.50"), IPv4Address("192.0.2.10"), IPv4Address("198.51.100.8")
-# The node's end of the pod's veth, its ENI, and the pod's end.
-VETH, ENI, POD_END = "enib0", "eth0", "eth0"
+# The node's end of the pod's veth, its ENI, the pod's end, and what the ENI leads to.
+VETH, ENI, POD_END, FAR_END = "enib0", "eth0", "eth0", "node"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +48,8 @@ def _build(names: Wired) -> None:
         _ip("netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
         _ip("-n", name, "link", "set", "lo", "up")
     _ip("link", "add", VETH, "netns", names.node, "type", "veth", "peer", "name", POD_END, "netns", names.pod)
-    _ip("link", "add", ENI, "netns", names.node, "type", "veth", "peer", "name", "node", "netns", names.far)
-    for name, end in ((names.node, VETH), (names.node, ENI), (names.pod, POD_END), (names.far, "node")):
+    _ip("link", "add", ENI, "netns", names.node, "type", "veth", "peer", "name", FAR_END, "netns", names.far)
+    for name, end in ((names.node, VETH), (names.node, ENI), (names.pod, POD_END), (names.far, FAR_END)):
         _ip("-n", name, "link", "set", end, "up")
     _ip("-n", names.node, "address", "add", f"{NODE}/24", "dev", ENI)
     _ip("-n", names.node, "route", "add", "default", "via", "192.0.2.1")
@@ -58,7 +58,7 @@ def _build(names: Wired) -> None:
     _ip("-n", names.pod, "address", "add", f"{POD}/32", "dev", POD_END)
     _ip("-n", names.pod, "route", "add", "169.254.1.1", "dev", POD_END, "scope", "link")
     _ip("-n", names.pod, "route", "add", "default", "via", "169.254.1.1")
-    _ip("-n", names.far, "address", "add", "192.0.2.1/24", "dev", "node")
+    _ip("-n", names.far, "address", "add", "192.0.2.1/24", "dev", FAR_END)
     _ip("-n", names.far, "address", "add", f"{FAR}/32", "dev", "lo")
     _ip("-n", names.far, "route", "add", f"{POD}/32", "via", str(NODE))
 
