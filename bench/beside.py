@@ -29,8 +29,10 @@ LONGEST = 600
 CAPACITY_RUNS, CAPACITY_SECONDS = 3, 1
 DATAGRAM = 1400
 MOST_COST, MOST_LOSS = 1.02, 2.0
-COST = "processor time for a byte of a node's {} at half capacity, a trace armed by none: upper end of the 95 % interval; peer: 1"
-LOSS = "percentage points of a node's UDP lost more, a trace armed by none: upper end of the 95 % interval; peer: 2"
+COST = "processor time for a byte of a node's {} while another flow is traced, upper end of the 95 % interval; peer: untraced, 1"
+LOSS = (
+    "more of a node's UDP lost while another flow is traced, percentage points, upper end of the 95 % interval; peer: 2"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
