@@ -5,6 +5,7 @@ Readers, capture and probe bring pyroute2, scapy and iptc with them, tens of meg
 
 import time
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,13 @@ class KernelNode:
         self._boot_id = boot_id
         self._cni_config = cni_config
         self._limiter = Limiter(name, limits)
+
+    @staticmethod
+    def prepare() -> None:
+        """Imports what a trace asks for next while it waits for its first answer. Scapy and numpy take tenths of a second."""
+        for name in ("snapshot", "capture", "probe", "lookup"):
+            import_module(f"pathtap.agent.{name}")
+        import_module("pathtap.agent.scapy_parts").prepare()
 
     def read_snapshot(self, request: ReadSnapshot) -> NodeSnapshot:
         return self._reader.read(time.time_ns(), request.interiors)

@@ -19,7 +19,7 @@ _IMPORTING = threading.Lock()
 
 def open_deaf(interface: str) -> socket.socket:
     """scapy's listening socket on `interface`, neither promiscuous nor receiving: of protocol 0. Raises OSError."""
-    _import()
+    prepare()
     from scapy.arch.linux import L2ListenSocket
     from scapy.interfaces import NetworkInterface
 
@@ -34,7 +34,7 @@ def open_deaf(interface: str) -> socket.socket:
 
 def compile_filter(text: str, link_type: int) -> tuple[tuple[int, int, int, int], ...]:
     """libpcap's classic BPF for `text`: code, jt, jf, k of each instruction. Raises ImportError without libpcap."""
-    _import()
+    prepare()
     from scapy.arch import common
 
     compiled = common.compile_filter(text, linktype=link_type)
@@ -48,7 +48,7 @@ def compile_filter(text: str, link_type: int) -> tuple[tuple[int, int, int, int]
 
 
 @cache
-def _import() -> None:
+def prepare() -> None:
     """Imports scapy's Linux module while the table of interfaces refuses to fill itself."""
     with _IMPORTING:
         from scapy.interfaces import NetworkInterfaceDict

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 from pathtap.agent.config import Limits
@@ -34,6 +35,7 @@ def main() -> None:
         seconds=options.max_seconds,
         captures=options.max_captures,
     )
+    threading.Thread(target=KernelNode.prepare, name="prepare", daemon=True).start()
     run(options, KernelNode(options.node, options.boot_id, options.cni_config, limits))
 
 
