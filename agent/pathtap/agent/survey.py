@@ -25,7 +25,7 @@ _VERSIONS = {AF_INET: 4, AF_INET6: 6}
 
 
 def survey(node: str, request: SurveyRequest) -> SurveyReport:
-    """Blocks for `follow` seconds beyond the time for the table. Counters and sizes are read at the end.
+    """Blocks for `follow` seconds, longer where the table takes longer. Counters and sizes are read at the end.
 
     What could not be read is in `unread`, by the parts `conntrack`, `conntrack events` and `counters`.
     """

@@ -249,6 +249,9 @@ def test_every_command_has_its_answer(path: Path) -> None:
         assert isinstance(await collector.ask(EndCapture(id="a")), CaptureEnded)
         assert await collector.ask(PROBE) == (ProbeReport(outcome=ProbeOutcome.SILENT),)
         assert await collector.ask(LookupRequest(tuples=(TUPLE,))) == LookupReport()
+        opening = OpenConnections(protocol=6, source=HERE, destination=Socket(THERE, 2), count=3)
+        assert await collector.ask(opening) == node.open_connections(opening)
+        assert await collector.ask(SurveyRequest(limit=7)) == SurveyReport(left_off=7)
 
     play(path, scene)
 
