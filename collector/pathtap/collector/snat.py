@@ -12,8 +12,8 @@ from pathtap.collector.asking import SNAPSHOT_TIMEOUT, Asking, Progress
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.resolve import Question
 from pathtap.collector.plan import capture_request
-from pathtap.collector.proving.proof import Found, prove, unproven
-from pathtap.collector.proving.subject import Asked, Subject, subject_of
+from pathtap.collector.proving.proof import prove, unproven
+from pathtap.collector.proving.subject import Asked, Found, Subject, subject_of
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.packet import PacketObservation
 from pathtap.model.request import ConnectionsReport, OpenConnections

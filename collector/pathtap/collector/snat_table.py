@@ -11,8 +11,8 @@ from pathtap.collector.agents import Agents
 from pathtap.collector.asking import SNAPSHOT_TIMEOUT, Asking, Progress
 from pathtap.collector.check import AT_ONCE
 from pathtap.collector.cluster.inventory import Inventory
-from pathtap.collector.proving.proof import Found, prove
-from pathtap.collector.proving.subject import subjects_of_node
+from pathtap.collector.proving.proof import prove
+from pathtap.collector.proving.subject import Found, subjects_of_node
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.snat import Snat
 from pathtap.model.survey import SurveyReport, SurveyRequest

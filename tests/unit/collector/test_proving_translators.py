@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pathtap.collector.proving.owners import owner_of_chain
+from pathtap.collector.inspections.owners import owner_of_chain
 from pathtap.collector.proving.translators import Translators, translators
 from pathtap.forwarding import NodeModel, Packet
 from pathtap.model.address import FiveTuple, Protocol

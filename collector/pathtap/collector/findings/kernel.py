@@ -1,7 +1,7 @@
 """What the rule sets and the kernel's own state say of a node: marks, SNAT, two stores at once, a full conntrack table."""
 
 from pathtap.collector.findings.making import Proof, deletion, error, warning
-from pathtap.collector.proving.owners import EGRESS_CNI, VPC_CNI
+from pathtap.collector.inspections.owners import EGRESS_CNI, VPC_CNI
 from pathtap.collector.telling import words
 from pathtap.model.netfilter import Random
 from pathtap.model.trace import Finding, RuleReference

@@ -1,4 +1,4 @@
-"""Whose translation is to be proved, towards what, and which packet stands for it. Pure."""
+"""Whose translation is to be proved, towards what, which packet stands for it, and what was found of it. Pure."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,10 @@ from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet
 from pathtap.model.address import Address, Socket
 from pathtap.model.node import NodeSnapshot
-from pathtap.model.trace import RuleReference, Target
+from pathtap.model.packet import PacketObservation
+from pathtap.model.request import ConnectionsReport
+from pathtap.model.survey import SurveyReport
+from pathtap.model.trace import Gap, RuleReference, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,21 @@ class Subject:
     @property
     def model(self) -> NodeModel:
         return self.view.model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the node was seen to do. `before` and `after` are surveys without entries, `seen` has those of the source.
+
+    `opened` is None where nothing was sent; `observations` are the packets of what was.
+    """
+
+    before: SurveyReport
+    seen: SurveyReport
+    after: SurveyReport
+    opened: ConnectionsReport | None = None
+    observations: tuple[PacketObservation, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 def subject_of(asked: Asked, snapshot: NodeSnapshot, inventory: Inventory) -> Subject:

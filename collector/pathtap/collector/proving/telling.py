@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from pathtap.collector.inspections.owners import EGRESS_CNI, VPC_CNI, owner_of_chain
 from pathtap.collector.proving.evidence import SAME_FOR_BOTH, Evidence, Ports, release
-from pathtap.collector.proving.owners import EGRESS_CNI, VPC_CNI, owner_of_chain
 from pathtap.collector.proving.statistics import PortsSay
 from pathtap.model.netfilter import Backend, Random
 from pathtap.model.snat import SnatVerdict, Standing

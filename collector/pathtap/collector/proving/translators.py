@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from pathtap.collector.proving.owners import owner_of_chain
+from pathtap.collector.inspections.owners import owner_of_chain
 from pathtap.forwarding.answer import Answer
 from pathtap.forwarding.chains import POSTROUTING, CompiledChain, Stage
 from pathtap.forwarding.fields import Field, read

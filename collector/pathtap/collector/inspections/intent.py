@@ -5,7 +5,7 @@ Knows what was set, never what the rules do. What nobody told is None.
 
 from collections.abc import Iterator
 
-from pathtap.collector.proving.owners import EGRESS_CNI, POSTROUTING, VPC_CNI
+from pathtap.collector.inspections.owners import EGRESS_CNI, POSTROUTING, VPC_CNI
 from pathtap.model.address import EGRESS_CNI as EGRESS_NETWORKS
 from pathtap.model.address import Address
 from pathtap.model.netfilter import Backend, Random

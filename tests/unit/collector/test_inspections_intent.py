@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 from wired_node import CART, NODE, OWN, SEARCH, snapshot, veth, with_link
 
-from pathtap.collector.proving.intent import intent_of
+from pathtap.collector.inspections.intent import intent_of
 from pathtap.model.netfilter import Backend, Random
 from pathtap.model.node import CniSettings, EgressPlugin, NodeSnapshot
 from pathtap.model.snat import Intent
