@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from labs import Bench, finish, running
 from translation.traffic import (
+    BY_CHANCE,
     OUTSIDE,
     assert_fully_random,
     entries,
@@ -112,6 +113,42 @@ def test_live_takes_what_the_source_itself_does(fresh: Bench) -> None:
     assert "opened" not in snat
     assert_fully_random(snat)
     assert {pair["original"]["address"] for pair in snat["pairs"]} == {str(fresh.cluster.pod(CART).address)}
+
+
+def test_live_by_an_address_towards_one_destination(fresh: Bench) -> None:
+    cart = str(fresh.cluster.pod(CART).address)
+    process = fresh.start("snat", cart, "to", OUTSIDE, "--live", "--timeout", "2", "-o", "json")
+    with talking(fresh, CART), talking(fresh, "shop/search"):
+        answer = finish(process)
+    snat = answer.json | {"exit_code": answer.exit_code}
+    assert snat["source"]["name"] == CART
+    assert {pair["original"]["address"] for pair in snat["pairs"]} == {cart}
+    assert_fully_random(snat)
+    # Any protocol, where none was asked for; these are UDP's ports, and no identifiers.
+    assert (snat["protocol"], {pair["protocol"] for pair in snat["pairs"]}) == ("", {"udp"})
+    assert "ports agree" in snat["summary"]
+
+
+def test_a_node_itself_is_a_source(bench: Bench) -> None:
+    node = bench.cluster.nodes[1]
+    snat = bench.snat(f"node/{node.name}", "to", OUTSIDE, "--port", "443")
+    assert_fully_random(snat)
+    assert (snat["source"]["kind"], snat["source"]["node"]) == ("NODE", node.name)
+    assert {pair["original"]["address"] for pair in snat["pairs"]} == {str(node.address)}
+
+
+def test_several_at_once_keep_to_their_own_connections(fresh: Bench) -> None:
+    words = ("to", OUTSIDE, "--port", "443", "-o", "json")
+    sources = (CART, CART, "shop/search", "shop/redis")
+    answers = [finish(process) for process in [fresh.start("snat", source, *words) for source in sources]]
+    for source, answer in zip(sources, answers, strict=True):
+        snat = answer.json | {"exit_code": answer.exit_code}
+        assert_fully_random(snat)
+        assert (snat["source"]["name"], snat["connections"]) == (source, CONNECTIONS)
+        own = {pair["original"]["address"] for pair in snat["pairs"]}
+        assert own == {str(fresh.cluster.pod(source).address)}
+    first, second = ({pair["original"]["port"] for pair in answer.json["pairs"]} for answer in answers[:2])
+    assert len(first & second) <= BY_CHANCE
 
 
 def test_live_without_traffic_sends_none(fresh: Bench) -> None:

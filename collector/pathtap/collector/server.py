@@ -189,7 +189,10 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
             raise NotTraceable(
                 f"{request.source} is no pod's and no node's address: nobody can tell what translates it"
             )
-        return Asked(id=identity, source=source, question=question, live=request.live)
+        # Connections of the source's own may be of any protocol, where none was asked for.
+        is_any = request.live and not request.protocol and not request.port
+        protocol = question.protocol if question and not is_any else 0
+        return Asked(id=identity, source=source, question=question, live=request.live, protocol=protocol)
 
     async def _snat_table(self, inventory: Inventory, progress: Progress) -> snat_pb2.SnatTable:
         run = SnatTableRun(
@@ -281,12 +284,10 @@ async def _resolved(
 
 
 def _snat_options(request: service_pb2.SnatRequest, asked: Asked) -> SnatOptions:
-    """Connections of the source's own may be of any protocol, where none was asked for."""
-    any_protocol = request.live and not request.protocol and not request.port
     return SnatOptions(
         connections=min(request.connections or CONNECTIONS, MOST_CONNECTIONS),
         timeout=_seconds(request.timeout_ms, DEFAULT_FLOWS_TIMEOUT if request.live else DEFAULT_SNAT_TIMEOUT),
-        protocol=asked.question.protocol if asked.question and not any_protocol else 0,
+        protocol=asked.protocol,
     )
 
 

@@ -19,12 +19,16 @@ from pathtap.model.trace import Gap, RuleReference, Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a person asked for. `question` is None where no destination was given; `live` where the source's own is watched."""
+    """What a person asked for. `question` is None where no destination was given; `live` where the source's own is watched.
+
+    `protocol` is 0 for any: a question always has one, of which a packet is made.
+    """
 
     id: str
     source: Target
     question: Question | None = None
     live: bool = False
+    protocol: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
