@@ -60,9 +60,15 @@ def begun(stack: ExitStack, of: Kind, letter: str) -> Bench:
 
 
 def asked(lab: Future[Bench], wanted: Cell) -> Any:
+    """Ports mislead by chance, at most once in a thousand times: with a hundred cells, what contradicts is asked once more."""
     bench = lab.result()
     arrange(bench.cluster, wanted.scene)
-    return bench.snat(*wanted.asked.words, "--connections", str(CONNECTIONS))
+    ask = (*wanted.asked.words, "--connections", str(CONNECTIONS))
+    snat = bench.snat(*ask)
+    if snat["verdict"] == "CONTRADICTORY":
+        arrange(bench.cluster, wanted.scene)
+        snat = bench.snat(*ask)
+    return snat
 
 
 @pytest.fixture(scope="module")
