@@ -5,11 +5,12 @@ import signal
 
 import pytest
 from labs import Bench
-from translation.traffic import OUTSIDE, SILENT_PORT, assert_fully_random, few_ports, forget, silent
+from translation.traffic import OUTSIDE, SILENT_PORT, assert_fully_random, few_ports, forget, hellos, silent
 
 from pathtap.lab.kernel import command_inside
 from pathtap.lab.names import places
 from pathtap.lab.procfs import roles
+from pathtap.lab.topology import UDP_ECHO_PORT
 
 pytestmark = pytest.mark.e2e
 
@@ -123,6 +124,18 @@ def test_another_rule_that_comes_first_is_named_with_the_one_behind(lab: Bench) 
     assert standing[:2] == [("FIRST", "POSTROUTING", "none"), ("BEHIND", "AWS-SNAT-CHAIN-0", "fully")]
     assert answer.exit_code == 3
     assert "NOT_IN_EFFECT" in answer.output
+
+
+def test_present_entries_that_contradict_the_rule_may_be_older_than_it(lab: Bench) -> None:
+    forget(lab)
+    with lab.broken("snat-not-random"):
+        hellos(lab, CART, CONNECTIONS)
+        before = lab.snat(CART)
+    after = lab.snat(CART)
+    assert (before["verdict"], before["preserved"]) == ("NOT_IN_EFFECT", CONNECTIONS)
+    assert (after["verdict"], after["exit_code"], after["preserved"]) == ("CONTRADICTORY", 3, CONNECTIONS)
+    assert "older than the rules" in after["summary"]
+    assert_fully_random(lab.snat(CART, "to", OUTSIDE, "--port", str(UDP_ECHO_PORT), "--protocol", "udp"))
 
 
 @pytest.mark.parametrize(
