@@ -73,7 +73,7 @@ def test_everything_is_exempt_where_snat_is_external() -> None:
         assert intent_of(node, ip_address(OWN), OUTSIDE, "VPC CNI") == expected
 
 
-@pytest.mark.parametrize("translating", ["kube-proxy", "Calico", "a rule of nat POSTROUTING itself"])
+@pytest.mark.parametrize("translating", ["kube-proxy", "Calico", "unknown writer"])
 def test_what_the_cni_exempts_and_another_one_translates_is_the_others_to_set(translating: str) -> None:
     assert intent_of(told(), CART, ip_address("192.168.9.9"), translating) is None
     assert intent_of(told(external_snat=True), CART, OUTSIDE, translating) is None

@@ -123,7 +123,7 @@ def of(*candidates: RuleReference, done: PortsSay | None = None, **more: object)
 
 def test_fully_random_is_said_with_rule_address_interface_and_ports() -> None:
     assert of(rule(FULLY), done=PortsSay.SCATTERED).summary == (
-        "shop/search to 198.51.100.8:443 is translated to 192.168.1.29 on eth0 by "
+        "Traffic from shop/search to 198.51.100.8:443 is translated to 192.168.1.29 on eth0 by "
         "nat AWS-SNAT-CHAIN-0 #2 (VPC CNI, iptables-nft) "
         "with --random-fully, and 64 of 64 ports agree: none was kept, they spread over 1500 to 64311."
     )
@@ -185,7 +185,7 @@ def test_an_old_iptables_fell_back() -> None:
 
 
 def test_a_rule_was_never_written_anew() -> None:
-    assert "the rule has not been written anew since" in of(rule(NONE), intent=wanted(FULLY)).summary
+    assert "the rule was not written anew when that was set" in of(rule(NONE), intent=wanted(FULLY)).summary
 
 
 def test_anothers_rule_comes_first() -> None:
@@ -196,7 +196,7 @@ def test_anothers_rule_comes_first() -> None:
         "by nat KUBE-POSTROUTING #2 (kube-proxy, iptables-nft) with no flag, and the ports show it: all"
         in found.summary
     )
-    assert "that is not kube-proxy's to heed, whose rule comes first" in found.summary
+    assert "which is for the VPC CNI's own rule, and kube-proxy's comes first" in found.summary
     assert "AWS-SNAT-CHAIN-0 #2 (VPC CNI, iptables-nft) has --random-fully and comes after it." in found.summary
 
 
@@ -306,7 +306,7 @@ UNTRANSLATED = tuple(pair(40_000 + n, None) for n in range(64))
 def test_not_translated_says_why(says: str, source: str, seen: Sequence[PortPair]) -> None:
     found = judge(evidence(seen=seen, intent=Intent(translated=False, random=NONE, says=says, source=source)))
     assert (found.verdict, found.as_intended) == (SnatVerdict.NOT_TRANSLATED, True)
-    assert found.summary == f"shop/search to 198.51.100.8:443 is not translated: {says} ({source})."
+    assert found.summary == f"Traffic from shop/search to 198.51.100.8:443 is not translated: {says} ({source})."
     assert found.statistics is None
     assert all(each.discounted for each in found.pairs)
 
@@ -348,7 +348,7 @@ def test_a_port_that_the_kernel_changes_without_a_rule_is_no_translation() -> No
 def test_what_no_rule_translates_is_open_where_no_entry_could_be_read() -> None:
     found = judge(replace(evidence(intent=EXEMPT), pairs_unread="conntrack refuses: EPERM"))
     assert found.verdict is SnatVerdict.INCONCLUSIVE
-    assert "How shop/search to 198.51.100.8:443 is translated cannot be told" in found.summary
+    assert "How traffic from shop/search to 198.51.100.8:443 is translated cannot be told" in found.summary
     assert "conntrack refuses: EPERM" in found.summary
 
 
@@ -374,7 +374,9 @@ def test_what_could_not_be_evaluated_leaves_all_open_and_the_ports_are_told() ->
     for unread in ({"unknown": ("ipset cali40all of n1 could not be read",)}, {"gaps": (gap,)}):
         found = judge(replace(evidence(rule(FULLY), seen=pairs(PortsSay.SCATTERED), intent=wanted(FULLY)), **unread))
         assert (found.verdict, found.as_intended) == (SnatVerdict.INCONCLUSIVE, False)
-        assert found.summary.startswith("How shop/search to 198.51.100.8:443 is translated cannot be told: ")
+        assert found.summary.startswith(
+            "How traffic from shop/search to 198.51.100.8:443 is translated cannot be told: "
+        )
         assert "none was kept, they spread over 1500 to 64311" in found.summary
 
 
@@ -384,7 +386,7 @@ def test_too_few_pairs_say_how_many_of_how_many_and_what_to_do() -> None:
     assert "12 of 12 ports count, and it takes 54. So far 0 of 12 were kept." in said
     assert said.endswith("Open more with --connections.")
     assert "--timeout" in judge(replace(few, opened=None, live=True)).summary
-    assert "Name a destination" in judge(replace(few, opened=None)).summary
+    assert "name a destination" in judge(replace(few, opened=None)).summary
 
 
 def test_no_connection_could_be_opened() -> None:
@@ -436,4 +438,6 @@ def test_a_single_port_and_a_full_range_tell_nothing_whatever_the_number() -> No
 
 def test_without_a_destination_it_is_what_lies_outside() -> None:
     found = judge(replace(evidence(rule(NONE), seen=pairs(PortsSay.PRESERVED)), destination="", opened=None))
-    assert found.summary.startswith("shop/search to what lies outside of the VPC is translated to 192.168.1.29 on eth0")
+    assert found.summary.startswith(
+        "Traffic from shop/search to what lies outside of the VPC is translated to 192.168.1.29 on eth0"
+    )

@@ -150,7 +150,8 @@ def _discount(pair: PortPair, rewriting: Rewriting, held: Mapping[Held, Address]
     holder = held.get((pair.protocol, pair.destination, pair.translated.address, port))
     # A port that is kept the pair itself holds; one that was changed another connection does, which DNAT led there.
     if holder is not None and (holder != pair.original.address or pair.translated.port != port):
-        return f"{holder} held its port towards the destination"
+        who = holder if holder != pair.original.address else "another connection of its own"
+        return f"{who} held its port towards the destination"
     return ""
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from pathtap.collector.inspections.owners import EGRESS_CNI, VPC_CNI, owner_of_chain
+from pathtap.collector.inspections.owners import EGRESS_CNI, UNKNOWN, VPC_CNI, owner_of_chain
 from pathtap.collector.proving.evidence import SAME_FOR_BOTH, Evidence, Ports, release
 from pathtap.collector.proving.statistics import PortsSay
 from pathtap.model.netfilter import Backend, Random
@@ -17,33 +17,34 @@ WITH_SETTINGS = (VPC_CNI, EGRESS_CNI)
 # Reasons for which pairs were discounted that are told one by one.
 MOST_REASONS = 2
 
+NAMED = "name a destination (pathtap snat POD to DST), to which connections are then opened"
+
 Rules = tuple[RuleReference, ...]
 
 
 def statement(verdict: SnatVerdict, evidence: Evidence, ports: Ports, effective: Rules) -> str:
     """One sentence; `effective` are the rules of which one translates."""
-    way = f"{evidence.source} to {evidence.destination or 'what lies outside of the VPC'}"
-    by = _by(evidence, effective)
+    way = f"traffic from {evidence.source} to {evidence.destination or 'what lies outside of the VPC'}"
+    by, begins = _by(evidence, effective), way[:1].upper() + way[1:]
     match verdict:
         case SnatVerdict.NOT_TRANSLATED:
-            return f"{way} is not translated: {_why_not(evidence)}."
+            return f"{begins} is not translated: {_why_not(evidence)}."
         case SnatVerdict.INCONCLUSIVE:
             unread = evidence.unknown or evidence.gaps or not effective
             what = f"How {way} is translated" if unread else f"Whether {way} gets random {ports.noun}s"
             return f"{what} cannot be told: {_why_open(evidence, ports, effective)}."
         case SnatVerdict.NOT_IN_EFFECT:
             shown = "" if ports.is_open else f", and the {ports.noun}s show it: {ports_words(ports)}"
-            return f"{way} is meant to get fully random {ports.noun}s and does not: it is translated{by}{shown}."
+            return f"{begins} is meant to get fully random {ports.noun}s and does not: it is translated{by}{shown}."
         case SnatVerdict.CONTRADICTORY if not effective:
             return f"No rule translates {way}, and yet {ports.translated} of its connections were translated."
         case SnatVerdict.CONTRADICTORY if ports.untouched:
             kept = f"{ports.untouched} of {len(ports.pairs)} connections kept their source"
-            return f"{way} is meant to be translated{by}, and yet {kept}."
+            return f"{begins} is meant to be translated{by}, and yet {kept}."
         case SnatVerdict.CONTRADICTORY:
-            return f"{way} is translated{by}, and the {ports.noun}s contradict it: {ports_words(ports)}."
+            return f"{begins} is translated{by}, and the {ports.noun}s contradict it: {ports_words(ports)}."
         case _:
-            agree = f"{ports.statistics.counted} of {len(ports.pairs)} {ports.noun}s agree"
-            return f"{way} is translated{by}, and {agree}: {ports_words(ports)}."
+            return f"{begins} is translated{by}, and {_who_agrees(ports)}: {ports_words(ports)}."
 
 
 def reasons(verdict: SnatVerdict, evidence: Evidence, ports: Ports, effective: Rules) -> tuple[str, ...]:
@@ -97,6 +98,13 @@ def ports_words(ports: Ports) -> str:
             return f"{kept}, more than a random choice keeps and fewer than a rule without a flag"
         case PortsSay.CHANGED | PortsSay.TOO_FEW:
             return kept
+
+
+def _who_agrees(ports: Ports) -> str:
+    counted, total = ports.statistics.counted, len(ports.pairs)
+    if counted == total:
+        return f"{counted} of {total} {ports.noun}s agree" if total > 1 else f"its {ports.noun} agrees"
+    return f"the {ports.noun}s of those {counted} of {total} connections that count agree"
 
 
 def _few_kept(preserved: int) -> str:
@@ -176,13 +184,14 @@ def _why_not_in_effect(evidence: Evidence, effective: Rules) -> Iterator[str]:
     fully = [rule for rule in dict.fromkeys((*behind, *evidence.candidates)) if rule.random is Random.FULLY]
     if intent is not None and intent.translated and intent.random is Random.FULLY:
         if owner not in WITH_SETTINGS:
-            yield f"{_setting(evidence)}, and that is not {owner}'s to heed, whose rule comes first."
+            whose = "another" if owner == UNKNOWN else f"{owner}'s"
+            yield f"{_setting(evidence)}, which is for the VPC CNI's own rule, and {whose} comes first."
         elif any(owner_of_chain(rule) == owner for rule in fully):
             yield f"{_setting(evidence)}."
         elif first.random is Random.RANDOM:
             yield f"{_setting(evidence)}; with an iptables before 1.6.2, which lacks --random-fully, that becomes --random."
         else:
-            yield f"{_setting(evidence)}, and the rule has not been written anew since."
+            yield f"{_setting(evidence)}, and the rule was not written anew when that was set."
     for rule in fully:
         yield f"{rule_words(rule)} has {flag_words(rule)} and comes after it{_left_over(first, rule)}."
 
@@ -221,6 +230,7 @@ def _what_to_do(evidence: Evidence, ports: Ports) -> Iterator[str]:
             yield f"{evidence.opened.failed} connections could not be opened: {evidence.opened.failure}."
         yield "Open more with --connections."
     elif evidence.live:
-        yield "Watch for longer with --timeout, or name a destination without --live, to which connections are then opened."
+        without = "leave out --live, and connections are opened" if evidence.destination else NAMED
+        yield f"Watch for longer with --timeout, or {without}."
     else:
-        yield "Name a destination, to which connections are then opened, or watch the source's own with --live."
+        yield f"Watch its own connections with --live, or {NAMED}."
