@@ -441,3 +441,14 @@ def test_without_a_destination_it_is_what_lies_outside() -> None:
     assert found.summary.startswith(
         "Traffic from shop/search to what lies outside of the VPC is translated to 192.168.1.29 on eth0"
     )
+
+
+@pytest.mark.parametrize("intent", [wanted(FULLY), None])
+def test_ports_that_may_be_older_than_the_rules_hide_no_rule_that_is_not_in_effect(intent: Intent | None) -> None:
+    """Nothing was opened: what is there says nothing against what the rules' texts show."""
+    seen = evidence(rule(NONE, "KUBE-POSTROUTING"), seen=pairs(PortsSay.SCATTERED), behind=[rule(FULLY)], intent=intent)
+    opened, present = judge(seen), judge(replace(seen, opened=None))
+    assert (opened.verdict, present.verdict) == (SnatVerdict.CONTRADICTORY, SnatVerdict.NOT_IN_EFFECT)
+    assert "may be older than the rule: none was kept" in present.summary
+    alone = replace(seen, opened=None, intent=None, rules=())
+    assert judge(alone).verdict is SnatVerdict.CONTRADICTORY

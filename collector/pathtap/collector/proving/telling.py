@@ -34,7 +34,7 @@ def statement(verdict: SnatVerdict, evidence: Evidence, ports: Ports, effective:
             what = f"How {way} is translated" if unread else f"Whether {way} gets random {ports.noun}s"
             return f"{what} cannot be told: {_why_open(evidence, ports, effective)}."
         case SnatVerdict.NOT_IN_EFFECT:
-            shown = "" if ports.is_open else f", and the {ports.noun}s show it: {ports_words(ports)}"
+            shown = "" if ports.is_open else f"{_shown(ports, effective)}: {ports_words(ports)}"
             return f"{begins} is meant to get fully random {ports.noun}s and does not: it is translated{by}{shown}."
         case SnatVerdict.CONTRADICTORY if not effective:
             return f"No rule translates {way}, and yet {ports.translated} of its connections were translated."
@@ -105,6 +105,12 @@ def _who_agrees(ports: Ports) -> str:
     if counted == total:
         return f"{counted} of {total} {ports.noun}s agree" if total > 1 else f"its {ports.noun} agrees"
     return f"the {ports.noun}s of those {counted} of {total} connections that count agree"
+
+
+def _shown(ports: Ports, effective: Rules) -> str:
+    if all(rule.random in ports.fits for rule in effective):
+        return f", and the {ports.noun}s show it"
+    return f"; its connections' {ports.noun}s are not chosen so, and may be older than the rule"
 
 
 def _few_kept(preserved: int) -> str:

@@ -67,9 +67,12 @@ def _verdict(evidence: Evidence, ports: Ports, effective: tuple[RuleReference, .
             return SnatVerdict.CONTRADICTORY
         return SnatVerdict.INCONCLUSIVE if evidence.pairs_unread else SnatVerdict.NOT_TRANSLATED
     flags = {rule.random for rule in effective}
-    if not flags <= ports.fits or (ports.untouched and evidence.opened is not None):
+    contradicts = not flags <= ports.fits or bool(ports.untouched and evidence.opened is not None)
+    not_in_effect = Random.FULLY not in flags and is_fully_elsewhere(evidence)
+    # Where nothing was opened ports may be older than the rules: they cast no doubt on what the rules' texts show.
+    if contradicts and not (not_in_effect and evidence.opened is None):
         return SnatVerdict.CONTRADICTORY
-    if Random.FULLY not in flags and is_fully_elsewhere(evidence):
+    if not_in_effect:
         return SnatVerdict.NOT_IN_EFFECT
     if len(flags) > 1 or ports.is_open:
         return SnatVerdict.INCONCLUSIVE
