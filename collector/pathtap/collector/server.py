@@ -180,10 +180,16 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
             namespace=request.namespace,
             protocol=request.protocol,
             port=request.port,
-            live=request.live,
+            # Without a destination nothing is sent, so an address may be the source, as with live traffic.
+            live=request.live or not request.destination,
         )
         identity = self._new_id()
         question = await question_of(ends, inventory, self._agents) if request.destination else None
+        if question is not None and question.is_to_itself:
+            raise NotTraceable(
+                f"{request.source} to its own address goes by its lo: it never leaves the pod's network namespace, and nothing"
+                " on the node translates it"
+            )
         source = question.source if question else await source_of(ends, inventory, self._agents)
         if not source.node:
             raise NotTraceable(

@@ -152,6 +152,14 @@ def test_without_a_destination_nothing_is_sent_and_nothing_captured(tmp_path: Pa
     assert not agents[NODE_1].of(CaptureRequest)
 
 
+def test_a_pods_address_may_be_the_source_where_nothing_is_sent(tmp_path: Path) -> None:
+    entries = tuple(entry(port, translated) for port, translated in drawn(64))
+    agents = agent(survey=SurveyReport(entries=entries))
+    found = snat(tmp_path, agents, source=SEARCH)
+    assert (found.source.name, found.verdict) == ("shop/search", V.FULLY_RANDOM)
+    assert not agents[NODE_1].of(OpenConnections)
+
+
 def test_entries_to_where_nothing_is_translated_do_not_count(tmp_path: Path) -> None:
     inside = [flow(50_000 + number, "192.168.2.41") for number in range(64)]
     untouched = tuple(ConntrackEntry(node=NODE_1, original=each, reply=each.reversed) for each in inside)
@@ -252,11 +260,13 @@ def test_the_nodes_of_a_table_are_told_apart(tmp_path: Path) -> None:
     [
         ({"source": "svc/web"}, grpc.StatusCode.INVALID_ARGUMENT),
         ({"source": "shop/nobody"}, grpc.StatusCode.NOT_FOUND),
-        ({"source": SEARCH}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"source": SEARCH, "destination": INTERNET}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"source": "203.0.113.9"}, grpc.StatusCode.FAILED_PRECONDITION),
+        ({"source": "shop/search", "destination": "shop/search", "port": 80}, grpc.StatusCode.FAILED_PRECONDITION),
         ({"source": "203.0.113.9", "live": True}, grpc.StatusCode.FAILED_PRECONDITION),
         ({"source": "shop/search", "destination": INTERNET, "protocol": 6}, grpc.StatusCode.INVALID_ARGUMENT),
     ],
-    ids=["service", "nobody", "address", "nobody's address", "no port"],
+    ids=["service", "nobody", "address", "stranger", "itself", "nobody's address", "no port"],
 )
 def test_what_cannot_be_asked_is_refused(tmp_path: Path, fields: Mapping[str, Any], status: grpc.StatusCode) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
