@@ -229,7 +229,9 @@ def test_races_and_users_are_told(tmp_path: Path) -> None:
     (ports,) = found.ports_in_use
     assert (ports.in_use, ports.capacity, ports.users[0].name, ports.users[0].ports) == (64, 64_512, "shop/search", 64)
     assert (found.conntrack_entries, found.conntrack_most) == (300, 262_144)
-    assert [finding.code for finding in found.findings] == ["SNAT_RACE_LOST"]
+    (race,) = found.findings
+    assert race.code == "SNAT_RACE_LOST"
+    assert f"towards {INTERNET}:443 (tcp)" in race.text
 
 
 def test_the_intent_of_external_snat_that_a_rule_defies(tmp_path: Path) -> None:

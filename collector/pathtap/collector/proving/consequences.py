@@ -6,6 +6,7 @@ from pathtap.collector import findings
 from pathtap.collector.inspections import relevant, stores, translation
 from pathtap.collector.proving.depletion import EXHAUSTED_SHARE, Cause, LostPorts, lost_ports
 from pathtap.collector.proving.subject import Subject
+from pathtap.model.address import protocol_name
 from pathtap.model.snat import Exposure, PortsInUse
 from pathtap.model.trace import Evidence, Finding, Witness
 
@@ -40,7 +41,8 @@ def _is_outside(subject: Subject) -> bool:
 
 
 def _of_ports(node: str, lost: LostPorts, ports: PortsInUse, proof: tuple[Evidence, ...]) -> Iterator[Finding]:
-    towards, in_use = str(ports.destination), f"{ports.in_use} of {ports.capacity} ports of {ports.translated}"
+    towards = f"{ports.destination} ({protocol_name(ports.protocol)})"
+    in_use = f"{ports.in_use} of {ports.capacity} ports of {ports.translated}"
     if lost.cause is Cause.RACE:
         yield findings.snat_race_lost(node, lost.lost, towards, in_use, lost.mended_by_flag, proof)
     elif lost.share >= EXHAUSTED_SHARE:
@@ -54,4 +56,5 @@ def _proof(node: str, exposure: Exposure, ports: PortsInUse) -> Iterator[Evidenc
     claim = f"insert_failed rose by {rise} meanwhile, to {total} since the node's start"
     yield Evidence(witness=Witness.RECORDED, claim=claim, source=where)
     claim = f"{ports.in_use} of {ports.capacity} ports of {ports.translated} are in use towards {ports.destination}"
+    claim += f" ({protocol_name(ports.protocol)})"
     yield Evidence(witness=Witness.RECORDED, claim=claim, source=where)
