@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from pathtap.collector.proving.chance import most_collisions, needed_pairs
 from pathtap.collector.proving.pairs import OLDER
-from pathtap.collector.proving.ranges import ICMP, NatRange
+from pathtap.collector.proving.ranges import ICMP, NatRange, class_of
 from pathtap.collector.proving.statistics import PortsSay, compared, ports_say, statistics
 from pathtap.model.address import Address
 from pathtap.model.netfilter import Random
@@ -85,6 +85,7 @@ def ports_of(evidence: Evidence) -> Ports:
     known = release(evidence.kernel)
     weighed = tuple(_weighed(pair, evidence, known) for pair in evidence.pairs)
     figures = statistics(weighed, evidence.ports, evidence.in_use_share, evidence.shift)
+    weighed = tuple(_of_another_range(pair, evidence.ports, figures) for pair in weighed)
     says = ports_say(figures, evidence.in_use_share)
     asked = evidence.protocol or (weighed[0].protocol if weighed else 0)
     return Ports(
@@ -137,6 +138,17 @@ def _weighed(pair: PortPair, evidence: Evidence, kernel: tuple[int, int] | None)
     if pair.protocol in ICMP and kernel is not None and kernel < IDENTIFIERS_ARE_DRAWN:
         return replace(pair, discounted="before Linux 5.1 identifiers are counted up, whatever the flag")
     return pair
+
+
+def _of_another_range(pair: PortPair, ports: PortRange | None, figures: Statistics) -> PortPair:
+    """Ports and identifiers are not drawn from one range: those are judged of which there are most."""
+    among = class_of(pair.original.port, pair.protocol, ports)
+    if pair.discounted or (among.first, among.last) == (figures.first, figures.last):
+        return pair
+    what = "identifier" if pair.protocol in ICMP else "port"
+    return replace(
+        pair, discounted=f"its {what} is drawn from another range than those of most, {among.first} to {among.last}"
+    )
 
 
 def _count_translated(pairs: Sequence[PortPair], in_use_share: float) -> int:
