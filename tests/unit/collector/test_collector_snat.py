@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 import pytest
 from scripted_agent import ScriptedAgent, always, serving
-from small_cluster import HOST_1, INTERNET, NODE_1, NODE_2, SEARCH, cluster, node_1, node_2
+from small_cluster import HOST_1, INTERNET, NODE_1, NODE_2, SEARCH, cluster, node_1, node_2, without_rules
 
 from pathtap.model.address import FiveTuple, Socket
 from pathtap.model.conntrack import ConntrackEntry
@@ -239,6 +239,32 @@ def test_the_intent_of_external_snat_that_a_rule_defies(tmp_path: Path) -> None:
     assert found.verdict == V.FULLY_RANDOM
     assert not found.as_intended
     assert "SNAT_DESPITE_EXTERNAL" in [finding.code for finding in found.findings]
+
+
+def test_an_address_that_the_eni_does_not_own_is_told_beside_a_verdict_on_ports(tmp_path: Path) -> None:
+    """A rule of the VPC CNI's with the second ENI's address; or the ip rule that leads what is marked to the first is missing."""
+    right = told(node_1())
+    (nat,) = (each for each in right.rule_sets if each.table == "nat")
+    chains = tuple(
+        replace(each, rules=tuple(replace(r, text=r.text.replace(HOST_1, "192.168.1.87")) for r in each.rules))
+        for each in nat.chains
+    )
+    foreign = replace(right, rule_sets=tuple(replace(s, chains=chains) if s is nat else s for s in right.rule_sets))
+    silent = opened(outcome=ProbeOutcome.SILENT)
+    for snapshot, interface in ((foreign, "eth0"), (without_rules(right, "fwmark"), "eth1")):
+        found = snat(tmp_path, agent(snapshot, connections=silent), **OUT)
+        assert (found.verdict, found.as_intended, found.egress.interface) == (V.FULLY_RANDOM, True, interface)
+        assert [finding.code for finding in found.findings] == ["SOURCE_NOT_OWNED_BY_ENI"]
+        assert "None of the 64 was answered: `pathtap trace` shows where they end." in found.summary
+    assert "was answered" not in snat(tmp_path, agent(right, connections=opened()), **OUT).summary
+
+
+def test_a_full_conntrack_table_is_told(tmp_path: Path) -> None:
+    full = {"net.netfilter.nf_conntrack_count": "262144", "net.netfilter.nf_conntrack_max": "262144"}
+    snapshot = told(node_1())
+    snapshot = replace(snapshot, sysctls={**snapshot.sysctls, **full})
+    found = snat(tmp_path, agent(snapshot, connections=opened()), **OUT)
+    assert [finding.code for finding in found.findings] == ["CONNTRACK_TABLE_FULL"]
 
 
 def test_every_node_has_a_row_and_one_without_an_agent_a_gap(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathtap.collector.proving.crowding import share_of_others, shift_of
 from pathtap.collector.proving.evidence import Evidence
 from pathtap.collector.proving.exposure import exposure_of
 from pathtap.collector.proving.meeting import pairs_of
+from pathtap.collector.proving.remarks import remarks
 from pathtap.collector.proving.subject import Asked, Found, Subject
 from pathtap.collector.proving.verdict import judge
 from pathtap.collector.telling.egress import egress_by
@@ -33,6 +34,7 @@ def prove(subject: Subject, found: Found, inventory: Inventory) -> Snat:
     intent = intent_of(subject.snapshot, subject.packet.five_tuple.source, after_dnat, owner)
     pairs, left_out = pairs_of(subject, found)
     gaps = tuple(dict.fromkeys((*found.gaps, *_unread(subject), *left_out)))
+    opened = _opened(found.opened) if found.opened else None
     judgement = judge(_evidence(subject, found, pairs, intent, gaps))
     return Snat(
         id=asked.id,
@@ -43,7 +45,7 @@ def prove(subject: Subject, found: Found, inventory: Inventory) -> Snat:
         protocol=asked.protocol,
         verdict=judgement.verdict,
         as_intended=judgement.as_intended,
-        summary=judgement.summary,
+        summary=" ".join((judgement.summary, *remarks(opened))),
         intent=intent,
         # Where rules alone cannot tell, ports may have.
         rule=judgement.rules[0] if len(judgement.rules) == 1 else None,
@@ -52,7 +54,7 @@ def prove(subject: Subject, found: Found, inventory: Inventory) -> Snat:
         egress=_egress(subject),
         pairs=judgement.pairs,
         statistics=judgement.statistics,
-        opened=_opened(found.opened) if found.opened else None,
+        opened=opened,
         exposure=exposure,
         live=asked.live,
         findings=tuple(consequences(subject, exposure)),
