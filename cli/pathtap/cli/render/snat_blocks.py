@@ -58,13 +58,24 @@ class Block:
 
 
 def intent_block(snat: Snat) -> Block:
+    told = tuple(_settings(snat))
     if not snat.HasField("intent"):
-        return Block(name="intent", witnesses="", items=(Item(key="gap", text=untold_text(snat), style=Style.DOUBT),))
+        untold = Item(key="gap", text=untold_text(snat), style=Style.DOUBT)
+        return Block(name="intent", witnesses=EXPECTED if told else "", items=(untold, *told))
     intent = snat.intent
     source = f" [{intent.source}]" if intent.source else ""
     says = f": {intent.says}{source}" if intent.says else source
     item = Item(key="set", text=f"{set_text(intent)}{says}")
-    return Block(name="intent", witnesses=EXPECTED, items=(item,))
+    return Block(name="intent", witnesses=EXPECTED, items=(item, *told))
+
+
+def _settings(snat: Snat) -> Iterator[Item]:
+    """Everything that was set, a line for each who told it."""
+    by_source: dict[str, list[str]] = {}
+    for setting in snat.settings:
+        by_source.setdefault(setting.source, []).append(f"{setting.name} {setting.value}")
+    for number, (source, told) in enumerate(by_source.items()):
+        yield Item(key="" if number else "settings", text=f"{', '.join(told)} [{source}]", style=Style.FAINT)
 
 
 def rules_block(snat: Snat, *, every_statement: bool) -> Block:

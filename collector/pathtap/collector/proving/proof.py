@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pathtap.collector.cluster.inventory import Inventory
-from pathtap.collector.inspections.intent import intent_of
-from pathtap.collector.inspections.owners import owner_of_chain
 from pathtap.collector.proving.consequences import consequences
 from pathtap.collector.proving.crowding import share_of_others, shift_of
 from pathtap.collector.proving.evidence import Evidence
 from pathtap.collector.proving.exposure import exposure_of
+from pathtap.collector.proving.kinds import STOPPED, exempted, intended
 from pathtap.collector.proving.meeting import pairs_of
-from pathtap.collector.proving.remarks import remarks
+from pathtap.collector.proving.remarks import unanswered
+from pathtap.collector.proving.settings import settings_of
 from pathtap.collector.proving.subject import Asked, Found, Subject
 from pathtap.collector.proving.verdict import judge
 from pathtap.collector.telling.egress import egress_by
@@ -29,11 +29,11 @@ def prove(subject: Subject, found: Found, inventory: Inventory) -> Snat:
     """Without its times, which are the caller's."""
     translating, asked = subject.translators, subject.asked
     exposure = exposure_of(found.before, found.after, inventory, translating.ports)
-    owner = owner_of_chain(translating.candidates[0]) if translating.candidates else ""
-    after_dnat = translating.prediction.packet.five_tuple.destination
-    intent = intent_of(subject.snapshot, subject.packet.five_tuple.source, after_dnat, owner)
-    pairs, left_out = pairs_of(subject, found)
-    gaps = tuple(dict.fromkeys((*found.gaps, *_unread(subject), *left_out)))
+    packet = subject.view, subject.packet, translating.prediction
+    intent, exempt = intended(*packet), exempted(*packet)
+    pairs = pairs_of(subject, found)
+    known = Gap(node=subject.snapshot.node, part="intent", why=exempt)
+    gaps = tuple(dict.fromkeys((*found.gaps, *_unread(subject), *([known] if exempt else ()))))
     opened = _opened(found.opened) if found.opened else None
     judgement = judge(_evidence(subject, found, pairs, intent, gaps))
     return Snat(
@@ -45,7 +45,7 @@ def prove(subject: Subject, found: Found, inventory: Inventory) -> Snat:
         protocol=asked.protocol,
         verdict=judgement.verdict,
         as_intended=judgement.as_intended,
-        summary=" ".join((judgement.summary, *remarks(opened))),
+        summary=" ".join((judgement.summary, *unanswered(opened))),
         intent=intent,
         # Where rules alone cannot tell, ports may have.
         rule=judgement.rules[0] if len(judgement.rules) == 1 else None,
@@ -57,6 +57,7 @@ def prove(subject: Subject, found: Found, inventory: Inventory) -> Snat:
         opened=opened,
         exposure=exposure,
         live=asked.live,
+        settings=settings_of(subject.snapshot),
         findings=tuple(consequences(subject, exposure)),
         gaps=gaps,
     )
@@ -72,10 +73,8 @@ def _evidence(
     asked, translating, routing = subject.asked, subject.translators, subject.translators.prediction.routing
     unread = next((gap.why for gap in gaps if gap.part in PAIRS_FROM), "")
     return Evidence(
-        source=(asked.source.name or str(asked.source.socket))
-        if subject.addresses
-        else f"a pod of {asked.source.name}",
-        destination=_destination_words(asked),
+        source=subject.whose or _source_words(subject),
+        destination=subject.towards or _destination_words(asked),
         protocol=asked.protocol,
         kernel=subject.snapshot.kernel,
         candidates=translating.candidates,
@@ -83,7 +82,7 @@ def _evidence(
         ports=translating.ports,
         translated_to=translating.translated_to,
         interface=routing.interface if routing and not routing.local else "",
-        unknown=translating.unknown,
+        unknown=(*translating.unknown, *_stopped(subject)),
         intent=intent,
         pairs=pairs,
         opened=_opened(found.opened) if found.opened else None,
@@ -93,6 +92,11 @@ def _evidence(
         pairs_unread="" if pairs else unread,
         why_not_translated=_why_not_translated(subject),
     )
+
+
+def _source_words(subject: Subject) -> str:
+    source = subject.asked.source
+    return (source.name or str(source.socket)) if subject.addresses else f"a pod of {source.name}"
 
 
 def _destination_words(asked: Asked) -> str:
@@ -105,12 +109,15 @@ def _destination_words(asked: Asked) -> str:
 
 def _why_not_translated(subject: Subject) -> str:
     """Where the packet does not come to the rules that translate at all."""
+    local = subject.translators.prediction.outcome is Outcome.LOCAL
+    return f"it is for {subject.snapshot.node} itself" if local else ""
+
+
+def _stopped(subject: Subject) -> Iterator[str]:
+    """Where the packet ends before POSTROUTING nobody can say what would have become of its source."""
     prediction = subject.translators.prediction
-    if prediction.outcome is Outcome.LOCAL:
-        return f"it is for {subject.snapshot.node} itself"
-    if prediction.outcome in (Outcome.FORWARDED, Outcome.UNKNOWN):
-        return ""
-    return f"the node's configuration lets it go no further: {prediction.reason}"
+    if prediction.outcome in STOPPED and not subject.translators.candidates:
+        yield f"the node's configuration lets it go no further: {prediction.reason}"
 
 
 def _egress(subject: Subject) -> Egress | None:
