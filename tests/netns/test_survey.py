@@ -248,6 +248,7 @@ def test_what_begins_meanwhile_comes_after_what_was_there_and_in_its_order(table
     report, elapsed = while_following(table, request, lambda: table.insert(*new, *others))
     assert {entry.original.source_port for entry in report.entries[:3]} == {40001, 40002, 40005}
     assert [entry.original.source_port for entry in report.entries[3:]] == [45000 + number for number in range(20)]
+    assert report.fresh == 20
     assert [entry.reply.destination_port for entry in report.entries[3:]] == [60000 - number for number in range(20)]
     assert 1.0 <= elapsed < 5
     # The ports in use are those of the table as it was.
@@ -259,7 +260,7 @@ def test_of_more_than_the_limit_the_newest_stay(table: Table) -> None:
     request = SurveyRequest(sources=(ip_address(CART),), destination=at(OUTSIDE, 443), follow=0.8, limit=5)
     report, _ = while_following(table, request, lambda: table.insert(*new))
     assert [entry.original.source_port for entry in report.entries] == list(range(45015, 45020))
-    assert report.left_off == 3 + 15
+    assert (report.fresh, report.left_off) == (5, 3 + 15)
 
 
 def test_it_ends_in_time_where_entries_come_without_end(empty: Table) -> None:
@@ -305,6 +306,26 @@ def test_what_comes_while_the_table_is_read_is_told_once(empty: Table) -> None:
     assert not report.missed
     assert len(report.entries) == len(originals(report)) == 3_000
     assert report.left_off == 0
+
+
+def test_what_the_table_had_and_an_event_told_of_is_fresh_and_the_rest_is_not(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entries come between the beginning of the listening and the reading of the table: both tell of them."""
+    dump = conntrack_socket.dump
+
+    def dump_with_what_just_came(family: int, protocol: int) -> Iterator[bytes]:
+        if family == AF_INET:
+            insert([out(CART, 46000 + number, 50_000 - number) for number in range(7)])
+        yield from dump(family, protocol)
+
+    monkeypatch.setattr("pathtap.agent.survey.dump", dump_with_what_just_came)
+    request = SurveyRequest(sources=(ip_address(CART),), destination=at(OUTSIDE, 443), protocol=6, follow=0.3)
+    report = table.survey(request)
+    assert [entry.original.source_port for entry in report.entries[-7:]] == [46000 + number for number in range(7)]
+    assert (len(report.entries), report.fresh, report.left_off) == (3 + 7, 7, 0)
+    # Without following nobody can tell what has just come.
+    assert table.survey(replace(request, follow=0.0)).fresh == 0
 
 
 def test_events_that_nobody_could_read_in_time_are_told_as_missed(

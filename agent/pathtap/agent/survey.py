@@ -48,6 +48,7 @@ def survey(node: str, request: SurveyRequest) -> SurveyReport:
         unread.append(Unread(part="counters", reason="This kernel does not show /proc/net/stat/nf_conntrack."))
     return SurveyReport(
         entries=found.entries,
+        fresh=found.fresh,
         left_off=found.left_off,
         missed=events is not None and events.missed,
         usage=found.usage(),
@@ -84,38 +85,49 @@ class _Found:
         self._request = request
         self._wanted = _Wanted.of(request)
         # Decoded at the end, when no more than the limit are left.
-        self._bodies: deque[bytes] = deque(maxlen=request.limit)
+        self._there: deque[bytes] = deque(maxlen=request.limit)
+        self._came: deque[bytes] = deque(maxlen=request.limit)
         self._count = 0
-        self._present: set[tuple[Tuples | None, int]] = set()
+        # What the table had, until an event tells that it came into being since the listening began.
+        self._present: dict[tuple[Tuples | None, int], bytes] = {}
         self._ledger = _Ledger()
 
     @property
     def entries(self) -> tuple[ConntrackEntry, ...]:
-        decoded = (entry_of(body, self._node) for body in self._bodies)
-        return tuple(entry for entry in decoded if entry is not None)
+        room = self._request.limit - len(self._came)
+        bodies = (*list(self._present.values())[max(0, len(self._present) - room) :], *self._came)
+        # None is an entry only of what has no tuples, and that was not kept.
+        return tuple(entry for body in bodies if (entry := entry_of(body, self._node)) is not None)
+
+    @property
+    def fresh(self) -> int:
+        return len(self._came)
 
     @property
     def left_off(self) -> int:
-        return self._count - len(self._bodies)
+        return self._count - min(self._request.limit, len(self._present) + len(self._came))
 
     def look_through(self) -> None:
         """Raises OSError; what was found until then stays."""
         destination = self._request.destination
-        for family, version in _VERSIONS.items():
-            if destination is None or destination.address.version == version:
-                for body in dump(family, self._wanted.protocols.get(version, 0)):
-                    self._take(body)
-        # A dump may name an entry twice. What came into being during it is told of by an event as well.
-        once = {identity_of(body): body for body in self._bodies}
-        self._count -= len(self._bodies) - len(once)
-        self._bodies = deque(once.values(), maxlen=self._request.limit)
-        self._present = set(once)
+        try:
+            for family, version in _VERSIONS.items():
+                if destination is None or destination.address.version == version:
+                    for body in dump(family, self._wanted.protocols.get(version, 0)):
+                        self._take(body)
+        finally:
+            # A dump may name an entry twice. What came into being during it is told of by an event as well.
+            self._present = {identity_of(body): body for body in self._there}
+            self._count -= len(self._there) - len(self._present)
+            self._there.clear()
 
     def take_new(self, bodies: Iterator[bytes]) -> None:
         for body in bodies:
             found = tuples_of(body)
-            if found is not None and self._wanted.has(found) and identity_of(body) not in self._present:
-                self._keep(body)
+            if found is not None and self._wanted.has(found):
+                self._came.append(body)
+                # What the table had already is counted once.
+                self._count += self._present.pop(identity_of(body), None) is None
 
     def usage(self) -> tuple[PortUsage, ...]:
         return self._ledger.usage(self._request.destination is not None)
@@ -127,11 +139,8 @@ class _Found:
         towards = self._wanted.has_destination(found)
         self._ledger.add(found, towards)
         if towards and self._wanted.has_source(found):
-            self._keep(body)
-
-    def _keep(self, body: bytes) -> None:
-        self._bodies.append(body)
-        self._count += 1
+            self._there.append(body)
+            self._count += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

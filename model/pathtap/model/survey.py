@@ -54,6 +54,7 @@ class CpuCounters:
 class SurveyReport:
     """`entries` are those that were there, then those that came, in the order in which they came.
 
+    The last `fresh` of `entries` came into being while the survey followed; 0 where it did not follow.
     `left_off` counts entries beyond the request's limit; `missed` is True where the kernel dropped events that nobody
     had read yet, so that entries may be missing. `usage` is that towards the request's destination; without one, that of the
     destinations with the most ports in use, some of them. `count` and `most` are nf_conntrack_count and _max, None where
@@ -61,6 +62,7 @@ class SurveyReport:
     """
 
     entries: tuple[ConntrackEntry, ...] = ()
+    fresh: int = 0
     left_off: int = 0
     missed: bool = False
     usage: tuple[PortUsage, ...] = ()
