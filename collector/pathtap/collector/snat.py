@@ -12,7 +12,8 @@ from pathtap.collector.asking import SNAPSHOT_TIMEOUT, Asking, Progress
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.resolve import Question
 from pathtap.collector.plan import capture_request
-from pathtap.collector.proving.proof import prove, unproven
+from pathtap.collector.proving.answers import answer
+from pathtap.collector.proving.proof import unproven
 from pathtap.collector.proving.subject import Asked, Found, Subject, subject_of
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.packet import PacketObservation
@@ -71,7 +72,7 @@ class SnatRun:
             observations=observations,
             gaps=tuple(self.asking.gaps),
         )
-        proven = await asyncio.to_thread(prove, subject, found, self.inventory)
+        proven = await asyncio.to_thread(answer, subject, found, self.inventory)
         return replace(proven, started_at=started_at, finished_at=self.now())
 
     async def _look(

@@ -13,7 +13,22 @@ import grpc
 import grpc.aio
 import pytest
 from scripted_agent import ScriptedAgent, always, serving
-from small_cluster import HOST_1, INTERNET, NODE_1, NODE_2, SEARCH, cluster, node_1, node_2, without_rules
+from small_cluster import (
+    HOLLOW,
+    HOST_1,
+    HOST_2,
+    INTERNET,
+    NODE_1,
+    NODE_2,
+    REDIS,
+    SEARCH,
+    chain,
+    cluster,
+    filtering,
+    node_1,
+    node_2,
+    without_rules,
+)
 
 from pathtap.model.address import FiveTuple, Socket
 from pathtap.model.conntrack import ConntrackEntry
@@ -257,6 +272,51 @@ def test_an_address_that_the_eni_does_not_own_is_told_beside_a_verdict_on_ports(
         assert [finding.code for finding in found.findings] == ["SOURCE_NOT_OWNED_BY_ENI"]
         assert "None of the 64 was answered: `pathtap trace` shows where they end." in found.summary
     assert "was answered" not in snat(tmp_path, agent(right, connections=opened()), **OUT).summary
+
+
+def test_without_metadata_a_destination_of_the_inventory_is_as_intended(tmp_path: Path) -> None:
+    within = {"source": "shop/search", "destination": "shop/redis", "protocol": 6, "port": 6379}
+    for destination, named in (("shop/redis", f"{REDIS} is pod shop/redis"), (HOST_2, f"{HOST_2} is node {NODE_2}")):
+        sent = replace(flow(40_000, str(REDIS if "redis" in destination else HOST_2)), destination_port=6379)
+        pair = ConntrackEntry(node=NODE_1, original=sent, reply=sent.reversed)
+        report = ConnectionsReport(
+            connections=(Connection(outcome=ProbeOutcome.ANSWERED, five_tuple=sent, entry=pair),) * 64
+        )
+        asked = {**within, "destination": destination}
+        found = snat(tmp_path, agent(replace(node_1(), kernel="6.1"), connections=report), **asked)
+        assert (found.verdict, found.as_intended) == (V.NOT_TRANSLATED, True)
+        assert (found.intent.says, found.intent.source) == (f"{named} of the cluster", "inventory")
+
+
+def test_what_the_cni_exempts_and_another_one_translates_leaves_a_gap(tmp_path: Path) -> None:
+    first = chain("POSTROUTING", "-j cali-nat-outgoing", hook="postrouting", priority=100, kind="nat")
+    calico = chain("cali-nat-outgoing", f"-d {INTERNET}/32 -j MASQUERADE --random-fully")
+    right = told(node_1(), excluded_networks=(ip_network("198.51.100.0/24"),))
+    (nat,) = (each for each in right.rule_sets if each.table == "nat")
+    others = tuple(each for each in nat.chains if each.name != "POSTROUTING")
+    changed = replace(nat, chains=(*others, first, calico))
+    snapshot = replace(right, rule_sets=tuple(changed if each is nat else each for each in right.rule_sets))
+    found = snat(tmp_path, agent(snapshot, connections=opened()), **OUT)
+    assert (found.verdict, found.as_intended, found.HasField("intent")) == (V.FULLY_RANDOM, True, False)
+    (gap,) = (each for each in found.gaps if each.part == "intent")
+    assert "198.51.100.0/24" in gap.why
+    assert "Calico translates it all the same" in gap.why
+    assert not gap.decisive
+
+
+def test_of_what_is_stopped_before_its_source_could_be_translated_nothing_can_be_said(tmp_path: Path) -> None:
+    silent = opened(outcome=ProbeOutcome.SILENT)
+    nothing = ConnectionsReport(connections=tuple(replace(each, entry=None) for each in silent.connections))
+    dropping = filtering(told(node_1()), "forward", f"-d {INTERNET}/32 -j DROP")
+    found = snat(tmp_path, agent(dropping, connections=nothing), **OUT)
+    assert found.verdict == V.INCONCLUSIVE
+    assert "lets it go no further" in found.summary
+    hollow = filtering(told(node_1()), "forward", f"-d {HOLLOW}/32 -p tcp -m tcp --dport 80 -j REJECT")
+    found = snat(
+        tmp_path, agent(hollow, connections=nothing), source="shop/search", destination="svc/hollow", namespace="shop"
+    )
+    assert found.verdict == V.INCONCLUSIVE
+    assert "lets it go no further" in found.summary
 
 
 def test_a_full_conntrack_table_is_told(tmp_path: Path) -> None:

@@ -1,27 +1,53 @@
-"""Which of the connections that were found are such as the question is about: those whose packets meet the rule. Pure."""
+"""Which connections meet which rules: those that are there are sorted by them, so that none hides behind another's rule. Pure."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from pathtap.collector.proving.kinds import Kind, kind_of
 from pathtap.collector.proving.pairs import Rewriting, opened_pairs, recorded_pairs, seen_leaving, weighed
-from pathtap.collector.proving.subject import Found, Subject
+from pathtap.collector.proving.subject import MOST_KINDS, Found, Subject
+from pathtap.collector.proving.translators import translators
 from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.predict import predict
-from pathtap.model.address import Address, FiveTuple, Socket
+from pathtap.model.address import protocol_name
+from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.netfilter import Random
 from pathtap.model.snat import PortPair
 from pathtap.model.trace import Gap
 
-# Different destinations of present entries that are walked over the rules, to tell which of them meet the rule in question.
+# Different destinations of present entries that are walked over the rules, to tell which rules these meet.
 MOST_DESTINATIONS = 200
 
 
-def pairs_of(subject: Subject, found: Found) -> tuple[tuple[PortPair, ...], tuple[Gap, ...]]:
-    """With why they do not count, and what was left out."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meeting:
+    """Connections of one kind, and the packet that stands for them: one that was asked about, or the first connection's."""
+
+    subject: Subject
+    entries: tuple[ConntrackEntry, ...] = ()
+
+
+def meetings(
+    subjects: Sequence[Subject], entries: Iterable[ConntrackEntry]
+) -> tuple[tuple[Meeting, ...], tuple[Gap, ...]]:
+    """`subjects`, at least one, are of one node and of different kinds: theirs come first, with or without connections, the
+    others in the order of their first connection. And how many connections were left out, and why.
+    """
+    sorting = _Sorting(subjects)
+    for entry in entries:
+        sorting.add(entry)
+    return sorting.meetings(), sorting.gaps()
+
+
+def pairs_of(subject: Subject, found: Found) -> tuple[PortPair, ...]:
+    """Of what was opened, else of all entries that were seen; with why they do not count."""
     snapshot, translating = subject.snapshot, subject.translators
     enis = frozenset(interface.name for interface in snapshot.interfaces if interface.role.is_eni)
-    meeting = _Meeting(subject)
     if found.opened is not None:
         pairs = opened_pairs(found.opened.connections, seen_leaving(found.observations, enis))
     else:
-        pairs = recorded_pairs(found.seen.entries, meeting.meets)
+        pairs = recorded_pairs(found.seen.entries)
     snat = translating.prediction.snat
     keeps = any(rule.random is Random.NONE for rule in translating.candidates)
     rewriting = Rewriting(
@@ -31,38 +57,68 @@ def pairs_of(subject: Subject, found: Found) -> tuple[tuple[PortPair, ...], tupl
     )
     usage = (*found.before.usage, *found.after.usage)
     sent = found.opened is not None
-    return weighed(pairs, rewriting, usage, sent=sent, before=found.before.usage), meeting.gaps()
+    return weighed(pairs, rewriting, usage, sent=sent, before=found.before.usage)
 
 
-class _Meeting:
-    """Whether an entry's traffic meets the rule in question; each destination is walked over the rules once."""
+class _Sorting:
+    """Each destination of each source is walked over the rules once, with the backend that was chosen for it."""
 
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        self._wanted = frozenset(subject.translators.candidates)
-        self._known: dict[tuple[int, Address, Socket], bool] = {}
-        self._left_out = 0
+    def __init__(self, subjects: Sequence[Subject]) -> None:
+        self._like = subjects[0]
+        view = self._like.view
+        self._subjects = {kind_of(view, each.packet, each.translators.prediction): each for each in subjects}
+        self._entries: dict[Kind, list[ConntrackEntry]] = defaultdict(list)
+        self._known: dict[tuple[object, ...], Kind | None] = {}
+        self._far, self._many = 0, 0
 
-    def meets(self, flow: FiveTuple) -> bool:
-        key = flow.protocol, flow.source, flow.destination_socket
+    def add(self, entry: ConntrackEntry) -> None:
+        flow = entry.original
+        key = flow.protocol, flow.source, flow.destination_socket, entry.reply.source_socket
         if key not in self._known:
             if len(self._known) == MOST_DESTINATIONS:
-                self._left_out += 1
-                return False
-            self._known[key] = self._walk(flow)
-        return self._known[key]
+                self._far += 1
+                return
+            self._known[key] = self._kind(entry)
+        kind = self._known[key]
+        if kind is None:
+            self._many += 1
+        else:
+            self._entries[kind].append(entry)
+
+    def meetings(self) -> tuple[Meeting, ...]:
+        return tuple(
+            Meeting(subject=subject, entries=tuple(self._entries[kind])) for kind, subject in self._subjects.items()
+        )
 
     def gaps(self) -> tuple[Gap, ...]:
-        if not self._left_out:
-            return ()
-        why = f"{self._left_out} entries were left out after {MOST_DESTINATIONS} different destinations"
-        return (Gap(node=self._subject.snapshot.node, part="conntrack", why=why),)
+        node = self._like.snapshot.node
+        whys = (
+            (self._far, f"entries were left out after {MOST_DESTINATIONS} different destinations"),
+            (self._many, f"entries were left out that meet yet other rules, after {MOST_KINDS} kinds of traffic"),
+        )
+        return tuple(Gap(node=node, part="conntrack", why=f"{count} {why}") for count, why in whys if count)
 
-    def _walk(self, flow: FiveTuple) -> bool:
-        view = self._subject.view
+    def _kind(self, entry: ConntrackEntry) -> Kind | None:
+        """None where there are too many kinds already."""
+        view, flow = self._like.view, entry.original
         link = view.veth(flow.source)
-        if link is None and flow.source not in view.model.addresses:
-            # What only passes through the node is nobody's of it.
-            return False
-        snat = predict(view.model, Packet.opening(flow, link.name if link else "")).snat
-        return frozenset(snat.candidates if snat else ()) == self._wanted
+        packet, dnat = Packet.opening(flow, link.name if link else ""), entry.destination_translation
+        chosen = dnat.after if dnat else None
+        kind = kind_of(view, packet, predict(view.model, packet, chosen))
+        if kind not in self._subjects:
+            if len(self._subjects) >= MOST_KINDS:
+                return None
+            translating = translators(view.model, packet, chosen)
+            self._subjects[kind] = replace(self._like, packet=packet, translators=translating, whose="", is_asked=False)
+        return kind
+
+
+def destinations_text(entries: Sequence[ConntrackEntry]) -> str:
+    """`203.0.113.9:53 (udp) and 2 other destinations`; empty without any."""
+    named = list(dict.fromkeys((entry.original.destination_socket, entry.original.protocol) for entry in entries))
+    if not named:
+        return ""
+    others = len(named) - 1
+    more = f" and {others} other destination{'s' if others > 1 else ''}" if others else ""
+    socket, protocol = named[0]
+    return f"{socket if socket.port else socket.address} ({protocol_name(protocol)}){more}"

@@ -3,7 +3,7 @@
 A pair says why it tells nothing of how ports are chosen, where it does not; docs/snat.md has the reasons.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pathtap.model.address import Address, FiveTuple, Protocol, Socket
@@ -67,9 +67,9 @@ def opened_pairs(connections: Iterable[Connection], seen: Seen) -> tuple[PortPai
     return tuple(pair for pair in found if pair is not None)
 
 
-def recorded_pairs(entries: Iterable[ConntrackEntry], meets: Callable[[FiveTuple], bool]) -> tuple[PortPair, ...]:
-    """One for each entry whose traffic meets the rule in question, in their order."""
-    return tuple(_of_entry(entry, Seen()) for entry in entries if meets(entry.original))
+def recorded_pairs(entries: Iterable[ConntrackEntry]) -> tuple[PortPair, ...]:
+    """One for each entry, in their order."""
+    return tuple(_of_entry(entry, Seen()) for entry in entries)
 
 
 def weighed(
