@@ -452,3 +452,10 @@ def test_ports_that_may_be_older_than_the_rules_hide_no_rule_that_is_not_in_effe
     assert "may be older than the rule: none was kept" in present.summary
     alone = replace(seen, opened=None, intent=None, rules=())
     assert judge(alone).verdict is SnatVerdict.CONTRADICTORY
+
+
+def test_a_rule_that_the_packet_does_not_come_to_is_not_called_missing() -> None:
+    passed = TranslatingRule(owner="VPC CNI", rule=rule(FULLY), standing=Standing.PASSED_BY)
+    untranslated = evidence(intent=wanted(FULLY))
+    assert "does not come to nat AWS-SNAT-CHAIN-0" in judge(replace(untranslated, rules=(passed,))).summary
+    assert "the rule is missing" in judge(untranslated).summary

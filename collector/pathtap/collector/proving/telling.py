@@ -137,7 +137,13 @@ def _why_not(evidence: Evidence) -> str:
         return evidence.why_not_translated
     if intent is None:
         return "no rule of the node does that"
-    return f"{_setting(evidence)}, but the rule is missing" if intent.translated else _setting(evidence)
+    return f"{_setting(evidence)}, but {_what_lacks(evidence)}" if intent.translated else _setting(evidence)
+
+
+def _what_lacks(evidence: Evidence) -> str:
+    """A rule that is there and that no packet comes to is not missing."""
+    passed = [each for each in evidence.rules if each.standing is Standing.PASSED_BY and each.owner in WITH_SETTINGS]
+    return f"the packet does not come to {rule_words(passed[0].rule)}" if passed else "the rule is missing"
 
 
 def _why_open(evidence: Evidence, ports: Ports, effective: Rules) -> str:
