@@ -15,6 +15,8 @@ from pathtap.collector.plan import capture_request
 from pathtap.collector.proving.answers import answer
 from pathtap.collector.proving.proof import unproven
 from pathtap.collector.proving.subject import Asked, Found, Subject, subject_of
+from pathtap.model.conntrack import ConntrackEntry
+from pathtap.model.netfilter import Random
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.packet import PacketObservation
 from pathtap.model.request import ConnectionsReport, OpenConnections
@@ -62,14 +64,16 @@ class SnatRun:
         if snapshot is None:
             return unproven(self.asked, self.asking.gaps, started_at, self.now())
         subject = await asyncio.to_thread(subject_of, self.asked, snapshot, self.inventory)
+        mapped = await self._mappings(subject)
         opened, observations, seen = await self._look(subject)
-        after = await self._survey()
+        mappings, after = (*mapped, *await self._mappings(subject)), await self._survey()
         found = Found(
             before=before or SurveyReport(),
             seen=seen,
             after=after or SurveyReport(),
             opened=opened,
             observations=observations,
+            mappings=mappings,
             gaps=tuple(self.asking.gaps),
         )
         proven = await asyncio.to_thread(answer, subject, found, self.inventory)
@@ -109,6 +113,17 @@ class SnatRun:
             finally:
                 await self.asking.end(self.asked.id)
             return opened, tuple(log.observations)
+
+    async def _mappings(self, subject: Subject) -> tuple[ConntrackEntry, ...]:
+        """What the source's sockets are translated to towards other destinations than the one asked about: a rule without a flag
+        reuses that, others do not.
+        """
+        flags = {rule.random for rule in subject.translators.candidates}
+        if self.asked.question is None or Random.NONE not in flags:
+            return ()
+        request = SurveyRequest(protocol=self.options.protocol, sources=subject.addresses)
+        report = await self.asking.survey(self.asked.source.node, request)
+        return report.entries if report else ()
 
     async def _survey(self) -> SurveyReport | None:
         """Counters and ports in use; no entries."""

@@ -249,6 +249,36 @@ def test_races_and_users_are_told(tmp_path: Path) -> None:
     assert f"towards {INTERNET}:443 (tcp)" in race.text
 
 
+def flagless(snapshot: NodeSnapshot) -> NodeSnapshot:
+    sets = []
+    for each in snapshot.rule_sets:
+        chains = [
+            replace(c, rules=tuple(replace(r, text=r.text.replace(" --random-fully", "")) for r in c.rules))
+            for c in each.chains
+        ]
+        sets.append(replace(each, chains=tuple(chains)))
+    return replace(snapshot, rule_sets=tuple(sets))
+
+
+def test_a_rule_without_a_flag_reuses_what_the_sources_sockets_are_mapped_to_elsewhere(tmp_path: Path) -> None:
+    """Else 64 ports that are not kept contradict it."""
+    snapshot = flagless(told(node_1(), randomize=0))
+    assert (
+        snat(tmp_path, agent(snapshot, connections=opened(), survey=SurveyReport()), **OUT).verdict == V.CONTRADICTORY
+    )
+    mapped = []
+    for port, translated in drawn(64):
+        to = flow(port, "203.0.113.9")
+        after = replace(to, source=ip_address(HOST_1), source_port=translated)
+        mapped.append(ConntrackEntry(node=NODE_1, original=to, reply=after.reversed))
+    agents = agent(snapshot, connections=opened(), survey=SurveyReport(entries=tuple(mapped)))
+    found = snat(tmp_path, agents, **OUT)
+    assert (found.verdict, found.connections) == (V.INCONCLUSIVE, 64)
+    assert "64 do not count: its source socket is mapped to that port towards another destination" in found.summary
+    surveys = [each for each in agents[NODE_1].of(SurveyRequest) if isinstance(each, SurveyRequest) and each.limit]
+    assert [(each.sources, each.destination) for each in surveys] == [((ip_address(SEARCH),), None)] * 2
+
+
 def test_the_intent_of_external_snat_that_a_rule_defies(tmp_path: Path) -> None:
     found = snat(tmp_path, agent(told(node_1(), external_snat=True), connections=opened()), **OUT)
     assert found.verdict == V.FULLY_RANDOM

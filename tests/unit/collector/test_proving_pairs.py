@@ -2,10 +2,20 @@
 
 from dataclasses import replace
 from ipaddress import ip_address
+from random import Random as Chance
 
 import pytest
+from port_choice import Ports
 
-from pathtap.collector.proving.pairs import OLDER, Rewriting, opened_pairs, recorded_pairs, seen_leaving, weighed
+from pathtap.collector.proving.pairs import (
+    MAPPED,
+    OLDER,
+    Rewriting,
+    opened_pairs,
+    recorded_pairs,
+    seen_leaving,
+    weighed,
+)
 from pathtap.model.address import Address, FiveTuple, Socket
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.netfilter import Random
@@ -173,3 +183,58 @@ def test_an_entry_that_is_older_than_the_rule_tells_nothing_but_a_new_connection
     as_it_was = pair(translated=41_000, address=POD)
     assert "before the rule" in reason(as_it_was, RANDOM, sent=False)
     assert reason(as_it_was, RANDOM, sent=True) == ""
+
+
+# A mapping that a source socket has is reused towards other destinations, unless a flag forbids it.
+
+ELSEWHERE = Socket(OUTSIDE.address, 1_063)
+
+
+def test_a_port_that_the_source_socket_has_elsewhere_already_tells_nothing_of_a_rule_without_a_flag() -> None:
+    mapped = entry(flow(to=ELSEWHERE), 5_000)
+    for rewriting, why in ((PLAIN, MAPPED), (RANDOM, "")):
+        (told,) = weighed([pair()], rewriting, (), sent=True, mappings=[mapped])
+        assert told.discounted == why
+
+
+@pytest.mark.parametrize(
+    "mapped",
+    [
+        entry(flow(), 5_000),
+        entry(flow(to=ELSEWHERE), 5_001),
+        entry(flow(to=ELSEWHERE, port=41_001), 5_000),
+        entry(flow(to=ELSEWHERE, protocol=17), 5_000),
+        entry(flow(to=ELSEWHERE), 5_000, OTHER),
+    ],
+    ids=["the pair itself", "another port", "another socket", "another protocol", "another address"],
+)
+def test_other_mappings_explain_nothing(mapped: ConntrackEntry) -> None:
+    (told,) = weighed([pair()], PLAIN, (), sent=True, mappings=[mapped])
+    assert told.discounted == ""
+
+
+def test_one_socket_that_a_collision_moved_counts_once_over_all_destinations_or_never_where_the_collision_is_seen() -> (
+    None
+):
+    """The kernel's choice of one socket's port towards 64 destinations, towards the first of which another has the port."""
+    mapped: dict[int, int] = {}
+    towards = [Ports(Chance(3), mapped=mapped) for _ in range(64)]  # noqa: S311 - a seeded simulation
+    towards[0].taken[5_060] = 1
+    seen = []
+    for number, ports in enumerate(towards):
+        port = mapped[5_060] = ports.kept(5_060) or 0
+        seen.append(replace(pair(5_060, port, protocol=17), destination=Socket(OUTSIDE.address, 1_000 + number)))
+    assert {each.translated.port for each in seen} == {mapped[5_060]}
+    assert mapped[5_060] != 5_060
+    entries = [entry(flow(port=5_060, protocol=17, to=each.destination), each.translated.port) for each in seen]
+    told = weighed(seen, PLAIN, (), sent=False, mappings=entries)
+    assert [each.discounted for each in told] == ["", *[MAPPED] * 63]
+    other = PortUsage(protocol=17, destination=seen[0].destination, translated=NODE, source=OTHER, ports=(5_060,))
+    told = weighed(seen, PLAIN, [other], sent=False, mappings=entries)
+    assert "held its port" in told[0].discounted
+    assert {each.discounted for each in told[1:]} == {MAPPED}
+
+
+def test_one_socket_that_keeps_its_port_counts_towards_every_destination() -> None:
+    seen = [replace(pair(5_060, 5_060), destination=Socket(OUTSIDE.address, 1_000 + number)) for number in range(64)]
+    assert not any(each.discounted for each in weighed(seen, PLAIN, (), sent=False))

@@ -54,6 +54,7 @@ def _judged(
     subjects: Sequence[Subject], found: Found, entries: Sequence[ConntrackEntry], inventory: Inventory
 ) -> tuple[list[Judged], tuple[Gap, ...]]:
     met, left_out = meetings(subjects, entries)
+    found = replace(found, mappings=(*found.mappings, *found.seen.entries))
     judged = [
         (each, prove(_named(each), replace(found, seen=replace(found.seen, entries=each.entries)), inventory))
         for each in met

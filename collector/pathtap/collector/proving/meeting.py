@@ -57,7 +57,7 @@ def pairs_of(subject: Subject, found: Found) -> tuple[PortPair, ...]:
     )
     usage = (*found.before.usage, *found.after.usage)
     sent = found.opened is not None
-    return weighed(pairs, rewriting, usage, sent=sent, before=found.before.usage)
+    return weighed(pairs, rewriting, usage, sent=sent, before=found.before.usage, mappings=found.mappings)
 
 
 class _Sorting:

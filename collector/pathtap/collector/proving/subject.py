@@ -14,6 +14,7 @@ from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.predict import predict
 from pathtap.model.address import Address, FiveTuple, Protocol, Socket
+from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.packet import PacketObservation
 from pathtap.model.request import ConnectionsReport
@@ -71,7 +72,8 @@ class Subject:
 class Found:
     """What the node was seen to do. `before` and `after` are surveys without entries, `seen` has those of the source.
 
-    `opened` is None where nothing was sent; `observations` are the packets of what was.
+    `mappings` are entries of the same sources towards all destinations, which rules without a flag heed. `opened` is None where
+    nothing was sent; `observations` are the packets of what was.
     """
 
     before: SurveyReport
@@ -79,6 +81,7 @@ class Found:
     after: SurveyReport
     opened: ConnectionsReport | None = None
     observations: tuple[PacketObservation, ...] = ()
+    mappings: tuple[ConntrackEntry, ...] = ()
     gaps: tuple[Gap, ...] = ()
 
 
