@@ -6,6 +6,7 @@ Which rule translates, and with which flag, is held by test_snat_matrix; what is
 import os
 import re
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,12 +14,13 @@ from labs import Bench, finish, running
 from translation.traffic import (
     BY_CHANCE,
     OUTSIDE,
+    SILENT_PORT,
     assert_fully_random,
     entries,
     forget,
     hellos,
-    is_quiet,
     sent,
+    silent,
     talking,
     wait_until,
 )
@@ -27,6 +29,7 @@ from pathtap.lab.build import LabOptions
 from pathtap.lab.kernel import command_inside
 from pathtap.lab.names import places
 from pathtap.lab.topology import UDP_ECHO_PORT
+from pathtap.model.request import MOST_ANSWER_SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -201,12 +204,21 @@ def test_the_connections_are_closed_and_no_more_than_were_asked_for(fresh: Bench
 
 def test_an_interrupted_probe_leaves_no_connection(fresh: Bench) -> None:
     pod = places(fresh.cluster)[CART]
-    process = fresh.start("snat", CART, "to", OUTSIDE, "--port", "443", "--connections", "1000")
-    wait_until(lambda: bool(entries(fresh, OUTSIDE)))
-    process.send_signal(signal.SIGINT)
-    assert finish(process).exit_code == 130
-    # What the agent began it ends by itself, and a second question finds it well.
-    wait_until(lambda: is_quiet(pod))
-    assert not command_inside(pod, ["ss", "-Htan", "dst", OUTSIDE])
+
+    def waiting() -> int:
+        return len(command_inside(pod, ["ss", "-Htan", "state", "syn-sent", "dst", OUTSIDE]).splitlines())
+
+    # Nobody answers, so that only the agent's own bound ends them.
+    with silent(fresh):
+        process = fresh.start(
+            "snat", CART, "to", OUTSIDE, "--port", str(SILENT_PORT), "--connections", "1000", "--timeout", "60"
+        )
+        wait_until(lambda: waiting() > 100)
+        process.send_signal(signal.SIGINT)
+        assert finish(process).exit_code == 130
+        assert waiting() > 100
+        # What the agent began it ends by itself, ten seconds after the last at the latest, and a second question finds it well.
+        threading.Event().wait(MOST_ANSWER_SECONDS)
+        wait_until(lambda: waiting() == 0)
     assert_fully_random(fresh.snat(CART, "to", OUTSIDE, "--port", "80"))
     assert len(entries(fresh, OUTSIDE)) <= 1000 + CONNECTIONS

@@ -3,9 +3,11 @@
 import os
 import resource
 import socket
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,11 +16,16 @@ from typing import Any
 import pytest
 from three_namespaces import DESTINATION, DESTINATION6, SOURCE, SOURCE6, Wires, run, tcp_server, udp_server, wired
 
-from pathtap.agent.connections import SPARE_FILES, open_connections
+from pathtap.agent import connections
+from pathtap.agent.captures import CommandError
+from pathtap.agent.connections import open_connections
+from pathtap.agent.kernel import KernelNode
 from pathtap.agent.readers import conntrack_socket
 from pathtap.agent.recorded import Recorded
+from pathtap.agent.shares import MOST_SEATS, SPARE_FILES, Shares
 from pathtap.model.address import Address, Protocol, Socket
 from pathtap.model.request import MOST_CONNECTIONS, Connection, ConnectionsReport, OpenConnections, ProbeOutcome
+from pathtap.model.survey import SurveyRequest
 
 pytestmark = pytest.mark.netns
 
@@ -82,9 +89,10 @@ def translate(wires: Wires, flag: str) -> None:
 
 def opened(wires: Wires, protocol: int, destination: Address, port: int = 0, **options: Any) -> ConnectionsReport:
     source = options.pop("source", SOURCE if destination.version == 4 else SOURCE6)
+    shares, over = options.pop("shares", Shares()), options.pop("over", lambda: False)
     asked = {"count": COUNT, "timeout": SHORT} | options
     request = OpenConnections(protocol=protocol, source=source, destination=Socket(destination, port), **asked)
-    return wires.on_node(lambda: open_connections("n", request))
+    return wires.on_node(lambda: open_connections("n", request, shares, over))
 
 
 def outcomes(report: ConnectionsReport) -> Counter[ProbeOutcome]:
@@ -244,7 +252,7 @@ def test_events_that_were_dropped_are_made_up_for_by_looking_up(
 
 
 def test_a_thousand(forgetful: Wires) -> None:
-    report = opened(forgetful, TCP, DESTINATION, 9, count=MOST_CONNECTIONS, rate=2000)
+    report = opened(forgetful, TCP, DESTINATION, 9, count=MOST_CONNECTIONS, rate=1000)
     assert outcomes(report) == {REFUSED: MOST_CONNECTIONS}
     assert len({source_port(connection) for connection in report.connections}) == MOST_CONNECTIONS
     assert all(connection.entry is not None for connection in report.connections)
@@ -281,6 +289,88 @@ def test_no_more_sockets_than_the_agent_may_have_files(wires: Wires) -> None:
     assert outcomes(echoes) == {ANSWERED: 30}
 
 
+def test_simultaneous_commands_share_the_sockets_and_give_them_back(wires: Wires) -> None:
+    shares = Shares(sockets=30)
+    with ThreadPoolExecutor() as both:
+        asked = [both.submit(opened, wires, UDP, DESTINATION, 82, shares=shares, timeout=1.0) for _ in range(2)]
+        reports = [each.result() for each in asked]
+    found = outcomes(reports[0]) + outcomes(reports[1])
+    assert found == {SILENT: 30, ProbeOutcome.FAILED: 10}
+    failed = [each for report in reports for each in report.connections if each.outcome is ProbeOutcome.FAILED]
+    assert {each.detail for each in failed} == {
+        "The connection could not be opened: the agent waits for the answers to 30 connections already, and takes no more "
+        "at once."
+    }
+    # What is answered is given back at once, what is silent at the end, and what could not be opened as well.
+    assert outcomes(opened(wires, TCP, DESTINATION, 8080, shares=shares, count=100)) == {ANSWERED: 100}
+    opened(wires, UDP, ip_address("203.0.113.1"), 80, shares=shares, count=40)
+    assert outcomes(opened(wires, UDP, DESTINATION, 82, shares=shares, count=31)) == {
+        SILENT: 30,
+        ProbeOutcome.FAILED: 1,
+    }
+
+
+def test_files_that_others_open_meanwhile_are_counted(wires: Wires) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + SPARE_FILES + 40, hard))
+    try:
+        with ThreadPoolExecutor() as both:
+            # Each alone would fit; together they would leave the agent without a file.
+            asked = [both.submit(opened, wires, TCP, DESTINATION, 82, count=30, timeout=1.0) for _ in range(2)]
+            found = sum((outcomes(each.result()) for each in asked), Counter[ProbeOutcome]())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert 20 <= found[SILENT] <= 40
+    assert found[ProbeOutcome.FAILED] == 60 - found[SILENT]
+
+
+def test_silent_connections_are_not_held_longer_than_the_agent_waits(
+    wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MOST_ANSWER_SECONDS", 0.4)
+    files = len(os.listdir("/proc/self/fd"))
+    started = time.monotonic()
+    report = opened(wires, TCP, DESTINATION, 82, timeout=3600.0)
+    assert time.monotonic() - started < 60
+    assert {each.detail for each in report.connections} == {"Nothing came back within 0.4 s."}
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_what_nobody_wants_any_longer_is_closed(wires: Wires) -> None:
+    gone = threading.Event()
+    threading.Timer(0.5, gone.set).start()
+    started = time.monotonic()
+    # Half a second is enough for twenty; the others are not opened, and the answers not waited for.
+    report = opened(wires, TCP, DESTINATION, 82, count=300, rate=40, timeout=10.0, over=gone.is_set)
+    assert time.monotonic() - started < 7
+    assert 0 < len(report.connections) < 300
+    assert remaining(wires, wires.source) == []
+
+
+def test_no_more_than_a_few_commands_at_once(wires: Wires) -> None:
+    node = KernelNode("n", "b")
+    silent = OpenConnections(protocol=UDP, source=SOURCE, destination=Socket(DESTINATION, 82), count=1, timeout=9.0)
+    gone = threading.Event()
+    with ThreadPoolExecutor(MOST_SEATS) as all_seats:
+        ask = lambda: wires.on_node(lambda: node.open_connections(silent, gone.is_set))  # noqa: E731
+        waiting = [all_seats.submit(ask) for _ in range(MOST_SEATS)]
+        try:
+            wait_for(lambda: len(remaining_sockets(wires, wires.source)) == MOST_SEATS)
+            with pytest.raises(CommandError, match="as often at once as it may: try again later"):
+                wires.on_node(lambda: node.survey(SurveyRequest(), gone.is_set))
+        finally:
+            gone.set()
+    assert [outcomes(each.result()) for each in waiting] == [{SILENT: 1}] * MOST_SEATS
+    assert wires.on_node(lambda: node.survey(SurveyRequest(), gone.is_set)).unread == ()
+
+
+@pytest.mark.parametrize(("count", "rate"), [(1000, 99), (11, 1)])
+def test_what_takes_too_long_to_open_is_refused(wires: Wires, count: int, rate: int) -> None:
+    with pytest.raises(ValueError, match=f"{count} connections at {rate} a second take longer than 10 s to open"):
+        opened(wires, TCP, DESTINATION, 8080, count=count, rate=rate)
+
+
 def test_nothing_is_left_behind(forgetful: Wires) -> None:
     files = len(os.listdir("/proc/self/fd"))
     opened(forgetful, TCP, DESTINATION, 8080)
@@ -296,8 +386,18 @@ def test_nothing_is_left_behind(forgetful: Wires) -> None:
 def remaining(wires: Wires, where: Path) -> list[str]:
     """The sockets in a namespace but the servers' own; the kernel takes a moment to end what was reset."""
     deadline = time.monotonic() + 3
-    while True:
-        shown = wires.command(where, "ss", "-Hanutw", "state", "all").splitlines()
-        left = [line for line in shown if not (":8080 " in line and line.split()[1] in ("LISTEN", "UNCONN"))]
-        if not left or time.monotonic() > deadline:
-            return left
+    while (left := remaining_sockets(wires, where)) and time.monotonic() < deadline:
+        pass
+    return left
+
+
+def remaining_sockets(wires: Wires, where: Path) -> list[str]:
+    shown = wires.command(where, "ss", "-Hanutw", "state", "all").splitlines()
+    return [line for line in shown if not (":8080 " in line and line.split()[1] in ("LISTEN", "UNCONN"))]
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -6,7 +6,7 @@ The whole table is looked through once, in a few microseconds for each entry; on
 import selectors
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6
 
@@ -21,11 +21,15 @@ from pathtap.model.survey import PortUsage, SurveyReport, SurveyRequest
 
 # Of destinations with the most ports in use, where none is asked for.
 BUSIEST = 5
+# How often it is looked whether anybody still wants the report; in seconds.
+_LOOK = 0.5
 _VERSIONS = {AF_INET: 4, AF_INET6: 6}
 
 
-def survey(node: str, request: SurveyRequest) -> SurveyReport:
+def survey(node: str, request: SurveyRequest, over: Callable[[], bool] = lambda: False) -> SurveyReport:
     """Blocks for `follow` seconds, longer where the table takes longer. Counters and sizes are read at the end.
+
+    `over` tells that nobody wants the report: then nothing is followed any longer.
 
     What could not be read is in `unread`, by the parts `conntrack`, `conntrack events` and `counters`.
     """
@@ -39,7 +43,7 @@ def survey(node: str, request: SurveyRequest) -> SurveyReport:
     try:
         kept(attempt("conntrack", found.look_through), unread, None)
         if events is not None:
-            kept(attempt("conntrack events", lambda: _follow(events, found, deadline)), unread, None)
+            kept(attempt("conntrack events", lambda: _follow(events, found, deadline, over)), unread, None)
     finally:
         if events is not None:
             events.close()
@@ -67,12 +71,12 @@ def _listen(unread: list[Unread]) -> NewEntries | None:
     return kept(attempt("conntrack events", NewEntries), unread, None)
 
 
-def _follow(events: NewEntries, found: "_Found", deadline: float) -> None:
+def _follow(events: NewEntries, found: "_Found", deadline: float, over: Callable[[], bool]) -> None:
     """Until that time of the monotonic clock, in seconds. Raises OSError."""
     with selectors.DefaultSelector() as selector:
         selector.register(events, selectors.EVENT_READ)
-        while (remaining := deadline - time.monotonic()) > 0:
-            if selector.select(remaining):
+        while (remaining := deadline - time.monotonic()) > 0 and not over():
+            if selector.select(min(remaining, _LOOK)):
                 found.take_new(events.read())
     found.take_new(events.read())
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
 import grpc
@@ -51,6 +51,8 @@ from pathtap.model.request import (
 from pathtap.model.survey import SurveyReport, SurveyRequest
 from pathtap.v1 import agent_pb2 as pb
 from pathtap.v1.agent_pb2_grpc import IntakeServiceServicer, add_IntakeServiceServicer_to_server
+
+Answered = TypeVar("Answered", ConnectionsReport, SurveyReport)
 
 NODE, BOOT = "node-a", "b007"
 HERE, THERE = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
@@ -118,10 +120,12 @@ class SmallNode:
             raise KeyError("a mistake of ours")
         return LookupReport()
 
-    def open_connections(self, request: OpenConnections) -> ConnectionsReport:
+    def open_connections(self, request: OpenConnections, over: Callable[[], bool]) -> ConnectionsReport:
+        assert not over()
         return ConnectionsReport(connections=(Connection(outcome=ProbeOutcome.SILENT),) * request.count)
 
-    def survey(self, request: SurveyRequest) -> SurveyReport:
+    def survey(self, request: SurveyRequest, over: Callable[[], bool]) -> SurveyReport:
+        assert not over()
         return SurveyReport(left_off=request.limit)
 
 
@@ -250,7 +254,7 @@ def test_every_command_has_its_answer(path: Path) -> None:
         assert await collector.ask(PROBE) == (ProbeReport(outcome=ProbeOutcome.SILENT),)
         assert await collector.ask(LookupRequest(tuples=(TUPLE,))) == LookupReport()
         opening = OpenConnections(protocol=6, source=HERE, destination=Socket(THERE, 2), count=3)
-        assert await collector.ask(opening) == node.open_connections(opening)
+        assert await collector.ask(opening) == node.open_connections(opening, lambda: False)
         assert await collector.ask(SurveyRequest(limit=7)) == SurveyReport(left_off=7)
 
     play(path, scene)
@@ -375,6 +379,43 @@ def test_a_collector_that_comes_back_is_found_and_told(path: Path) -> None:
         assert numbers == sorted(set(numbers))
         assert latter.messages[0].HasField("hello")
         assert {message.boot_id for message in former.messages + latter.messages} == {BOOT}
+
+    asyncio.run(all_of_it())
+
+
+def test_commands_hear_that_their_stream_is_over_and_those_of_the_next_do_not(path: Path) -> None:
+    class WaitingNode(SmallNode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heard = threading.Semaphore(0)
+
+        def open_connections(self, request: OpenConnections, over: Callable[[], bool]) -> ConnectionsReport:
+            return self._wait(ConnectionsReport(connections=()), over)
+
+        def survey(self, request: SurveyRequest, over: Callable[[], bool]) -> SurveyReport:
+            return self._wait(SurveyReport(), over) if request.follow else SurveyReport(missed=over())
+
+        def _wait(self, report: Answered, over: Callable[[], bool]) -> Answered:
+            deadline = time.monotonic() + 15
+            while not over() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            if over():
+                self.heard.release()
+            return report
+
+    async def all_of_it() -> None:
+        former, latter, node = Collector(), Collector(), WaitingNode()
+        opening = OpenConnections(protocol=6, source=HERE, destination=Socket(THERE, 2), count=3)
+        async with asyncio.timeout(20), running(settings_for(f"unix:{path}"), node):
+            async with serving(path, former):
+                for command in (opening, SurveyRequest(follow=600.0)):
+                    former.say(wire.command_to_wire(0, command))
+                assert await former.ask(SurveyRequest()) == SurveyReport(missed=False)
+            for _ in range(2):
+                assert await asyncio.to_thread(node.heard.acquire, timeout=5)
+            async with serving(path, latter):
+                await latter.until(lambda: bool(latter.messages), timeout=10)
+                assert await latter.ask(SurveyRequest()) == SurveyReport(missed=False)
 
     asyncio.run(all_of_it())
 
