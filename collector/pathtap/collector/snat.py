@@ -118,7 +118,7 @@ class SnatRun:
         """What the source's sockets are translated to towards other destinations than the one asked about: a rule without a flag
         reuses that, others do not.
         """
-        flags = {rule.random for rule in subject.translators.candidates}
+        flags = {each.rule.random for each in subject.translators.rules}
         if self.asked.question is None or Random.NONE not in flags:
             return ()
         request = SurveyRequest(protocol=self.options.protocol, sources=subject.addresses)

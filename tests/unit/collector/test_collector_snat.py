@@ -342,6 +342,8 @@ def test_of_what_is_stopped_before_its_source_could_be_translated_nothing_can_be
     assert found.verdict == V.INCONCLUSIVE
     assert "lets it go no further" in found.summary
     hollow = filtering(told(node_1()), "forward", f"-d {HOLLOW}/32 -p tcp -m tcp --dport 80 -j REJECT")
+    sent = replace(flow(40_000, HOLLOW), destination_port=80)
+    nothing = ConnectionsReport(connections=(Connection(outcome=ProbeOutcome.SILENT, five_tuple=sent),) * 64)
     found = snat(
         tmp_path, agent(hollow, connections=nothing), source="shop/search", destination="svc/hollow", namespace="shop"
     )

@@ -15,12 +15,14 @@ from pathtap.model.address import FiveTuple, Protocol
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.netfilter import NetfilterRule
 from pathtap.model.node import CniSettings, NodeSnapshot
+from pathtap.model.request import Connection, ConnectionsReport, ProbeOutcome
 from pathtap.model.snat import Snat, SnatVerdict
 from pathtap.model.survey import SurveyReport
 
 TCP, UDP = Protocol.TCP, Protocol.UDP
 OTHER = "203.0.113.9"
 FOR_UDP = "-p udp ! -d 192.168.0.0/16 -j MASQUERADE"
+FOR_ALL = "-p tcp ! -d 192.168.0.0/16 -j MASQUERADE"
 FOR_OTHER = "-d 203.0.113.0/24 -j MASQUERADE"
 
 
@@ -182,6 +184,48 @@ def test_where_any_protocol_is_meant_connections_are_walked_by_their_own() -> No
     assert (snat.verdict, len(snat.pairs)) == (SnatVerdict.FULLY_RANDOM, 64)
 
 
+# Rules that read source ports: the packet that stands for all has one of its own.
+
+RANDOM_BELOW = "! -d 192.168.0.0/16 -p tcp -m tcp --sport 1024:40063 -j MASQUERADE --random-fully"
+KEEPING_BELOW = "! -d 192.168.0.0/16 -p tcp -m tcp --sport 1024:40063 -j MASQUERADE"
+
+
+def opened(snapshot: NodeSnapshot, *recorded: ConntrackEntry) -> Snat:
+    question = resolve(Request(source="shop/search", destination=INTERNET, protocol=TCP, port=443), cluster())
+    asked = Asked(id="1", source=question.source, question=question, protocol=TCP)
+    connections = tuple(
+        Connection(outcome=ProbeOutcome.ANSWERED, five_tuple=each.original, entry=each) for each in recorded
+    )
+    found = replace(found_of(()), opened=ConnectionsReport(connections=connections))
+    return answer(subject_of(asked, snapshot, cluster()), found, cluster())
+
+
+def test_opened_connections_are_judged_by_the_rules_that_their_own_source_ports_meet() -> None:
+    """Those from 40000 to 40062 meet the rule with the flag, the others one without."""
+    drawn, kept = entries(200)[:32], entries(100, kept=True)[32:]
+    snat = opened(node(RANDOM_BELOW, FOR_ALL), *drawn, *kept)
+    assert (snat.verdict, len(snat.pairs)) == (SnatVerdict.NOT_IN_EFFECT, 68)
+    assert "32 other connections" in snat.summary
+    assert "nat POSTROUTING #1" in snat.summary
+    assert snat.opened is not None
+    assert snat.opened.total == 100
+
+
+def test_where_every_opened_connection_meets_another_rule_than_the_sample_that_one_is_the_answer() -> None:
+    snat = opened(node(KEEPING_BELOW), *entries(32, kept=True))
+    assert (snat.verdict, len(snat.pairs)) == (SnatVerdict.NOT_IN_EFFECT, 32)
+    assert snat.rule is not None
+    assert snat.rule.chain == "POSTROUTING"
+    assert "other connections" not in snat.summary
+    assert "None of" not in snat.summary
+
+
+def test_present_connections_too_are_told_apart_by_source_ports() -> None:
+    snat = proved(node(KEEPING_BELOW), *entries(32, kept=True), *entries(100)[32:])
+    assert (snat.verdict, len(snat.pairs)) == (SnatVerdict.NOT_IN_EFFECT, 32)
+    assert "68 other connections" in snat.summary
+
+
 # Every node's rows.
 
 
@@ -228,3 +272,4 @@ def test_chains_that_egress_cni_writes_for_each_pod_have_one_row() -> None:
     found = table(snapshot, *seen)
     assert [each.rule.chain[:6] for each in found if each.rule] == ["AWS-SN", "CNI-E4", "CNI-E4"]
     assert [len(each.pairs) for each in found] == [0, 27 * 3, 3]
+    assert "Traffic from shop/cart of" in found[2].summary

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pathtap.collector.cluster.inventory import Inventory
-from pathtap.collector.proving.meeting import Meeting, destinations_text, meetings
-from pathtap.collector.proving.proof import prove
+from pathtap.collector.proving.meeting import Meeting, destinations_text, meetings, of_meeting, opened_entries
+from pathtap.collector.proving.proof import opened_counts, prove
 from pathtap.collector.proving.remarks import others
-from pathtap.collector.proving.subject import Found, Subject
+from pathtap.collector.proving.subject import Found, Subject, words_of_pod
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.snat import Snat, SnatVerdict, Standing
 from pathtap.model.trace import Gap
@@ -19,16 +19,17 @@ def answer(subject: Subject, found: Found, inventory: Inventory) -> Snat:
     """What is not as intended goes before what cannot be told, and that before what is; what was asked about goes first among
     equals. The summary says of the others how many connections there are, and what becomes of them.
     """
-    if found.opened is not None:
-        return prove(subject, found, inventory)
-    judged, left_out = _judged((subject,), found, found.seen.entries, inventory)
-    if subject.asked.question is not None and not subject.asked.protocol:
-        # Any protocol was meant: the packet that was to stand for all need not do so where connections show which ones.
+    opened = found.opened
+    entries = opened_entries(opened.connections, subject.snapshot.node) if opened else found.seen.entries
+    judged, left_out = _judged((subject,), found, entries, inventory)
+    if opened is not None or (subject.asked.question is not None and not subject.asked.protocol):
+        # The packet that was to stand for all need not do so where connections show which protocols or source ports there are.
         judged = [each for each in judged if each[0].entries] or judged
     chosen = min(judged, key=_weight)
     rest = [each for each in judged if each is not chosen]
     return replace(
         chosen[1],
+        opened=opened_counts(opened) if opened else None,
         summary=" ".join((chosen[1].summary, *others(rest))),
         gaps=tuple(dict.fromkeys((*chosen[1].gaps, *left_out))),
     )
@@ -55,11 +56,14 @@ def _judged(
 ) -> tuple[list[Judged], tuple[Gap, ...]]:
     met, left_out = meetings(subjects, entries)
     found = replace(found, mappings=(*found.mappings, *found.seen.entries))
-    judged = [
-        (each, prove(_named(each), replace(found, seen=replace(found.seen, entries=each.entries)), inventory))
-        for each in met
-    ]
+    judged = [(each, prove(_named(each), _of(found, each), inventory)) for each in met]
     return judged, (*left_out, *_left_off(subjects[0], found))
+
+
+def _of(found: Found, meeting: Meeting) -> Found:
+    if found.opened is not None:
+        return replace(found, opened=of_meeting(found.opened, meeting))
+    return replace(found, seen=replace(found.seen, entries=meeting.entries))
 
 
 def _named(meeting: Meeting) -> Subject:
@@ -67,9 +71,9 @@ def _named(meeting: Meeting) -> Subject:
     subject, entries = meeting.subject, meeting.entries
     if subject.is_asked:
         return subject
-    pods = {pod.key if (pod := subject.view.pods.get(each.original.source)) else "" for each in entries}
-    alone = next(iter(pods)) if len(pods) == 1 and not subject.addresses else ""
-    whose = f"{alone} of {subject.snapshot.node}" if alone else ""
+    sources = () if subject.addresses else {each.original.source for each in entries}
+    pods = {words_of_pod(subject.view, each) for each in sources}
+    whose = next(iter(pods)) if len(pods) == 1 else ""
     return replace(subject, whose=whose, towards=destinations_text(entries))
 
 

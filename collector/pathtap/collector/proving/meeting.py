@@ -1,5 +1,6 @@
 """Which connections meet which rules: those that are there are sorted by them, so that none hides behind another's rule. Pure."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,14 +11,18 @@ from pathtap.collector.proving.subject import MOST_KINDS, Found, Subject
 from pathtap.collector.proving.translators import translators
 from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.predict import predict
-from pathtap.model.address import protocol_name
+from pathtap.model.address import FiveTuple, protocol_name
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.netfilter import Random
+from pathtap.model.node import NodeSnapshot
+from pathtap.model.request import Connection, ConnectionsReport
 from pathtap.model.snat import PortPair
 from pathtap.model.trace import Gap
 
 # Different destinations of present entries that are walked over the rules, 0.2 ms each, to tell which rules these meet.
 MOST_DESTINATIONS = 1000
+# How a rule that reads source ports is written by iptables, with ipset's second dimension, and by nft.
+READS_SOURCE_PORT = re.compile(r"sport|source-port|--ports|--match-set \S+ (src|dst),src|@th,|proto-src")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,28 @@ def meetings(
     for entry in entries:
         sorting.add(entry)
     return sorting.meetings(), sorting.gaps()
+
+
+def opened_entries(connections: Iterable[Connection], node: str) -> tuple[ConntrackEntry, ...]:
+    """One for each connection that has a five-tuple, as it was sent where no entry is known of it."""
+    return tuple(
+        each.entry or ConntrackEntry(node=node, original=each.five_tuple, reply=each.five_tuple.reversed)
+        for each in connections
+        if each.five_tuple is not None
+    )
+
+
+def of_meeting(opened: ConnectionsReport, meeting: Meeting) -> ConnectionsReport:
+    """Those connections of `opened` that are of one kind, and those of which nothing is known, that could not be opened."""
+    known = frozenset(entry.original for entry in meeting.entries)
+    return replace(
+        opened,
+        connections=tuple(each for each in opened.connections if each.five_tuple is None or _sent(each) in known),
+    )
+
+
+def _sent(connection: Connection) -> FiveTuple | None:
+    return connection.entry.original if connection.entry else connection.five_tuple
 
 
 def pairs_of(subject: Subject, found: Found) -> tuple[PortPair, ...]:
@@ -61,7 +88,9 @@ def pairs_of(subject: Subject, found: Found) -> tuple[PortPair, ...]:
 
 
 class _Sorting:
-    """Each destination of each source is walked over the rules once, with the backend that was chosen for it."""
+    """Each destination of each source is walked over the rules once, with the backend that was chosen for it; each connection
+    where a rule may tell them apart by their source ports.
+    """
 
     def __init__(self, subjects: Sequence[Subject]) -> None:
         self._like = subjects[0]
@@ -69,11 +98,14 @@ class _Sorting:
         self._subjects = {kind_of(view, each.packet, each.translators.prediction): each for each in subjects}
         self._entries: dict[Kind, list[ConntrackEntry]] = defaultdict(list)
         self._known: dict[tuple[object, ...], Kind | None] = {}
+        self._by_port = _reads_source_port(self._like.snapshot)
+        self._unit = "connections" if self._by_port else "different destinations"
         self._far, self._many = 0, 0
 
     def add(self, entry: ConntrackEntry) -> None:
         flow = entry.original
-        key = flow.protocol, flow.source, flow.destination_socket, entry.reply.source_socket
+        port = flow.source_port if self._by_port else None
+        key = flow.protocol, flow.source, flow.destination_socket, entry.reply.source_socket, port
         if key not in self._known:
             if len(self._known) == MOST_DESTINATIONS:
                 self._far += 1
@@ -93,7 +125,7 @@ class _Sorting:
     def gaps(self) -> tuple[Gap, ...]:
         node = self._like.snapshot.node
         whys = (
-            (self._far, f"entries were left out after {MOST_DESTINATIONS} different destinations"),
+            (self._far, f"entries were left out after {MOST_DESTINATIONS} {self._unit}"),
             (self._many, f"entries were left out that meet yet other rules, after {MOST_KINDS} kinds of traffic"),
         )
         return tuple(Gap(node=node, part="conntrack", why=f"{count} {why}") for count, why in whys if count)
@@ -111,6 +143,11 @@ class _Sorting:
             translating = translators(view.model, packet, chosen)
             self._subjects[kind] = replace(self._like, packet=packet, translators=translating, whose="", is_asked=False)
         return kind
+
+
+def _reads_source_port(snapshot: NodeSnapshot) -> bool:
+    rules = (rule for sets in snapshot.rule_sets for chain in sets.chains for rule in chain.rules)
+    return any(READS_SOURCE_PORT.search(rule.text) for rule in rules)
 
 
 def destinations_text(entries: Sequence[ConntrackEntry]) -> str:

@@ -34,7 +34,7 @@ def prove(subject: Subject, found: Found, inventory: Inventory) -> Snat:
     pairs = pairs_of(subject, found)
     known = Gap(node=subject.snapshot.node, part="intent", why=exempt)
     gaps = tuple(dict.fromkeys((*found.gaps, *_unread(subject), *([known] if exempt else ()))))
-    opened = _opened(found.opened) if found.opened else None
+    opened = opened_counts(found.opened) if found.opened else None
     judgement = judge(_evidence(subject, found, pairs, intent, gaps))
     return Snat(
         id=asked.id,
@@ -85,7 +85,7 @@ def _evidence(
         unknown=(*translating.unknown, *_stopped(subject)),
         intent=intent,
         pairs=pairs,
-        opened=_opened(found.opened) if found.opened else None,
+        opened=opened_counts(found.opened) if found.opened else None,
         live=asked.live,
         in_use_share=share_of_others(subject, found),
         shift=shift_of(subject, found),
@@ -128,7 +128,8 @@ def _egress(subject: Subject) -> Egress | None:
     return egress_by(node, decision.interface, subject.snapshot.interface(decision.interface), decision)
 
 
-def _opened(report: ConnectionsReport) -> Opened:
+def opened_counts(report: ConnectionsReport) -> Opened:
+    """How the connections ended."""
     counts = Counter(connection.outcome for connection in report.connections)
     failed = (each.detail for each in report.connections if each.outcome is ProbeOutcome.FAILED)
     return Opened(
