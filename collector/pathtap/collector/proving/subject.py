@@ -139,8 +139,17 @@ def _of_node(identity: str, view: NodeView, packet: Packet) -> Subject:
 
 def _whose(view: NodeView, addresses: list[Address], *, alone: bool) -> str:
     """A pod by its name where others of the node meet other rules."""
-    pod = view.pods.get(addresses[0])
-    return f"{pod.key} of {view.node}" if pod and len(addresses) == 1 and not alone else ""
+    return "" if alone or len(addresses) > 1 else words_of_pod(view, addresses[0])
+
+
+def words_of_pod(view: NodeView, address: Address) -> str:
+    """`shop/cart of ip-192-168-1-29`, also by an address that egress-cni gave it, which leads to the same veth; empty where no
+    pod is known by it.
+    """
+    link = view.veth(address)
+    known = (view.pods.get(each) for each in (address, *(link.pod_addresses if link else ())))
+    pod = next((each for each in known if each is not None), None)
+    return f"{pod.key} of {view.node}" if pod else ""
 
 
 def _packet(asked: Asked, view: NodeView) -> Packet:
