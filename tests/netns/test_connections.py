@@ -3,6 +3,7 @@
 import os
 import resource
 import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ import pytest
 from three_namespaces import DESTINATION, DESTINATION6, SOURCE, SOURCE6, Wires, run, tcp_server, udp_server, wired
 
 from pathtap.agent import connections
+from pathtap.agent.attempts import Attempt, Way, attempt
 from pathtap.agent.captures import CommandError
 from pathtap.agent.connections import open_connections
 from pathtap.agent.kernel import KernelNode
@@ -34,6 +36,8 @@ ANSWERED, REFUSED, SILENT = ProbeOutcome.ANSWERED, ProbeOutcome.REFUSED, ProbeOu
 NODE, NODE6 = ip_address("10.211.1.1"), ip_address("fd11:0:0:b::1")
 SERVICE = ip_address("10.211.9.9")
 SHORT = 0.3
+# asm-generic/socket.h: SO_TIMESTAMPNS_OLD, on 64-bit machines.
+SO_TIMESTAMPNS = 35
 COUNT = 20
 
 # What leaves for the destination has the node's address; 81 is lost behind the node, 82 before it; 83 is rejected there.
@@ -264,6 +268,39 @@ def test_no_more_a_second_than_the_rate(wires: Wires) -> None:
     # The first at once, and the eleventh half a second later; a moment late may be made up for.
     assert time.monotonic() - started >= 0.4
     assert outcomes(report) == {ANSWERED: 11}
+
+
+def test_no_second_has_more_than_the_rate_where_some_came_late(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third takes 60 ms to open, and those behind it make up for that: not at the cost of the second that follows."""
+    attempts = iter(range(1000))
+
+    def now_and_then_slow(way: Way) -> Attempt:
+        time.sleep(0.06 if next(attempts) == 2 else 0)
+        return attempt(way)
+
+    monkeypatch.setattr(connections, "attempt", now_and_then_slow)
+    with wires.socket(wires.destination, socket.SOCK_DGRAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        listening.bind((str(DESTINATION), 8085))
+        listening.settimeout(5)
+        opened(wires, UDP, DESTINATION, 8085, count=180, rate=100)
+        arrived = [arrival(listening) for _ in range(180)]
+    # From each to the hundredth behind it; a millisecond may lie between the opening and the arrival.
+    assert min(later - earlier for earlier, later in zip(arrived, arrived[100:], strict=False)) > 0.999
+
+
+def test_no_rate_is_obeyed_beyond_the_agents_own(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MOST_RATE", 40)
+    started = time.monotonic()
+    assert outcomes(opened(wires, UDP, DESTINATION, 8080, count=41, rate=100_000)) == {ANSWERED: 41}
+    assert time.monotonic() - started >= 1
+
+
+def arrival(listening: socket.socket) -> float:
+    """When the kernel received the next datagram, in seconds; struct timespec64."""
+    _, ancillary, _, _ = listening.recvmsg(100, 100)
+    seconds, nanoseconds = struct.unpack("=qq", ancillary[0][2])
+    return float(seconds + nanoseconds / 1e9)
 
 
 @pytest.mark.parametrize("asked", [{"count": 0}, {"count": MOST_CONNECTIONS + 1}, {"rate": 0}])

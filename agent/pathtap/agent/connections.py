@@ -6,6 +6,7 @@ answered by a reset at once (nf_ct_kill_acct in nf_conntrack_proto_tcp.c). What 
 
 import selectors
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -20,6 +21,7 @@ from pathtap.model.request import (
     MOST_ANSWER_SECONDS,
     MOST_CONNECTIONS,
     MOST_OPENING_SECONDS,
+    MOST_RATE,
     Connection,
     ConnectionsReport,
     OpenConnections,
@@ -40,7 +42,8 @@ def open_connections(
     """Blocks until all are opened, answered or given up, and closed. Call it in the node's own network namespace.
 
     Answers are waited for no longer than MOST_ANSWER_SECONDS, whatever is asked for: whoever asked may be gone, and each
-    holds a socket. `over` tells that nobody wants the report: then no more are opened, and all are closed.
+    holds a socket. No second has more openings than MOST_RATE either. `over` tells that nobody wants the report: then no more
+    are opened, and all are closed.
 
     Where the source's namespace cannot be found or entered, one FAILED connection says why. Raises ValueError for a count
     or a rate that cannot be meant.
@@ -52,7 +55,7 @@ def open_connections(
             f"{request.count} connections at {request.rate} a second take longer than {MOST_OPENING_SECONDS} s to open: ask "
             "for fewer, or for more a second."
         )
-    request = replace(request, timeout=min(request.timeout, MOST_ANSWER_SECONDS))
+    request = replace(request, timeout=min(request.timeout, MOST_ANSWER_SECONDS), rate=min(request.rate, MOST_RATE))
     with closing(Recorded(node)) as recorded, selectors.DefaultSelector() as selector:
         recorded.register(selector)
         opening = _Opening(request, recorded, selector, shares, over)
@@ -117,12 +120,17 @@ class _Opening:
     def _open_all(self) -> None:
         interval = 1 / self._request.rate
         due = time.monotonic()
+        # When each of the last was sent, at the latest: the first of them must be a second ago.
+        sent: deque[float] = deque(maxlen=self._request.rate)
         for number in range(1, self._request.count + 1):
             self._attend(due, lambda: False)
             if self._over():
                 return
             self._open(number)
-            due = max(due, time.monotonic() - _CATCHING_UP) + interval
+            sent.append(time.monotonic())
+            due = max(due, sent[-1] - _CATCHING_UP) + interval
+            if len(sent) == self._request.rate:
+                due = max(due, sent[0] + 1)
 
     def _open(self, number: int) -> None:
         try:
