@@ -273,3 +273,19 @@ def test_chains_that_egress_cni_writes_for_each_pod_have_one_row() -> None:
     assert [each.rule.chain[:6] for each in found if each.rule] == ["AWS-SN", "CNI-E4", "CNI-E4"]
     assert [len(each.pairs) for each in found] == [0, 27 * 3, 3]
     assert "Traffic from shop/cart of" in found[2].summary
+
+
+def test_connections_that_came_while_watching_are_told_from_older_ones_of_each_kind() -> None:
+    """As many of both kinds were there already, with ports that the rules of now do not choose."""
+    there = (*entries(64, kept=True), *entries(64, OTHER))
+    came = (*entries(64), *entries(60, OTHER, kept=True))
+    question = resolve(Request(source="shop/search", destination=INTERNET, live=True), cluster())
+    asked = Asked(id="1", source=question.source, question=question, live=True)
+    snapshot = node("-d 203.0.113.0/24 -j MASQUERADE --random-fully")
+    found = replace(found_of(()), seen=SurveyReport(entries=(*there, *came), fresh=len(came)))
+    snat = answer(subject_of(asked, snapshot, cluster()), found, cluster())
+    assert snat.verdict is SnatVerdict.CONTRADICTORY
+    assert snat.statistics is not None
+    assert (snat.statistics.counted, snat.statistics.preserved, len(snat.pairs)) == (60, 60, 124)
+    assert "128 other connections" in snat.summary
+    assert "FULLY_RANDOM, as intended" in snat.summary

@@ -450,8 +450,63 @@ def test_ports_that_may_be_older_than_the_rules_hide_no_rule_that_is_not_in_effe
     opened, present = judge(seen), judge(replace(seen, opened=None))
     assert (opened.verdict, present.verdict) == (SnatVerdict.CONTRADICTORY, SnatVerdict.NOT_IN_EFFECT)
     assert "may be older than the rule: none was kept" in present.summary
-    alone = replace(seen, opened=None, intent=None, rules=())
-    assert judge(alone).verdict is SnatVerdict.CONTRADICTORY
+    alone = judge(replace(seen, opened=None, intent=None, rules=()))
+    assert alone.verdict is SnatVerdict.INCONCLUSIVE
+    assert "contradict nat KUBE-POSTROUTING #2" in alone.summary
+    assert "they may be older than the rules. Of the ports that count none was kept" in alone.summary
+    assert "with --live" in alone.summary
+
+
+OLD_KEPT, NEW_DRAWN = pairs(PortsSay.PRESERVED), pairs(PortsSay.SCATTERED)
+
+
+@pytest.mark.parametrize(
+    ("seen", "fresh", "verdict", "counted"),
+    [
+        ((*OLD_KEPT, *NEW_DRAWN), 64, SnatVerdict.FULLY_RANDOM, 64),
+        ((*NEW_DRAWN, *OLD_KEPT), 64, SnatVerdict.CONTRADICTORY, 64),
+        ((*NEW_DRAWN[:60], *NEW_DRAWN[60:]), 4, SnatVerdict.FULLY_RANDOM, 64),
+        ((*OLD_KEPT, *NEW_DRAWN[:4]), 4, SnatVerdict.INCONCLUSIVE, 68),
+        (OLD_KEPT, 0, SnatVerdict.INCONCLUSIVE, 64),
+    ],
+    ids=["young suffice", "young contradict", "old agree", "old contradict", "old alone"],
+)
+def test_while_watching_those_that_came_are_judged_and_older_ones_only_where_they_agree(
+    seen: tuple[PortPair, ...], fresh: int, verdict: SnatVerdict, counted: int
+) -> None:
+    found = judge(replace(evidence(rule(FULLY), seen=seen), opened=None, live=True, fresh=fresh))
+    assert found.verdict is verdict, found.summary
+    assert found.statistics is not None
+    assert found.statistics.counted == counted
+    assert ("may be older than the rules" in found.summary) is (verdict is SnatVerdict.INCONCLUSIVE)
+
+
+def test_few_that_came_and_were_not_kept_contradict_a_rule_without_a_flag() -> None:
+    seen = (*OLD_KEPT, *NEW_DRAWN[:20])
+    found = judge(replace(evidence(rule(NONE), seen=seen), opened=None, live=True, fresh=20))
+    assert found.verdict is SnatVerdict.CONTRADICTORY
+
+
+# Ports and identifiers of one rule.
+
+
+@pytest.mark.parametrize("own", [None, PortRange(first=1_024, last=65_535)])
+def test_ports_and_identifiers_are_judged_apart_and_either_may_contradict(own: PortRange | None) -> None:
+    udp = tuple(pair(40_000 + n, 1024 + n * 641, Protocol.UDP) for n in (37 * m % 100 for m in range(100)))
+    echoes = tuple(pair(2_000 + n, 2_000 + n, Protocol.ICMP) for n in range(60))
+    drawn = tuple(pair(2_000 + n, SPREAD[n * 29 % 64], Protocol.ICMP) for n in range(60))
+    told = replace(evidence(rule(FULLY), seen=(*udp, *echoes)), ports=own, protocol=0)
+    found = judge(told)
+    assert found.verdict is SnatVerdict.CONTRADICTORY
+    assert "the identifiers contradict it: all were kept" in found.summary
+    assert sum(each.discounted.endswith("is judged apart") for each in found.pairs) == 100
+    agrees = judge(replace(told, pairs=(*udp, *drawn)))
+    assert agrees.verdict is SnatVerdict.FULLY_RANDOM
+    assert "the ports of those 100 of 160 connections that count agree" in agrees.summary
+    few = judge(replace(told, pairs=(*udp[:60], *drawn[:8], *echoes[:1])))
+    assert "the ports of those 60 of 69" in few.summary
+    split = judge(replace(evidence(rule(NONE), rule(FULLY), seen=(*udp, *echoes)), ports=own, protocol=0))
+    assert split.verdict is SnatVerdict.CONTRADICTORY
 
 
 def test_a_rule_that_the_packet_does_not_come_to_is_not_called_missing() -> None:

@@ -54,7 +54,7 @@ def rows(subjects: Sequence[Subject], found: Found, inventory: Inventory) -> tup
 def _judged(
     subjects: Sequence[Subject], found: Found, entries: Sequence[ConntrackEntry], inventory: Inventory
 ) -> tuple[list[Judged], tuple[Gap, ...]]:
-    met, left_out = meetings(subjects, entries)
+    met, left_out = meetings(subjects, entries, found.seen.fresh)
     found = replace(found, mappings=(*found.mappings, *found.seen.entries))
     judged = [(each, prove(_named(each), _of(found, each), inventory)) for each in met]
     return judged, (*left_out, *_left_off(subjects[0], found))
@@ -63,7 +63,7 @@ def _judged(
 def _of(found: Found, meeting: Meeting) -> Found:
     if found.opened is not None:
         return replace(found, opened=of_meeting(found.opened, meeting))
-    return replace(found, seen=replace(found.seen, entries=meeting.entries))
+    return replace(found, seen=replace(found.seen, entries=meeting.entries, fresh=meeting.fresh))
 
 
 def _named(meeting: Meeting) -> Subject:

@@ -1,7 +1,7 @@
 """Which connections meet which rules: those that are there are sorted by them, so that none hides behind another's rule. Pure."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,21 +27,27 @@ READS_SOURCE_PORT = re.compile(r"sport|source-port|--ports|--match-set \S+ (src|
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meeting:
-    """Connections of one kind, and the packet that stands for them: one that was asked about, or the first connection's."""
+    """Connections of one kind, and the packet that stands for them: one that was asked about, or the first connection's.
+
+    The last `fresh` of `entries` came into being while they were watched.
+    """
 
     subject: Subject
     entries: tuple[ConntrackEntry, ...] = ()
+    fresh: int = 0
 
 
 def meetings(
-    subjects: Sequence[Subject], entries: Iterable[ConntrackEntry]
+    subjects: Sequence[Subject], entries: Sequence[ConntrackEntry], fresh: int = 0
 ) -> tuple[tuple[Meeting, ...], tuple[Gap, ...]]:
     """`subjects`, at least one, are of one node and of different kinds: theirs come first, with or without connections, the
     others in the order of their first connection. And how many connections were left out, and why.
+
+    The last `fresh` of `entries` came into being while they were watched.
     """
     sorting = _Sorting(subjects)
-    for entry in entries:
-        sorting.add(entry)
+    for number, entry in enumerate(entries):
+        sorting.add(entry, is_fresh=number >= len(entries) - fresh)
     return sorting.meetings(), sorting.gaps()
 
 
@@ -97,12 +103,13 @@ class _Sorting:
         view = self._like.view
         self._subjects = {kind_of(view, each.packet, each.translators.prediction): each for each in subjects}
         self._entries: dict[Kind, list[ConntrackEntry]] = defaultdict(list)
+        self._fresh = Counter[Kind]()
         self._known: dict[tuple[object, ...], Kind | None] = {}
         self._by_port = _reads_source_port(self._like.snapshot)
         self._unit = "connections" if self._by_port else "different destinations"
         self._far, self._many = 0, 0
 
-    def add(self, entry: ConntrackEntry) -> None:
+    def add(self, entry: ConntrackEntry, *, is_fresh: bool) -> None:
         flow = entry.original
         port = flow.source_port if self._by_port else None
         key = flow.protocol, flow.source, flow.destination_socket, entry.reply.source_socket, port
@@ -116,10 +123,12 @@ class _Sorting:
             self._many += 1
         else:
             self._entries[kind].append(entry)
+            self._fresh[kind] += is_fresh
 
     def meetings(self) -> tuple[Meeting, ...]:
         return tuple(
-            Meeting(subject=subject, entries=tuple(self._entries[kind])) for kind, subject in self._subjects.items()
+            Meeting(subject=subject, entries=tuple(self._entries[kind]), fresh=self._fresh[kind])
+            for kind, subject in self._subjects.items()
         )
 
     def gaps(self) -> tuple[Gap, ...]:

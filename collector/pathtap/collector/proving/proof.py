@@ -86,6 +86,7 @@ def _evidence(
         intent=intent,
         pairs=pairs,
         opened=opened_counts(found.opened) if found.opened else None,
+        fresh=found.seen.fresh,
         live=asked.live,
         in_use_share=share_of_others(subject, found),
         shift=shift_of(subject, found),

@@ -121,8 +121,11 @@ def _by(evidence: Evidence, effective: Rules) -> str:
     """` to 192.168.1.29 on eth0 by nat AWS-SNAT-CHAIN-0 #2 (VPC CNI, iptables-nft) with --random-fully`."""
     to = f" to {evidence.translated_to}" if evidence.translated_to else ""
     on = f" on {evidence.interface}" if evidence.interface else ""
-    by = " or ".join(f"{rule_words(rule)} with {flag_words(rule)}" for rule in effective)
-    return f"{to}{on} by {by}"
+    return f"{to}{on} by {_or(effective)}"
+
+
+def _or(rules: Rules) -> str:
+    return " or ".join(f"{rule_words(rule)} with {flag_words(rule)}" for rule in rules)
 
 
 def _setting(evidence: Evidence) -> str:
@@ -153,10 +156,11 @@ def _why_open(evidence: Evidence, ports: Ports, effective: Rules) -> str:
         return f"{evidence.gaps[0].part} of {evidence.gaps[0].node}: {evidence.gaps[0].why}"
     if not effective:
         return f"no rule translates it, and whether one did so before could not be read: {evidence.pairs_unread}"
+    if ports.contradicts(effective):
+        return f"the {ports.noun}s contradict {_or(effective)}, and they may be older than the rules"
     if ports.is_open:
         return _why_too_few(evidence, ports)
-    either = " or ".join(f"{rule_words(rule)} with {flag_words(rule)}" for rule in effective)
-    return f"which comes first, {either}, cannot be read, and both choose such {ports.noun}s"
+    return f"which comes first, {_or(effective)}, cannot be read, and both choose such {ports.noun}s"
 
 
 def _why_too_few(evidence: Evidence, ports: Ports) -> str:
@@ -221,7 +225,7 @@ def _why_contradictory(evidence: Evidence, ports: Ports) -> Iterator[str]:
         yield f"From Linux 5.0 on (here it is {evidence.kernel}) no rule makes the kernel count {ports.noun}s up."
     yield (
         "The connections may be older than the rules."
-        if evidence.opened is None
+        if not ports.is_dated
         else "Something else than these rules chooses, or they are not what the kernel has in force."
     )
 
@@ -230,10 +234,12 @@ def _what_to_do(evidence: Evidence, ports: Ports) -> Iterator[str]:
     why = Counter(pair.discounted for pair in ports.pairs if pair.discounted)
     for reason, count in why.most_common(MOST_REASONS):
         yield f"{count} {'does' if count == 1 else 'do'} not count: {reason}."
+    undated = ports.contradicts(evidence.candidates)
     if not ports.is_open:
         yield f"Of the {ports.noun}s that count {ports_words(ports)}."
-        return
-    if ports.statistics.counted:
+        if not undated:
+            return
+    elif ports.statistics.counted:
         yield f"So far {ports.statistics.preserved} of {ports.statistics.counted} were kept."
     if evidence.unknown or evidence.gaps or not ports.can_tell:
         return

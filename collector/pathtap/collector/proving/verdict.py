@@ -69,12 +69,12 @@ def _verdict(evidence: Evidence, ports: Ports, effective: tuple[RuleReference, .
     flags = {rule.random for rule in effective}
     contradicts = not flags <= ports.fits or bool(ports.untouched and evidence.opened is not None)
     not_in_effect = Random.FULLY not in flags and is_fully_elsewhere(evidence)
-    # Where nothing was opened ports may be older than the rules: they cast no doubt on what the rules' texts show.
-    if contradicts and not (not_in_effect and evidence.opened is None):
+    # Ports that may be older than the rules cast no doubt on what the rules' texts show.
+    if contradicts and ports.is_dated:
         return SnatVerdict.CONTRADICTORY
     if not_in_effect:
         return SnatVerdict.NOT_IN_EFFECT
-    if len(flags) > 1 or ports.is_open:
+    if contradicts or len(flags) > 1 or ports.is_open:
         return SnatVerdict.INCONCLUSIVE
     return OF_FLAG[flags.pop()]
 
