@@ -328,6 +328,37 @@ def test_what_the_table_had_and_an_event_told_of_is_fresh_and_the_rest_is_not(
     assert table.survey(replace(request, follow=0.0)).fresh == 0
 
 
+def test_no_events_are_missed_while_a_large_table_is_read(empty: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for less than a hundred, and 600 come while the table is read."""
+    monkeypatch.setattr(conntrack_socket, "EVENT_BYTES", 1 << 16)
+    empty.insert(*(out(SEARCH, 1 + number, 1 + number, protocol=17) for number in range(6_000)))
+    dump = conntrack_socket.dump
+
+    def dump_while_entries_come(family: int, protocol: int) -> Iterator[bytes]:
+        for number, body in enumerate(list(dump(family, protocol))):
+            if number % 10 == 0:
+                insert([out(CART, 1 + number, 10_000 + number)])
+            yield body
+
+    monkeypatch.setattr("pathtap.agent.survey.dump", dump_while_entries_come)
+    report = empty.survey(SurveyRequest(sources=(ip_address(CART),), follow=0.1, limit=400))
+    assert not report.missed
+    assert [entry.original.source_port for entry in report.entries] == list(range(2001, 6001, 10))
+    assert (report.fresh, report.left_off) == (400, 200)
+
+
+@pytest.mark.parametrize("most", ["MOST_ENTRIES", "MOST_FOLLOW_SECONDS"])
+def test_nothing_is_reported_or_followed_beyond_the_agents_own_bounds(
+    table: Table, monkeypatch: pytest.MonkeyPatch, most: str
+) -> None:
+    monkeypatch.setattr("pathtap.agent.survey.MOST_FOLLOW_SECONDS", 0.3)
+    monkeypatch.setattr("pathtap.agent.survey.MOST_ENTRIES", 4 if most == "MOST_ENTRIES" else 10_000)
+    started = time.monotonic()
+    report = table.survey(SurveyRequest(limit=2**32 - 1, follow=3600.0))
+    assert time.monotonic() - started < 60
+    assert (len(report.entries), report.left_off) == ((4, 5) if most == "MOST_ENTRIES" else (9, 0))
+
+
 def test_events_that_nobody_could_read_in_time_are_told_as_missed(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,8 +6,8 @@ The whole table is looked through once, in a few microseconds for each entry; on
 import selectors
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from socket import AF_INET, AF_INET6
 
 from pathtap.agent.readers import conntrack_sysctls, counters
@@ -17,28 +17,32 @@ from pathtap.agent.reading import attempt, kept
 from pathtap.model.address import Protocol, Socket
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import Unread
-from pathtap.model.survey import PortUsage, SurveyReport, SurveyRequest
+from pathtap.model.survey import MOST_ENTRIES, MOST_FOLLOW_SECONDS, PortUsage, SurveyReport, SurveyRequest
 
 # Of destinations with the most ports in use, where none is asked for.
 BUSIEST = 5
 # How often it is looked whether anybody still wants the report; in seconds.
 _LOOK = 0.5
+# After how many entries of the table the events are taken that wait meanwhile.
+_HEAR_EVERY = 256
 _VERSIONS = {AF_INET: 4, AF_INET6: 6}
 
 
 def survey(node: str, request: SurveyRequest, over: Callable[[], bool] = lambda: False) -> SurveyReport:
     """Blocks for `follow` seconds, longer where the table takes longer. Counters and sizes are read at the end.
 
-    `over` tells that nobody wants the report: then nothing is followed any longer.
+    `over` tells that nobody wants the report: then nothing is followed any longer. The request is held to MOST_ENTRIES and
+    MOST_FOLLOW_SECONDS.
 
     What could not be read is in `unread`, by the parts `conntrack`, `conntrack events` and `counters`.
     """
+    request = replace(request, limit=min(request.limit, MOST_ENTRIES), follow=min(request.follow, MOST_FOLLOW_SECONDS))
     unread: list[Unread] = []
-    found = _Found(node, request)
     events: NewEntries | None = None
     if request.follow > 0:
         # Before the table is read: what comes into being meanwhile is in one of the two.
         events = _listen(unread)
+    found = _Found(node, request, events)
     deadline = time.monotonic() + request.follow
     try:
         kept(attempt("conntrack", found.look_through), unread, None)
@@ -84,13 +88,16 @@ def _follow(events: NewEntries, found: "_Found", deadline: float, over: Callable
 class _Found:
     """What was found of a request by now."""
 
-    def __init__(self, node: str, request: SurveyRequest) -> None:
+    def __init__(self, node: str, request: SurveyRequest, events: NewEntries | None) -> None:
         self._node = node
         self._request = request
+        self._events = events
         self._wanted = _Wanted.of(request)
         # Decoded at the end, when no more than the limit are left.
         self._there: deque[bytes] = deque(maxlen=request.limit)
         self._came: deque[bytes] = deque(maxlen=request.limit)
+        # Told of before the table was read to its end.
+        self._early: deque[bytes] = deque(maxlen=request.limit)
         self._count = 0
         # What the table had, until an event tells that it came into being since the listening began.
         self._present: dict[tuple[Tuples | None, int], bytes] = {}
@@ -117,15 +124,27 @@ class _Found:
         try:
             for family, version in _VERSIONS.items():
                 if destination is None or destination.address.version == version:
-                    for body in dump(family, self._wanted.protocols.get(version, 0)):
+                    for number, body in enumerate(dump(family, self._wanted.protocols.get(version, 0))):
                         self._take(body)
+                        if number % _HEAR_EVERY == 0:
+                            self._hear()
         finally:
             # A dump may name an entry twice. What came into being during it is told of by an event as well.
             self._present = {identity_of(body): body for body in self._there}
             self._count -= len(self._there) - len(self._present)
             self._there.clear()
+            self.take_new(self._early)
 
-    def take_new(self, bodies: Iterator[bytes]) -> None:
+    def _hear(self) -> None:
+        """Makes room for further events while the table is read, which takes seconds."""
+        for body in () if self._events is None else self._events.read():
+            found = tuples_of(body)
+            if found is not None and self._wanted.has(found):
+                # What is pushed out is left off.
+                self._count += len(self._early) == self._early.maxlen
+                self._early.append(body)
+
+    def take_new(self, bodies: Iterable[bytes]) -> None:
         for body in bodies:
             found = tuples_of(body)
             if found is not None and self._wanted.has(found):

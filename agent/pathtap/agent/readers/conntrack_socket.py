@@ -34,8 +34,8 @@ FILTER_ORIG_FLAGS, FILTER_PROTO_NUM = 1, 1 << 3
 
 # The kernel fills a dump's messages up to 32 KiB.
 RECEIVE_BYTES = 1 << 16
-# Of memory that the kernel may hold for events nobody has read yet: some ten thousand.
-EVENT_BYTES = 16 << 20
+# Of memory that the kernel may hold for events nobody has read yet, some thousands of them; it doubles the figure (socket(7)).
+EVENT_BYTES = 2 << 20
 _HEADER = struct.Struct("=IHHII")
 # The kernel's answers to a filter that it does not know (before 5.8).
 _NO_FILTER = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
