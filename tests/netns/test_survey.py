@@ -1,6 +1,8 @@
 """The survey of a real kernel's connection tracking: which entries, whose ports, what was counted, and what comes meanwhile."""
 
+import ctypes
 import os
+import struct
 import subprocess
 import threading
 import time
@@ -283,6 +285,24 @@ def test_it_ends_in_time_where_entries_come_without_end(empty: Table) -> None:
         flooding.join()
     assert len(report.entries) == 10
     assert report.left_off > 0
+
+
+def test_what_the_kernel_refuses_is_a_sentence(table: Table) -> None:
+    def unprivileged() -> SurveyReport:
+        without_capabilities()
+        return survey("n", SurveyRequest(follow=0.1))
+
+    report = run_in_namespace(table.path, unprivileged)
+    assert {unread.part for unread in report.unread} >= {"conntrack", "conntrack events"}
+    assert {unread.reason for unread in report.unread if unread.part.startswith("conntrack")} == {
+        "The kernel refused it: Operation not permitted. The agent needs CAP_NET_ADMIN."
+    }
+
+
+def without_capabilities() -> None:
+    """Of the calling thread alone, as capset(2) does: version 3 of the header, then six empty sets."""
+    header, none = struct.pack("=Ii", 0x20080522, 0), bytes(24)
+    assert ctypes.CDLL(None, use_errno=True).capset(header, none) == 0
 
 
 def test_a_kernel_that_tells_nothing_of_new_entries_is_unread_and_not_waited_for(table: Table) -> None:

@@ -55,7 +55,7 @@ def dump(family: int, protocol: int = 0) -> Iterator[bytes]:
 
 
 class NewEntries:
-    """A listener to the entries that come into being in the current network namespace from now on. Raises OSError.
+    """A listener to the entries that come into being in the current network namespace from now on. Raises RefusedError.
 
     `missed` is True once the kernel has dropped events that nobody had read.
     """
@@ -67,6 +67,9 @@ class NewEntries:
             self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, EVENT_BYTES)
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_CONNTRACK_NEW)
             self._socket.setblocking(False)
+        except OSError as error:
+            self._socket.close()
+            raise RefusedError(error.errno, error.strerror) from error
         except BaseException:
             self._socket.close()
             raise
