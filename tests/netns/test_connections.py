@@ -170,6 +170,30 @@ def test_without_a_route_nothing_is_opened(wires: Wires) -> None:
         assert all(connection.five_tuple is None and connection.entry is None for connection in report.connections)
 
 
+@pytest.mark.parametrize("protocol", [ICMP, TCP, UDP], ids=lambda protocol: protocol.name)
+@pytest.mark.parametrize("broadcast", ["10.211.0.255", "255.255.255.255"])
+def test_to_a_broadcast_address_nothing_is_opened(wires: Wires, protocol: Protocol, broadcast: str) -> None:
+    run("ip", "-n", wires.source.name, "route", "replace", "default", "via", "10.211.0.1")
+    try:
+        report = opened(wires, protocol, ip_address(broadcast), 80, count=2)
+    finally:
+        run("ip", "-n", wires.source.name, "route", "del", "default")
+    assert outcomes(report) == {ProbeOutcome.FAILED: 2}
+    assert {connection.detail for connection in report.connections} == {
+        f"The connection could not be opened: {broadcast} is a broadcast address there, to which nothing is sent."
+    }
+
+
+@pytest.mark.parametrize("protocol", [ICMP, UDP], ids=lambda protocol: protocol.name)
+def test_a_route_that_prohibits_is_no_broadcast(wires: Wires, protocol: Protocol) -> None:
+    run("ip", "-n", wires.source.name, "route", "add", "prohibit", "10.211.8.0/24")
+    try:
+        report = opened(wires, protocol, ip_address("10.211.8.8"), 80, count=1)
+    finally:
+        run("ip", "-n", wires.source.name, "route", "del", "prohibit", "10.211.8.0/24")
+    assert "Permission denied: a rule or a route of its network namespace forbids it" in report.connections[0].detail
+
+
 def test_a_pod_that_is_not_here(wires: Wires) -> None:
     report = opened(wires, TCP, DESTINATION, 8080, source=ip_address("10.211.0.99"))
     (connection,) = report.connections
