@@ -147,7 +147,6 @@ def verdicts(truth: Truth, runs: int, seed: int) -> Counter[SnatVerdict]:
             intent=truth.intent,
             pairs=pairs,
             opened=Opened(answered=len(pairs)),
-            in_use_share=len(world.seen) / 64_512,
             shift=world.shift,
         )
         found[judge(evidence).verdict] += 1

@@ -430,9 +430,9 @@ def test_a_single_port_and_a_full_range_tell_nothing_whatever_the_number() -> No
     assert found.verdict is SnatVerdict.INCONCLUSIVE
     assert "the rule leaves port 2000 alone to choose" in found.summary
     assert "--connections" not in found.summary
-    full = judge(replace(evidence(rule(NONE), seen=pairs(PortsSay.PRESERVED)), in_use_share=0.99))
+    full = judge(replace(evidence(rule(NONE), seen=pairs(PortsSay.PRESERVED)), unseen_share=0.99))
     assert full.verdict is SnatVerdict.INCONCLUSIVE
-    assert "99% of 1024 to 65535 are in use" in full.summary
+    assert "99% of 1024 to 65535 come into use and go" in full.summary
     assert "--connections" not in full.summary
 
 

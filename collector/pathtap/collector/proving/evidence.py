@@ -35,8 +35,9 @@ class Evidence:
     and `unknown` are what `translators` says. `interface` is the way out, empty where it is not known.
 
     `pairs` are in the order in which their connections were opened. `opened` is None where nothing was sent; the pairs may then
-    be older than the rules, but for the last `fresh` of them, which came into being while they were watched. `in_use_share` is
-    the share of the range that others hold towards the destination, 0 to 1, and `shift` is what `shift_by` says of those ports.
+    be older than the rules, but for the last `fresh` of them, which came into being while they were watched. `unseen_share`
+    is the share of the range that others may hold towards the destination unseen, 0 to 1, and `shift` is what `shift_by` says of
+    all that are in use.
     `gaps` are those that decide who translates, and `pairs_unread` says why pairs are missing, where they could not be read.
     `why_not_translated` is why no rule translates, where something else than what was set explains it.
     """
@@ -56,7 +57,7 @@ class Evidence:
     opened: Opened | None = None
     fresh: int = 0
     live: bool = False
-    in_use_share: float = 0.0
+    unseen_share: float = 0.0
     shift: float = 0.0
     gaps: tuple[Gap, ...] = ()
     pairs_unread: str = ""
@@ -134,8 +135,8 @@ def _of_kind(
 ) -> Ports:
     """`kind` is None where no pair counts."""
     pairs = tuple(_of_another_kind(pair, kind, evidence.ports) for pair in weighed)
-    figures = statistics(pairs, evidence.ports, evidence.in_use_share, evidence.shift)
-    says = ports_say(figures, evidence.in_use_share)
+    figures = statistics(pairs, evidence.ports, evidence.unseen_share, evidence.shift)
+    says = ports_say(figures, evidence.unseen_share)
     asked = evidence.protocol or (weighed[0].protocol if weighed else 0)
     return Ports(
         pairs=pairs,
@@ -143,7 +144,7 @@ def _of_kind(
         says=says,
         can_tell=_can_tell(figures, evidence),
         fits=_fits(says, kernel, pairs),
-        translated=_count_translated(weighed, evidence.in_use_share),
+        translated=_count_translated(weighed, evidence.unseen_share),
         untouched=sum(_is_untouched(pair, evidence) for pair in weighed if pair.discounted != OLDER),
         noun=_noun(kind[1] if kind else asked in ICMP),
         is_dated=is_dated,
@@ -165,9 +166,10 @@ def release(kernel: str) -> tuple[int, int] | None:
 
 
 def _can_tell(figures: Statistics, evidence: Evidence) -> bool:
+    """One destination, to which connections are opened, gets each port of the range no more than once."""
     among = NatRange(figures.first, figures.last)
-    needed = needed_pairs(figures.preserved, figures.counted, among, evidence.in_use_share, evidence.shift)
-    return needed is not None
+    needed = needed_pairs(figures.preserved, figures.counted, among, evidence.unseen_share, evidence.shift)
+    return needed is not None and (evidence.opened is None or needed <= among.size)
 
 
 def _fits(says: PortsSay, kernel: tuple[int, int] | None, pairs: Sequence[PortPair]) -> frozenset[Random]:
@@ -206,7 +208,7 @@ def _of_another_kind(pair: PortPair, kind: Kind | None, ports: PortRange | None)
     return replace(pair, discounted=f"its {_noun(own[1])}, of {among.first} to {among.last}, is judged apart")
 
 
-def _count_translated(pairs: Sequence[PortPair], in_use_share: float) -> int:
+def _count_translated(pairs: Sequence[PortPair], unseen_share: float) -> int:
     """How many a rule of now has changed. Without a rule the kernel changes no address; a port it does, where another
     connection has it towards the same destination (nf_nat_alloc_null_binding of nf_nat_core.c), which nobody need have seen.
     """
@@ -216,7 +218,7 @@ def _count_translated(pairs: Sequence[PortPair], in_use_share: float) -> int:
         not away and not pair.discounted and pair.original != pair.translated
         for pair, away in zip(now, elsewhere, strict=True)
     )
-    return sum(elsewhere) + (moved if moved > most_collisions(len(now), in_use_share) else 0)
+    return sum(elsewhere) + (moved if moved > most_collisions(len(now), unseen_share) else 0)
 
 
 def _is_untouched(pair: PortPair, evidence: Evidence) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.proving.consequences import consequences
-from pathtap.collector.proving.crowding import share_of_others, shift_of
+from pathtap.collector.proving.crowding import shift_of, unseen_share
 from pathtap.collector.proving.evidence import Evidence
 from pathtap.collector.proving.exposure import exposure_of
 from pathtap.collector.proving.kinds import STOPPED, exempted, intended
@@ -88,8 +88,8 @@ def _evidence(
         opened=opened_counts(found.opened) if found.opened else None,
         fresh=found.seen.fresh,
         live=asked.live,
-        in_use_share=share_of_others(subject, found),
-        shift=shift_of(subject, found),
+        unseen_share=unseen_share(subject, found, pairs),
+        shift=shift_of(subject, found, pairs),
         pairs_unread="" if pairs else unread,
         why_not_translated=_why_not_translated(subject),
     )

@@ -39,13 +39,13 @@ class PortsSay(Enum):
 
 
 def statistics(
-    pairs: Sequence[PortPair], ports: PortRange | None = None, in_use_share: float = 0.0, shift: float = 0.0
+    pairs: Sequence[PortPair], ports: PortRange | None = None, unseen_share: float = 0.0, shift: float = 0.0
 ) -> Statistics:
     """`pairs` in the order in which their connections were opened; those that are discounted do not count, nor do those
     of another class than most: one distribution holds for one range.
 
-    `ports` is the rule's own range. `in_use_share` is the share of the range that others hold towards the destination, 0 to 1,
-    and `shift` by how much those shift the distribution of what is drawn.
+    `ports` is the rule's own range. `unseen_share` is the share of the range that others may hold towards the destination unseen,
+    0 to 1, and `shift` by how much all that are in use shift the distribution of what is drawn.
     """
     counted, among = _of_one_class(pairs, ports)
     chosen = sorted(pair.translated.port for pair in counted)
@@ -55,7 +55,7 @@ def statistics(
     return Statistics(
         counted=len(counted),
         preserved=preserved,
-        needed=needed_pairs(preserved, len(counted), among, in_use_share, shift) or MOST_NEEDED,
+        needed=needed_pairs(preserved, len(counted), among, unseen_share, shift) or MOST_NEEDED,
         first=among.first,
         last=among.last,
         lowest=chosen[0] if chosen else None,
@@ -68,14 +68,14 @@ def statistics(
     )
 
 
-def ports_say(figures: Statistics, in_use_share: float = 0.0) -> PortsSay:
+def ports_say(figures: Statistics, unseen_share: float = 0.0) -> PortsSay:
     """In this order: what is kept is asked first, since kept ports are as even or successive as those that the source chose."""
     among, counted = NatRange(figures.first, figures.last), figures.counted
-    fewest = needed_for_changed(among, in_use_share)
+    fewest = needed_for_changed(among, unseen_share)
     if fewest is None or counted < fewest:
         return PortsSay.TOO_FEW
     if figures.preserved > most_kept_by_chance(counted, among):
-        if counted - figures.preserved > most_collisions(counted, in_use_share):
+        if counted - figures.preserved > most_collisions(counted, unseen_share):
             return PortsSay.MIXED
         return PortsSay.PRESERVED if counted >= figures.needed else PortsSay.TOO_FEW
     if figures.successive > figures.successive_limit:

@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pathtap.collector.inspections.owners import EGRESS_CNI, UNKNOWN, VPC_CNI, owner_of_chain
+from pathtap.collector.proving.chance import needed_for_changed
 from pathtap.collector.proving.evidence import SAME_FOR_BOTH, Evidence, Ports, release
+from pathtap.collector.proving.ranges import NatRange
 from pathtap.collector.proving.statistics import PortsSay
 from pathtap.model.netfilter import Backend, Random
 from pathtap.model.snat import SnatVerdict, Standing
@@ -170,8 +172,19 @@ def _why_too_few(evidence: Evidence, ports: Ports) -> str:
     if not total:
         return evidence.pairs_unread or f"no connection of it was {'recorded' if evidence.opened is None else 'seen'}"
     if not ports.can_tell:
-        return f"{evidence.in_use_share:.0%} of {figures.first} to {figures.last} are in use, and too many collide"
+        return _why_never(evidence, ports)
     return f"{figures.counted} of {total} {ports.noun}s count, and it takes {figures.needed}"
+
+
+def _why_never(evidence: Evidence, ports: Ports) -> str:
+    """Why no number of connections would be enough."""
+    figures = ports.statistics
+    among, size = f"{figures.first} to {figures.last}", figures.last - figures.first + 1
+    if figures.needed > size:
+        return f"{among} are {size} {ports.noun}s, as many connections to one destination can be, and it takes more"
+    if needed_for_changed(NatRange(figures.first, figures.last), evidence.unseen_share) is None:
+        return f"{evidence.unseen_share:.0%} of {among} come into use and go, and too many collide"
+    return f"too many of {among} that lie side by side are in use, which hides how the others are chosen"
 
 
 def _set_otherwise(evidence: Evidence, effective: Rules) -> Iterator[str]:
