@@ -69,14 +69,32 @@ def open_connections(
         if over():
             return ConnectionsReport(connections=opening.connections)
         entries, unread = recorded.entries()
+    found = (_with_entry(each, entries) for each in opening.connections)
+    # Where something is unread nobody knows of the others.
     return ConnectionsReport(
-        connections=tuple(_with_entry(each, entries) for each in opening.connections), unread=unread
+        connections=tuple(found if unread else (_with_why_not(each, request) for each in found)), unread=unread
     )
 
 
 def _with_entry(connection: Connection, entries: Mapping[FiveTuple, ConntrackEntry]) -> Connection:
     return (
         connection if connection.five_tuple is None else replace(connection, entry=entries.get(connection.five_tuple))
+    )
+
+
+def _with_why_not(connection: Connection, request: OpenConnections) -> Connection:
+    """With what it may mean that the node recorded nothing of it: an answer can come from the pod's own namespace."""
+    if connection.five_tuple is None or connection.entry is not None:
+        return connection
+    why = [
+        # Whoever answers had the packet; a reset or an ICMP error may be a firewall's of the node (reject).
+        *([] if connection.outcome is ProbeOutcome.ANSWERED else ["it was dropped or rejected before"]),
+        *([] if request.source is None else ["its own network namespace redirects or translates it"]),
+        "the node does not track it (notrack)",
+    ]
+    return replace(
+        connection,
+        detail=f"{connection.detail} The node's connection tracking recorded nothing of it: {', or '.join(why)}.",
     )
 
 
