@@ -129,6 +129,37 @@ def test_another_rule_that_comes_first_is_named_with_the_one_behind(lab: Bench) 
     assert "NOT_IN_EFFECT" in answer.output
 
 
+def test_a_rule_for_one_protocol_alone_is_found_where_no_destination_is_named(lab: Bench) -> None:
+    """The packet that stands for what is outside is TCP, and passes it by."""
+    node = lab.cluster.nodes[0].network_namespace
+    first = ["POSTROUTING", "-p", "udp", "!", "-d", "192.168.0.0/16", "-j", "MASQUERADE"]
+    forget(lab)
+    command_inside(node, ["iptables-nft", "-t", "nat", "-I", *first])
+    try:
+        hellos(lab, CART, CONNECTIONS)
+        snat, table = lab.snat(CART), lab.snat("--all")
+    finally:
+        command_inside(node, ["iptables-nft", "-t", "nat", "-D", *first])
+    assert (snat["verdict"], snat["exit_code"], snat["preserved"]) == ("NOT_IN_EFFECT", 3, CONNECTIONS)
+    assert "nat AWS-SNAT-CHAIN-0" in snat["summary"]
+    rows = [
+        (row["rule"]["chain"], row["verdict"])
+        for row in table["nodes"]
+        if row["source"]["node"] == lab.cluster.nodes[0].name
+    ]
+    assert ("POSTROUTING", "NOT_IN_EFFECT") in rows
+    assert table["exit_code"] == 3
+
+
+def test_what_is_translated_as_set_and_refused_by_the_vpc_says_so(lab: Bench) -> None:
+    forget(lab)
+    with lab.broken("snat-foreign-source"):
+        snat = lab.snat("shop/search", "to", OUTSIDE, "--port", "443", "--timeout", "0.5")
+    assert (snat["verdict"], snat["exit_code"]) == ("FULLY_RANDOM", 0)
+    assert "SOURCE_NOT_OWNED_BY_ENI" in {finding["code"] for finding in snat["findings"]}
+    assert f"None of the {CONNECTIONS} was answered" in snat["summary"]
+
+
 def test_present_entries_that_contradict_the_rule_may_be_older_than_it(lab: Bench) -> None:
     forget(lab)
     with lab.broken("snat-not-random"):
