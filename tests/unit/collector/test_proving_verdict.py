@@ -173,6 +173,17 @@ def test_one_connection_to_each_destination_shows_no_succession_on_any_kernel() 
     assert judge(evidence(rule(FULLY), seen=seen, kernel=OLD)).verdict is SnatVerdict.FULLY_RANDOM
 
 
+@pytest.mark.parametrize(("repeated", "verdict"), [(9, SnatVerdict.RANDOM_NOT_FULLY), (10, SnatVerdict.CONTRADICTORY)])
+def test_ten_ports_compared_with_one_before_show_that_an_old_kernel_does_not_count(
+    repeated: int, verdict: SnatVerdict
+) -> None:
+    seen = [
+        replace(each, destination=Socket(FAR, 1_000 + n % (64 - repeated)))
+        for n, each in enumerate(pairs(PortsSay.SCATTERED))
+    ]
+    assert judge(evidence(rule(RANDOM), seen=seen, kernel=OLD)).verdict is verdict
+
+
 # Why fully random ports are not in effect.
 
 

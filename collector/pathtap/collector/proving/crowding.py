@@ -63,7 +63,7 @@ def _among(subject: Subject, towards: Towards) -> NatRange:
 
 
 def _share(taken: Collection[int], among: NatRange) -> float:
-    return sum(among.first <= port <= among.last for port in taken) / among.size
+    return sum(port in among for port in taken) / among.size
 
 
 def _held(usage: Iterable[PortUsage]) -> defaultdict[Towards, set[int]]:

@@ -5,14 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.resolve import owner_of
-from pathtap.model.address import Address, Protocol, Socket
+from pathtap.collector.proving.ranges import CLIENTS, class_of
+from pathtap.model.address import Address, Socket
 from pathtap.model.node import PortRange
 from pathtap.model.snat import CpuRise, Exposure, PortsInUse
 from pathtap.model.survey import PortUsage, SurveyReport
 
-# The class of the ports that clients have, and all identifiers of ICMP (nf_nat_l4proto_unique_tuple).
-CLIENT_PORTS = PortRange(first=1024, last=65_535)
-IDENTIFIERS = PortRange(first=0, last=65_535)
 # Destinations that are shown.
 MOST_SHOWN = 5
 
@@ -59,7 +57,7 @@ def ports_in_use(
 def _held(usage: Iterable[PortUsage], ports: PortRange | None) -> Mapping[Towards, Mapping[Address, set[int]]]:
     held: dict[Towards, dict[Address, set[int]]] = defaultdict(lambda: defaultdict(set))
     for each in usage:
-        allowed = ports or _class_of(each.protocol)
+        allowed = class_of(CLIENTS.first, each.protocol, ports)
         key = each.protocol, each.destination, each.translated
         held[key][each.source].update(port for port in each.ports if port in allowed)
     return held
@@ -72,7 +70,6 @@ def _in_use(
     ports: PortRange | None,
 ) -> PortsInUse:
     protocol, destination, translated = key
-    allowed = ports or _class_of(protocol)
     users: Counter[str] = Counter()
     for source, taken in by_source.items():
         users[owner_of(source, 0, inventory).name or str(source)] += len(taken)
@@ -81,10 +78,6 @@ def _in_use(
         destination=destination,
         translated=translated,
         in_use=len(set().union(*by_source.values())),
-        capacity=allowed.last - allowed.first + 1,
+        capacity=class_of(CLIENTS.first, protocol, ports).size,
         users=tuple(users.most_common()),
     )
-
-
-def _class_of(protocol: int) -> PortRange:
-    return IDENTIFIERS if protocol in (Protocol.ICMP, Protocol.ICMPV6) else CLIENT_PORTS

@@ -27,6 +27,9 @@ class NatRange:
     first: int
     last: int
 
+    def __contains__(self, port: int) -> bool:
+        return self.first <= port <= self.last
+
     @property
     def size(self) -> int:
         return self.last - self.first + 1
@@ -69,7 +72,7 @@ def shift_by(held: Collection[int], among: NatRange) -> float:
     A draw that falls on one of them goes to the next that is free, at the end of the run of them side by side: that changes
     the distribution within this run alone. A search that finds a run of ATTEMPTS or longer begins at another place.
     """
-    taken = sorted({port for port in held if among.first <= port <= among.last})
+    taken = sorted({port for port in held if port in among})
     if not taken:
         return 0.0
     starts = [n for n, port in enumerate(taken) if n == 0 or taken[n - 1] != port - 1]
