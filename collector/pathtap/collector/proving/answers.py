@@ -16,8 +16,8 @@ Judged = tuple[Meeting, Snat]
 
 
 def answer(subject: Subject, found: Found, inventory: Inventory) -> Snat:
-    """What is not as intended goes before what cannot be told, and that before what is; what was asked about goes first among
-    equals. The summary says of the others how many connections there are, and what becomes of them.
+    """What is not as intended goes first, then what was asked about, then that of which there are most connections. The
+    summary says of the others how many connections there are, and what becomes of them.
     """
     opened = found.opened
     entries = opened_entries(opened.connections, subject.snapshot.node) if opened else found.seen.entries
@@ -77,12 +77,12 @@ def _named(meeting: Meeting) -> Subject:
     return replace(subject, whose=whose, towards=destinations_text(entries))
 
 
-def _weight(judged: Judged) -> tuple[int, bool]:
+def _weight(judged: Judged) -> tuple[bool, bool, int]:
+    """The least is the answer. A few connections of another kind, too few to tell, leave open nothing that was asked about."""
     meeting, snat = judged
     asked = meeting.subject.is_asked
-    if snat.as_intended or (not asked and _is_beside(snat)):
-        return 2, not asked
-    return int(snat.verdict is SnatVerdict.INCONCLUSIVE), not asked
+    told = snat.as_intended or snat.verdict is SnatVerdict.INCONCLUSIVE or (not asked and _is_beside(snat))
+    return told, not asked, -len(meeting.entries)
 
 
 def _is_beside(snat: Snat) -> bool:
