@@ -48,6 +48,30 @@ def open_connections(
     Where the source's namespace cannot be found or entered, one FAILED connection says why. Raises ValueError for a count
     or a rate that cannot be meant.
     """
+    request = _bounded(request)
+    try:
+        # Before anything is listened to: it takes a while where there are many pods, and events would wait unread.
+        namespace = None if request.source is None else find_pod_namespace(request.source)
+        with closing(Recorded(node)) as recorded, selectors.DefaultSelector() as selector:
+            recorded.register(selector)
+            opening = _Opening(request, recorded, selector, shares, over)
+            if namespace is None:
+                opening.run()
+            else:
+                run_in_namespace(namespace, opening.run)
+            if over():
+                return ConnectionsReport(connections=opening.connections)
+            entries, unread = recorded.entries()
+    except NamespaceError as error:
+        return ConnectionsReport(connections=(Connection(outcome=ProbeOutcome.FAILED, detail=str(error)),))
+    found = tuple(_with_entry(each, entries) for each in opening.connections)
+    # Where something is unread nobody knows of the others.
+    said = found if unread else tuple(_with_why_not(each, request) for each in found)
+    return ConnectionsReport(connections=said, unread=unread)
+
+
+def _bounded(request: OpenConnections) -> OpenConnections:
+    """Raises ValueError for what cannot be meant, or takes too long to open."""
     if not (0 < request.count <= MOST_CONNECTIONS and request.rate > 0):
         raise ValueError(f"From 1 to {MOST_CONNECTIONS} connections can be opened, and at least one a second.")
     if request.count / request.rate > MOST_OPENING_SECONDS:
@@ -55,25 +79,7 @@ def open_connections(
             f"{request.count} connections at {request.rate} a second take longer than {MOST_OPENING_SECONDS} s to open: ask "
             "for fewer, or for more a second."
         )
-    request = replace(request, timeout=min(request.timeout, MOST_ANSWER_SECONDS), rate=min(request.rate, MOST_RATE))
-    with closing(Recorded(node)) as recorded, selectors.DefaultSelector() as selector:
-        recorded.register(selector)
-        opening = _Opening(request, recorded, selector, shares, over)
-        try:
-            if request.source is None:
-                opening.run()
-            else:
-                run_in_namespace(find_pod_namespace(request.source), opening.run)
-        except NamespaceError as error:
-            return ConnectionsReport(connections=(Connection(outcome=ProbeOutcome.FAILED, detail=str(error)),))
-        if over():
-            return ConnectionsReport(connections=opening.connections)
-        entries, unread = recorded.entries()
-    found = (_with_entry(each, entries) for each in opening.connections)
-    # Where something is unread nobody knows of the others.
-    return ConnectionsReport(
-        connections=tuple(found if unread else (_with_why_not(each, request) for each in found)), unread=unread
-    )
+    return replace(request, timeout=min(request.timeout, MOST_ANSWER_SECONDS), rate=min(request.rate, MOST_RATE))
 
 
 def _with_entry(connection: Connection, entries: Mapping[FiveTuple, ConntrackEntry]) -> Connection:
