@@ -289,3 +289,19 @@ def test_connections_that_came_while_watching_are_told_from_older_ones_of_each_k
     assert (snat.statistics.counted, snat.statistics.preserved, len(snat.pairs)) == (60, 60, 124)
     assert "128 other connections" in snat.summary
     assert "FULLY_RANDOM, as intended" in snat.summary
+
+
+def test_what_connections_of_one_kind_are_mapped_to_others_reuse() -> None:
+    """A rule with the flag draws ports towards one destination, one without reuses them towards another."""
+    there, here = entries(64, OTHER), entries(64)
+    assert [each.reply.destination_socket for each in there] == [each.reply.destination_socket for each in here]
+    snapshot = node("-d 203.0.113.0/24 -j MASQUERADE --random-fully", "! -d 192.168.0.0/16 -j MASQUERADE")
+    source = resolve_source("shop/search", "", cluster(), live=True)
+    subject = subject_of(Asked(id="1", source=source, live=True), replace(snapshot, settings=None), cluster())
+    for seen, verdict in ((here, SnatVerdict.CONTRADICTORY), ((*there, *here), SnatVerdict.NOT_IN_EFFECT)):
+        found = replace(found_of(()), seen=SurveyReport(entries=tuple(seen), fresh=len(seen)))
+        snat = answer(subject, found, cluster())
+        assert snat.verdict is verdict, snat.summary
+        assert snat.rule is not None
+        assert not snat.rule.text.endswith("--random-fully")
+        assert sum(not each.discounted for each in snat.pairs) == (64 if seen is here else 0)

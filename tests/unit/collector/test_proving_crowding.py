@@ -168,3 +168,19 @@ def test_a_block_that_hides_how_the_rest_is_drawn_says_so() -> None:
     snat = proved(f"{KEEPING} --random-fully", drawn, others, others)
     assert snat.verdict is SnatVerdict.INCONCLUSIVE
     assert "that lie side by side are in use" in snat.summary
+
+
+def test_ports_that_follow_each_other_where_hardly_any_other_is_free_are_drawn_all_the_same() -> None:
+    """With 270 of 300 ports in use in the end, most draws go to the end of a run, and often to that of the last one."""
+    range_ = PortRange(first=40_000, last=40_299)
+    for seed in range(30):
+        chance = Chance(seed)  # noqa: S311 - a seeded simulation
+        held = chance.sample(range(40_000, 40_300), 170)
+        taken = bytearray(65_536)
+        for port in held:
+            taken[port] = 1
+        ports = Ports(chance, taken, range_)
+        drawn = [(30_000 + n, ports.drawn(0) or 0) for n in range(100)]
+        others = [used(CART, held)]
+        snat = proved(SMALL, drawn, others, others)
+        assert snat.verdict is not SnatVerdict.CONTRADICTORY, snat.summary

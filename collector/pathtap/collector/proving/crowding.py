@@ -36,11 +36,21 @@ def unseen_share(subject: Subject, found: Found, pairs: Sequence[PortPair]) -> f
 
 def shift_of(subject: Subject, found: Found, pairs: Sequence[PortPair]) -> float:
     """By how much ports in use may shift the distribution of what is drawn: those that `pairs` have drawn themselves do not."""
+    return max((shift_by(taken, among) for taken, among in _beside(subject, found, pairs)), default=0.0)
+
+
+def in_use_share(subject: Subject, found: Found, pairs: Sequence[PortPair]) -> float:
+    """The share of the ports, 0 to 1, that anybody holds, without those that `pairs` have drawn."""
+    share = max((_share(taken, among) for taken, among in _beside(subject, found, pairs)), default=0.0)
+    return ceil(share * PARTS) / PARTS
+
+
+def _beside(subject: Subject, found: Found, pairs: Sequence[PortPair]) -> Iterator[tuple[set[int], NatRange]]:
     held = _held(_given(subject, found))
     for pair in pairs:
         if not pair.discounted and _towards(pair) in held:
             held[_towards(pair)].discard(pair.translated.port)
-    return max((shift_by(taken, _among(subject, key)) for key, taken in held.items()), default=0.0)
+    return ((taken, _among(subject, key)) for key, taken in held.items())
 
 
 def _given(subject: Subject, found: Found) -> Iterator[PortUsage]:

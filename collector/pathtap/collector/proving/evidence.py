@@ -37,7 +37,7 @@ class Evidence:
     `pairs` are in the order in which their connections were opened. `opened` is None where nothing was sent; the pairs may then
     be older than the rules, but for the last `fresh` of them, which came into being while they were watched. `unseen_share`
     is the share of the range that others may hold towards the destination unseen, 0 to 1, and `shift` is what `shift_by` says of
-    all that are in use.
+    all that are in use, and `in_use_share` their share; the ports of `pairs` that count are in neither.
     `gaps` are those that decide who translates, and `pairs_unread` says why pairs are missing, where they could not be read.
     `why_not_translated` is why no rule translates, where something else than what was set explains it.
     """
@@ -59,6 +59,7 @@ class Evidence:
     live: bool = False
     unseen_share: float = 0.0
     shift: float = 0.0
+    in_use_share: float = 0.0
     gaps: tuple[Gap, ...] = ()
     pairs_unread: str = ""
     why_not_translated: str = ""
@@ -116,7 +117,7 @@ def _of_kinds(
     those that suffice, and of these the most.
     """
     counted = [pair for pair in weighed if not pair.discounted]
-    kinds = dict.fromkeys(_kind(pair, evidence.ports) for pair in counted) or {None: None}
+    kinds: list[Kind | None] = [*dict.fromkeys(_kind(pair, evidence.ports) for pair in counted)] or [None]
     found = [_of_kind(kind, weighed, evidence, kernel, is_dated=is_dated) for kind in kinds]
     shown = max(
         found, key=lambda each: (each.contradicts(evidence.candidates), not each.is_open, each.statistics.counted)
@@ -135,7 +136,7 @@ def _of_kind(
 ) -> Ports:
     """`kind` is None where no pair counts."""
     pairs = tuple(_of_another_kind(pair, kind, evidence.ports) for pair in weighed)
-    figures = statistics(pairs, evidence.ports, evidence.unseen_share, evidence.shift)
+    figures = statistics(pairs, evidence.ports, evidence.unseen_share, evidence.shift, evidence.in_use_share)
     says = ports_say(figures, evidence.unseen_share)
     asked = evidence.protocol or (weighed[0].protocol if weighed else 0)
     return Ports(

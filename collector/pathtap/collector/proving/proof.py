@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.proving.consequences import consequences
-from pathtap.collector.proving.crowding import shift_of, unseen_share
+from pathtap.collector.proving.crowding import in_use_share, shift_of, unseen_share
 from pathtap.collector.proving.evidence import Evidence
-from pathtap.collector.proving.exposure import exposure_of
+from pathtap.collector.proving.exposure import exposure_of, ports_in_use
 from pathtap.collector.proving.kinds import STOPPED, exempted, intended
 from pathtap.collector.proving.meeting import pairs_of
 from pathtap.collector.proving.remarks import unanswered
@@ -22,7 +22,7 @@ from pathtap.model.snat import Exposure, Intent, Opened, PortPair, Snat, SnatVer
 from pathtap.model.trace import Egress, Gap
 
 # Without these there are no pairs.
-PAIRS_FROM = frozenset({"conntrack", "connections"})
+PAIRS_FROM = frozenset({"conntrack", "conntrack events", "connections", "agent"})
 
 
 def prove(subject: Subject, found: Found, inventory: Inventory) -> Snat:
@@ -58,7 +58,7 @@ def prove(subject: Subject, found: Found, inventory: Inventory) -> Snat:
         exposure=exposure,
         live=asked.live,
         settings=settings_of(subject.snapshot),
-        findings=tuple(consequences(subject, exposure)),
+        findings=tuple(consequences(subject, exposure, ports_in_use(found.elsewhere, inventory))),
         gaps=gaps,
     )
 
@@ -90,6 +90,7 @@ def _evidence(
         live=asked.live,
         unseen_share=unseen_share(subject, found, pairs),
         shift=shift_of(subject, found, pairs),
+        in_use_share=in_use_share(subject, found, pairs),
         pairs_unread="" if pairs else unread,
         why_not_translated=_why_not_translated(subject),
     )
