@@ -13,6 +13,7 @@ from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.resolve import Question
 from pathtap.collector.plan import capture_request
 from pathtap.collector.proving.answers import answer
+from pathtap.collector.proving.exposure import has_lost
 from pathtap.collector.proving.proof import unproven
 from pathtap.collector.proving.subject import Asked, Found, Subject, subject_of
 from pathtap.model.conntrack import ConntrackEntry
@@ -21,7 +22,7 @@ from pathtap.model.node import NodeSnapshot
 from pathtap.model.packet import PacketObservation
 from pathtap.model.request import ConnectionsReport, OpenConnections
 from pathtap.model.snat import Snat
-from pathtap.model.survey import SurveyReport, SurveyRequest
+from pathtap.model.survey import PortUsage, SurveyReport, SurveyRequest
 
 # Connections that are opened where nobody says how many: enough for every statement about the usual range of ports.
 CONNECTIONS = 64
@@ -74,6 +75,7 @@ class SnatRun:
             opened=opened,
             observations=observations,
             mappings=mappings,
+            elsewhere=await self._elsewhere(before, after),
             gaps=tuple(self.asking.gaps),
         )
         proven = await asyncio.to_thread(answer, subject, found, self.inventory)
@@ -124,6 +126,13 @@ class SnatRun:
         request = SurveyRequest(protocol=self.options.protocol, sources=subject.addresses)
         report = await self.asking.survey(self.asked.source.node, request)
         return report.entries if report else ()
+
+    async def _elsewhere(self, before: SurveyReport | None, after: SurveyReport | None) -> tuple[PortUsage, ...]:
+        """Where connections were lost meanwhile: they may be to another destination, whose ports have run out."""
+        if self.asked.question is None or before is None or after is None or not has_lost(before, after):
+            return ()
+        report = await self.asking.survey(self.asked.source.node, SurveyRequest(limit=0))
+        return report.usage if report else ()
 
     async def _survey(self) -> SurveyReport | None:
         """Counters and ports in use; no entries."""

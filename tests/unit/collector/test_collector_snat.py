@@ -222,23 +222,32 @@ def test_what_was_not_read_of_the_rules_decides(tmp_path: Path) -> None:
     assert "the lock was held" in found.summary
 
 
-def test_races_and_users_are_told(tmp_path: Path) -> None:
+def lossy(elsewhere: range) -> ScriptedAgent:
+    """Loses four connections while 64 are opened; `elsewhere` are the ports in use towards another destination."""
     failed = iter((5, 9))
 
-    async def survey(scripted: ScriptedAgent, command: Command) -> SurveyReport:
-        del scripted, command
-        usage = PortUsage(
+    def held(port: int, ports: range) -> PortUsage:
+        return PortUsage(
             protocol=6,
-            destination=Socket(ip_address(INTERNET), 443),
+            destination=Socket(ip_address(INTERNET), port),
             translated=ip_address(HOST_1),
             source=ip_address(SEARCH),
-            ports=tuple(range(2000, 2064)),
+            ports=tuple(ports),
         )
-        cpus = (CpuCounters(cpu=0, counters={"insert_failed": next(failed)}),)
-        return SurveyReport(usage=(usage,), cpus=cpus, count=300, most=262_144)
 
-    one = ScriptedAgent(told(node_1()), {SurveyRequest: survey, OpenConnections: always(opened())})
-    found = snat(tmp_path, {one.node: one}, **OUT)
+    async def survey(scripted: ScriptedAgent, command: Command) -> SurveyReport:
+        del scripted
+        assert isinstance(command, SurveyRequest)
+        if command.destination is None:
+            return SurveyReport(usage=(held(9, elsewhere),))
+        cpus = (CpuCounters(cpu=0, counters={"insert_failed": next(failed)}),)
+        return SurveyReport(usage=(held(443, range(2000, 2064)),), cpus=cpus, count=300, most=262_144)
+
+    return ScriptedAgent(told(node_1()), {SurveyRequest: survey, OpenConnections: always(opened())})
+
+
+def test_races_and_users_are_told(tmp_path: Path) -> None:
+    found = snat(tmp_path, {NODE_1: lossy(range(2000, 2010))}, **OUT)
     assert (found.insert_failed, found.insert_failed_total) == (4, 9)
     assert (found.cpus[0].before.insert_failed, found.cpus[0].after.insert_failed) == (5, 9)
     (ports,) = found.ports_in_use
@@ -247,6 +256,23 @@ def test_races_and_users_are_told(tmp_path: Path) -> None:
     (race,) = found.findings
     assert race.code == "SNAT_RACE_LOST"
     assert f"towards {INTERNET}:443 (tcp)" in race.text
+
+
+def test_what_is_lost_to_another_destinations_lack_of_ports_is_no_race(tmp_path: Path) -> None:
+    found = snat(tmp_path, {NODE_1: lossy(range(2000, 62_000))}, **OUT)
+    (exhausted,) = found.findings
+    assert exhausted.code == "SNAT_PORTS_EXHAUSTED"
+    assert f"towards {INTERNET}:9 (tcp)" in exhausted.text
+    assert [ports.destination.port for ports in found.ports_in_use] == [443]
+
+
+def test_a_survey_that_nobody_answered_is_no_sign_that_nothing_was_translated(tmp_path: Path) -> None:
+    """The agent reads the node, and is silent from then on."""
+    fields = {"source": "shop/search", "destination": "shop/redis", "protocol": 6, "port": 6379}
+    broken = Failure(reason="the agent stopped")
+    found = snat(tmp_path, agent(survey=broken), live=True, timeout_ms=100, **fields)
+    assert found.verdict == V.INCONCLUSIVE
+    assert "the agent stopped" in found.summary
 
 
 def flagless(snapshot: NodeSnapshot) -> NodeSnapshot:

@@ -1,6 +1,6 @@
 """What is found beside the verdict: rules that are not as was set, an ENI that does not own what it sends, races lost. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pathtap.collector import findings
@@ -20,21 +20,23 @@ MOST_USERS = 3
 FAMILIES = (translation, stores, kernel)
 
 
-def consequences(subject: Subject, exposure: Exposure) -> Iterator[Finding]:
-    """The defects that concern this traffic first, then whether the VPC takes what is translated, then what ports cost."""
+def consequences(subject: Subject, exposure: Exposure, elsewhere: Sequence[PortsInUse]) -> Iterator[Finding]:
+    """The defects that concern this traffic first, then whether the VPC takes what is translated, then what ports cost, be it
+    `elsewhere`: the kernel counts what is lost, not towards whom.
+    """
     defects = (each for family in FAMILIES for each in family.inspect(subject.view))
     outside = _is_outside(subject)
     for defect in relevant(defects, (subject.packet.five_tuple.source,), leaves_vpc=outside, to_service=False):
         yield defect.finding
     yield from _refused(subject)
     snat = subject.translators.prediction.snat
-    # Sorted by use: where the fullest has ports enough, all have.
-    fullest = next(iter(exposure.ports), None)
+    rise = exposure.rise("insert_failed")
+    # Where the fullest has ports enough, all have.
+    crowded = (*exposure.ports, *elsewhere) if rise else exposure.ports
+    fullest = max(crowded, key=lambda each: each.in_use / max(each.capacity, 1), default=None)
     if snat is None or fullest is None:
         return
-    lost = lost_ports(
-        in_use=fullest.in_use, capacity=fullest.capacity, lost=exposure.rise("insert_failed"), random=snat.random
-    )
+    lost = lost_ports(in_use=fullest.in_use, capacity=fullest.capacity, lost=rise, random=snat.random)
     yield from _of_ports(subject.snapshot.node, lost, fullest, tuple(_proof(subject.snapshot.node, exposure, fullest)))
 
 

@@ -11,6 +11,7 @@ from pathtap.model.node import PortRange
 from pathtap.model.snat import CpuRise, Exposure, PortsInUse
 from pathtap.model.survey import PortUsage, SurveyReport
 
+LOST = "insert_failed"
 # Destinations that are shown.
 MOST_SHOWN = 5
 
@@ -36,6 +37,11 @@ def rises(before: SurveyReport, after: SurveyReport) -> tuple[CpuRise, ...]:
     return tuple(
         CpuRise(cpu=cpu.cpu, before=first[cpu.cpu], after=cpu.counters) for cpu in after.cpus if cpu.cpu in first
     )
+
+
+def has_lost(before: SurveyReport, after: SurveyReport) -> bool:
+    """Whether a connection could not be entered between the two."""
+    return any(cpu.after.get(LOST, 0) > cpu.before.get(LOST, 0) for cpu in rises(before, after))
 
 
 def ports_in_use(

@@ -58,7 +58,7 @@ def prove(subject: Subject, found: Found, inventory: Inventory) -> Snat:
         exposure=exposure,
         live=asked.live,
         settings=settings_of(subject.snapshot),
-        findings=tuple(consequences(subject, exposure, ports_in_use(found.elsewhere, inventory))),
+        findings=tuple(consequences(subject, exposure, ports_in_use([found.elsewhere], inventory))),
         gaps=gaps,
     )
 

@@ -18,7 +18,7 @@ from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.packet import PacketObservation
 from pathtap.model.request import ConnectionsReport
-from pathtap.model.survey import SurveyReport
+from pathtap.model.survey import PortUsage, SurveyReport
 from pathtap.model.trace import Gap, Target
 
 # Kinds of traffic of one node or source that are judged each by itself.
@@ -73,7 +73,8 @@ class Found:
     """What the node was seen to do. `before` and `after` are surveys without entries, `seen` has those of the source.
 
     `mappings` are entries of the same sources towards all destinations, which rules without a flag heed. `opened` is None where
-    nothing was sent; `observations` are the packets of what was.
+    nothing was sent; `observations` are the packets of what was. `elsewhere` are the ports in use towards the busiest
+    destinations of all, read where connections were lost: the counter does not say towards whom.
     """
 
     before: SurveyReport
@@ -82,6 +83,7 @@ class Found:
     opened: ConnectionsReport | None = None
     observations: tuple[PacketObservation, ...] = ()
     mappings: tuple[ConntrackEntry, ...] = ()
+    elsewhere: tuple[PortUsage, ...] = ()
     gaps: tuple[Gap, ...] = ()
 
 
