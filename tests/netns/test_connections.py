@@ -3,9 +3,12 @@
 import os
 import resource
 import socket
+import struct
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,11 +17,17 @@ from typing import Any
 import pytest
 from three_namespaces import DESTINATION, DESTINATION6, SOURCE, SOURCE6, Wires, run, tcp_server, udp_server, wired
 
-from pathtap.agent.connections import SPARE_FILES, open_connections
+from pathtap.agent import connections
+from pathtap.agent.attempts import Attempt, Way, attempt
+from pathtap.agent.captures import CommandError
+from pathtap.agent.connections import open_connections
+from pathtap.agent.kernel import KernelNode
 from pathtap.agent.readers import conntrack_socket
 from pathtap.agent.recorded import Recorded
+from pathtap.agent.shares import MOST_SEATS, SPARE_FILES, Shares
 from pathtap.model.address import Address, Protocol, Socket
 from pathtap.model.request import MOST_CONNECTIONS, Connection, ConnectionsReport, OpenConnections, ProbeOutcome
+from pathtap.model.survey import SurveyRequest
 
 pytestmark = pytest.mark.netns
 
@@ -27,6 +36,8 @@ ANSWERED, REFUSED, SILENT = ProbeOutcome.ANSWERED, ProbeOutcome.REFUSED, ProbeOu
 NODE, NODE6 = ip_address("10.211.1.1"), ip_address("fd11:0:0:b::1")
 SERVICE = ip_address("10.211.9.9")
 SHORT = 0.3
+# asm-generic/socket.h: SO_TIMESTAMPNS_OLD, on 64-bit machines.
+SO_TIMESTAMPNS = 35
 COUNT = 20
 
 # What leaves for the destination has the node's address; 81 is lost behind the node, 82 before it; 83 is rejected there.
@@ -82,9 +93,10 @@ def translate(wires: Wires, flag: str) -> None:
 
 def opened(wires: Wires, protocol: int, destination: Address, port: int = 0, **options: Any) -> ConnectionsReport:
     source = options.pop("source", SOURCE if destination.version == 4 else SOURCE6)
+    shares, over = options.pop("shares", Shares()), options.pop("over", lambda: False)
     asked = {"count": COUNT, "timeout": SHORT} | options
     request = OpenConnections(protocol=protocol, source=source, destination=Socket(destination, port), **asked)
-    return wires.on_node(lambda: open_connections("n", request))
+    return wires.on_node(lambda: open_connections("n", request, shares, over))
 
 
 def outcomes(report: ConnectionsReport) -> Counter[ProbeOutcome]:
@@ -139,13 +151,61 @@ def test_silent_behind_the_node_is_recorded_and_before_it_is_not(
     assert all(connection.entry is not None for connection in behind.connections)
     # A packet that is dropped on its way is never confirmed, and there is nothing that could not be read.
     assert all(connection.five_tuple and connection.entry is None for connection in before.connections)
+    assert before.connections[0].detail == (
+        "Nothing came back within 0.3 s. The node's connection tracking recorded nothing of it: it was dropped or rejected "
+        "before, or its own network namespace redirects or translates it, or the node does not track it (notrack)."
+    )
     assert behind.unread == before.unread == ()
 
 
 def test_a_rejection_is_unreachable(forgetful: Wires) -> None:
     report = opened(forgetful, TCP, DESTINATION, 83)
     assert outcomes(report) == {ProbeOutcome.UNREACHABLE: COUNT}
-    assert report.connections[0].detail == "No route to host: ICMP type 3 code 1 from 10.211.0.1."
+    assert report.connections[0].detail.startswith("No route to host: ICMP type 3 code 1 from 10.211.0.1. The node's")
+
+
+@pytest.mark.parametrize(
+    ("hook", "rule", "outcome"),
+    [
+        ("output", "tcp dport 8080 redirect to :9", REFUSED),
+        ("output", "tcp dport 8080 redirect to :15001", ANSWERED),
+        ("postrouting", "tcp dport 8080 masquerade to :2000-9000", ANSWERED),
+    ],
+)
+def test_what_the_pod_itself_redirects_or_translates_says_that_the_node_saw_nothing_of_it(
+    wires: Wires, hook: str, rule: str, outcome: ProbeOutcome
+) -> None:
+    inside = f"table ip own {{ chain c {{ type nat hook {hook} priority 0; {rule}; }}; }}"
+    sidecar = wires.socket(wires.source, socket.SOCK_STREAM)
+    sidecar.bind(("", 15001))
+    sidecar.listen(COUNT)
+    wires.command(wires.source, "nft", inside)
+    try:
+        report = opened(wires, TCP, DESTINATION, 8080)
+    finally:
+        wires.command(wires.source, "nft", "delete table ip own")
+        sidecar.close()
+    assert outcomes(report) == {outcome: COUNT}
+    assert report.unread == ()
+    assert all(connection.entry is None for connection in report.connections)
+    (detail,) = {connection.detail for connection in report.connections}
+    said = "its own network namespace redirects or translates it, or the node does not track it (notrack)."
+    assert detail.endswith(said)
+    # What was answered was not dropped.
+    assert ("it was dropped" in detail) == (outcome is REFUSED)
+
+
+def test_an_answer_to_the_node_itself_that_is_not_tracked_says_so(wires: Wires) -> None:
+    wires.nft("table ip own { chain c { type filter hook output priority raw; tcp dport 8080 notrack; }; }")
+    try:
+        report = opened(wires, TCP, DESTINATION, 8080, source=None)
+    finally:
+        wires.nft("delete table ip own")
+    assert outcomes(report) == {ANSWERED: COUNT}
+    assert {connection.detail for connection in report.connections} == {
+        "The handshake was completed and the connection reset again. The node's connection tracking recorded nothing of it: "
+        "the node does not track it (notrack)."
+    }
 
 
 def test_without_a_route_nothing_is_opened(wires: Wires) -> None:
@@ -156,6 +216,30 @@ def test_without_a_route_nothing_is_opened(wires: Wires) -> None:
             "The connection could not be opened: its network namespace has no route to the destination."
         }
         assert all(connection.five_tuple is None and connection.entry is None for connection in report.connections)
+
+
+@pytest.mark.parametrize("protocol", [ICMP, TCP, UDP], ids=lambda protocol: protocol.name)
+@pytest.mark.parametrize("broadcast", ["10.211.0.255", "255.255.255.255"])
+def test_to_a_broadcast_address_nothing_is_opened(wires: Wires, protocol: Protocol, broadcast: str) -> None:
+    run("ip", "-n", wires.source.name, "route", "replace", "default", "via", "10.211.0.1")
+    try:
+        report = opened(wires, protocol, ip_address(broadcast), 80, count=2)
+    finally:
+        run("ip", "-n", wires.source.name, "route", "del", "default")
+    assert outcomes(report) == {ProbeOutcome.FAILED: 2}
+    assert {connection.detail for connection in report.connections} == {
+        f"The connection could not be opened: {broadcast} is a broadcast address there, to which nothing is sent."
+    }
+
+
+@pytest.mark.parametrize("protocol", [ICMP, UDP], ids=lambda protocol: protocol.name)
+def test_a_route_that_prohibits_is_no_broadcast(wires: Wires, protocol: Protocol) -> None:
+    run("ip", "-n", wires.source.name, "route", "add", "prohibit", "10.211.8.0/24")
+    try:
+        report = opened(wires, protocol, ip_address("10.211.8.8"), 80, count=1)
+    finally:
+        run("ip", "-n", wires.source.name, "route", "del", "prohibit", "10.211.8.0/24")
+    assert "Permission denied: a rule or a route of its network namespace forbids it" in report.connections[0].detail
 
 
 def test_a_pod_that_is_not_here(wires: Wires) -> None:
@@ -244,7 +328,7 @@ def test_events_that_were_dropped_are_made_up_for_by_looking_up(
 
 
 def test_a_thousand(forgetful: Wires) -> None:
-    report = opened(forgetful, TCP, DESTINATION, 9, count=MOST_CONNECTIONS, rate=2000)
+    report = opened(forgetful, TCP, DESTINATION, 9, count=MOST_CONNECTIONS, rate=1000)
     assert outcomes(report) == {REFUSED: MOST_CONNECTIONS}
     assert len({source_port(connection) for connection in report.connections}) == MOST_CONNECTIONS
     assert all(connection.entry is not None for connection in report.connections)
@@ -256,6 +340,39 @@ def test_no_more_a_second_than_the_rate(wires: Wires) -> None:
     # The first at once, and the eleventh half a second later; a moment late may be made up for.
     assert time.monotonic() - started >= 0.4
     assert outcomes(report) == {ANSWERED: 11}
+
+
+def test_no_second_has_more_than_the_rate_where_some_came_late(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third takes 60 ms to open, and those behind it make up for that: not at the cost of the second that follows."""
+    attempts = iter(range(1000))
+
+    def now_and_then_slow(way: Way) -> Attempt:
+        time.sleep(0.06 if next(attempts) == 2 else 0)
+        return attempt(way)
+
+    monkeypatch.setattr(connections, "attempt", now_and_then_slow)
+    with wires.socket(wires.destination, socket.SOCK_DGRAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        listening.bind((str(DESTINATION), 8085))
+        listening.settimeout(5)
+        opened(wires, UDP, DESTINATION, 8085, count=180, rate=100)
+        arrived = [arrival(listening) for _ in range(180)]
+    # From each to the hundredth behind it; a millisecond may lie between the opening and the arrival.
+    assert min(later - earlier for earlier, later in zip(arrived, arrived[100:], strict=False)) > 0.999
+
+
+def test_no_rate_is_obeyed_beyond_the_agents_own(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MOST_RATE", 40)
+    started = time.monotonic()
+    assert outcomes(opened(wires, UDP, DESTINATION, 8080, count=41, rate=100_000)) == {ANSWERED: 41}
+    assert time.monotonic() - started >= 1
+
+
+def arrival(listening: socket.socket) -> float:
+    """When the kernel received the next datagram, in seconds; struct timespec64."""
+    _, ancillary, _, _ = listening.recvmsg(100, 100)
+    seconds, nanoseconds = struct.unpack("=qq", ancillary[0][2])
+    return float(seconds + nanoseconds / 1e9)
 
 
 @pytest.mark.parametrize("asked", [{"count": 0}, {"count": MOST_CONNECTIONS + 1}, {"rate": 0}])
@@ -281,6 +398,88 @@ def test_no_more_sockets_than_the_agent_may_have_files(wires: Wires) -> None:
     assert outcomes(echoes) == {ANSWERED: 30}
 
 
+def test_simultaneous_commands_share_the_sockets_and_give_them_back(wires: Wires) -> None:
+    shares = Shares(sockets=30)
+    with ThreadPoolExecutor() as both:
+        asked = [both.submit(opened, wires, UDP, DESTINATION, 82, shares=shares, timeout=1.0) for _ in range(2)]
+        reports = [each.result() for each in asked]
+    found = outcomes(reports[0]) + outcomes(reports[1])
+    assert found == {SILENT: 30, ProbeOutcome.FAILED: 10}
+    failed = [each for report in reports for each in report.connections if each.outcome is ProbeOutcome.FAILED]
+    assert {each.detail for each in failed} == {
+        "The connection could not be opened: the agent waits for the answers to 30 connections already, and takes no more "
+        "at once."
+    }
+    # What is answered is given back at once, what is silent at the end, and what could not be opened as well.
+    assert outcomes(opened(wires, TCP, DESTINATION, 8080, shares=shares, count=100)) == {ANSWERED: 100}
+    opened(wires, UDP, ip_address("203.0.113.1"), 80, shares=shares, count=40)
+    assert outcomes(opened(wires, UDP, DESTINATION, 82, shares=shares, count=31)) == {
+        SILENT: 30,
+        ProbeOutcome.FAILED: 1,
+    }
+
+
+def test_files_that_others_open_meanwhile_are_counted(wires: Wires) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + SPARE_FILES + 40, hard))
+    try:
+        with ThreadPoolExecutor() as both:
+            # Each alone would fit; together they would leave the agent without a file.
+            asked = [both.submit(opened, wires, TCP, DESTINATION, 82, count=30, timeout=1.0) for _ in range(2)]
+            found = sum((outcomes(each.result()) for each in asked), Counter[ProbeOutcome]())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert 20 <= found[SILENT] <= 40
+    assert found[ProbeOutcome.FAILED] == 60 - found[SILENT]
+
+
+def test_silent_connections_are_not_held_longer_than_the_agent_waits(
+    wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MOST_ANSWER_SECONDS", 0.4)
+    files = len(os.listdir("/proc/self/fd"))
+    started = time.monotonic()
+    report = opened(wires, TCP, DESTINATION, 82, timeout=3600.0)
+    assert time.monotonic() - started < 60
+    assert all(each.detail.startswith("Nothing came back within 0.4 s.") for each in report.connections)
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_what_nobody_wants_any_longer_is_closed(wires: Wires) -> None:
+    gone = threading.Event()
+    threading.Timer(0.5, gone.set).start()
+    started = time.monotonic()
+    # Half a second is enough for twenty; the others are not opened, and the answers not waited for.
+    report = opened(wires, TCP, DESTINATION, 82, count=300, rate=40, timeout=10.0, over=gone.is_set)
+    assert time.monotonic() - started < 7
+    assert 0 < len(report.connections) < 300
+    assert remaining(wires, wires.source) == []
+
+
+def test_no_more_than_a_few_commands_at_once(wires: Wires) -> None:
+    node = KernelNode("n", "b")
+    silent = OpenConnections(protocol=UDP, source=SOURCE, destination=Socket(DESTINATION, 82), count=1, timeout=9.0)
+    gone = threading.Event()
+    with ThreadPoolExecutor(MOST_SEATS) as all_seats:
+        ask = lambda: wires.on_node(lambda: node.open_connections(silent, gone.is_set))  # noqa: E731
+        waiting = [all_seats.submit(ask) for _ in range(MOST_SEATS)]
+        try:
+            wait_for(lambda: len(remaining_sockets(wires, wires.source)) == MOST_SEATS)
+            with pytest.raises(CommandError, match="as often at once as it may: try again later"):
+                wires.on_node(lambda: node.survey(SurveyRequest(), gone.is_set))
+        finally:
+            gone.set()
+    assert [outcomes(each.result()) for each in waiting] == [{SILENT: 1}] * MOST_SEATS
+    assert wires.on_node(lambda: node.survey(SurveyRequest(), gone.is_set)).unread == ()
+
+
+@pytest.mark.parametrize(("count", "rate"), [(1000, 99), (11, 1)])
+def test_what_takes_too_long_to_open_is_refused(wires: Wires, count: int, rate: int) -> None:
+    with pytest.raises(ValueError, match=f"{count} connections at {rate} a second take longer than 10 s to open"):
+        opened(wires, TCP, DESTINATION, 8080, count=count, rate=rate)
+
+
 def test_nothing_is_left_behind(forgetful: Wires) -> None:
     files = len(os.listdir("/proc/self/fd"))
     opened(forgetful, TCP, DESTINATION, 8080)
@@ -296,8 +495,18 @@ def test_nothing_is_left_behind(forgetful: Wires) -> None:
 def remaining(wires: Wires, where: Path) -> list[str]:
     """The sockets in a namespace but the servers' own; the kernel takes a moment to end what was reset."""
     deadline = time.monotonic() + 3
-    while True:
-        shown = wires.command(where, "ss", "-Hanutw", "state", "all").splitlines()
-        left = [line for line in shown if not (":8080 " in line and line.split()[1] in ("LISTEN", "UNCONN"))]
-        if not left or time.monotonic() > deadline:
-            return left
+    while (left := remaining_sockets(wires, where)) and time.monotonic() < deadline:
+        pass
+    return left
+
+
+def remaining_sockets(wires: Wires, where: Path) -> list[str]:
+    shown = wires.command(where, "ss", "-Hanutw", "state", "all").splitlines()
+    return [line for line in shown if not (":8080 " in line and line.split()[1] in ("LISTEN", "UNCONN"))]
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

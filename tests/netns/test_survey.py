@@ -1,6 +1,8 @@
 """The survey of a real kernel's connection tracking: which entries, whose ports, what was counted, and what comes meanwhile."""
 
+import ctypes
 import os
+import struct
 import subprocess
 import threading
 import time
@@ -248,6 +250,7 @@ def test_what_begins_meanwhile_comes_after_what_was_there_and_in_its_order(table
     report, elapsed = while_following(table, request, lambda: table.insert(*new, *others))
     assert {entry.original.source_port for entry in report.entries[:3]} == {40001, 40002, 40005}
     assert [entry.original.source_port for entry in report.entries[3:]] == [45000 + number for number in range(20)]
+    assert report.fresh == 20
     assert [entry.reply.destination_port for entry in report.entries[3:]] == [60000 - number for number in range(20)]
     assert 1.0 <= elapsed < 5
     # The ports in use are those of the table as it was.
@@ -259,7 +262,7 @@ def test_of_more_than_the_limit_the_newest_stay(table: Table) -> None:
     request = SurveyRequest(sources=(ip_address(CART),), destination=at(OUTSIDE, 443), follow=0.8, limit=5)
     report, _ = while_following(table, request, lambda: table.insert(*new))
     assert [entry.original.source_port for entry in report.entries] == list(range(45015, 45020))
-    assert report.left_off == 3 + 15
+    assert (report.fresh, report.left_off) == (5, 3 + 15)
 
 
 def test_it_ends_in_time_where_entries_come_without_end(empty: Table) -> None:
@@ -284,6 +287,24 @@ def test_it_ends_in_time_where_entries_come_without_end(empty: Table) -> None:
     assert report.left_off > 0
 
 
+def test_what_the_kernel_refuses_is_a_sentence(table: Table) -> None:
+    def unprivileged() -> SurveyReport:
+        without_capabilities()
+        return survey("n", SurveyRequest(follow=0.1))
+
+    report = run_in_namespace(table.path, unprivileged)
+    assert {unread.part for unread in report.unread} >= {"conntrack", "conntrack events"}
+    assert {unread.reason for unread in report.unread if unread.part.startswith("conntrack")} == {
+        "The kernel refused it: Operation not permitted. The agent needs CAP_NET_ADMIN."
+    }
+
+
+def without_capabilities() -> None:
+    """Of the calling thread alone, as capset(2) does: version 3 of the header, then six empty sets."""
+    header, none = struct.pack("=Ii", 0x20080522, 0), bytes(24)
+    assert ctypes.CDLL(None, use_errno=True).capset(header, none) == 0
+
+
 def test_a_kernel_that_tells_nothing_of_new_entries_is_unread_and_not_waited_for(table: Table) -> None:
     run("ip", "netns", "exec", table.name, "sysctl", "-qw", "net.netfilter.nf_conntrack_events=0")
     started = time.monotonic()
@@ -305,6 +326,57 @@ def test_what_comes_while_the_table_is_read_is_told_once(empty: Table) -> None:
     assert not report.missed
     assert len(report.entries) == len(originals(report)) == 3_000
     assert report.left_off == 0
+
+
+def test_what_the_table_had_and_an_event_told_of_is_fresh_and_the_rest_is_not(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entries come between the beginning of the listening and the reading of the table: both tell of them."""
+    dump = conntrack_socket.dump
+
+    def dump_with_what_just_came(family: int, protocol: int) -> Iterator[bytes]:
+        if family == AF_INET:
+            insert([out(CART, 46000 + number, 50_000 - number) for number in range(7)])
+        yield from dump(family, protocol)
+
+    monkeypatch.setattr("pathtap.agent.survey.dump", dump_with_what_just_came)
+    request = SurveyRequest(sources=(ip_address(CART),), destination=at(OUTSIDE, 443), protocol=6, follow=0.3)
+    report = table.survey(request)
+    assert [entry.original.source_port for entry in report.entries[-7:]] == [46000 + number for number in range(7)]
+    assert (len(report.entries), report.fresh, report.left_off) == (3 + 7, 7, 0)
+    # Without following nobody can tell what has just come.
+    assert table.survey(replace(request, follow=0.0)).fresh == 0
+
+
+def test_no_events_are_missed_while_a_large_table_is_read(empty: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for less than a hundred, and 600 come while the table is read."""
+    monkeypatch.setattr(conntrack_socket, "EVENT_BYTES", 1 << 16)
+    empty.insert(*(out(SEARCH, 1 + number, 1 + number, protocol=17) for number in range(6_000)))
+    dump = conntrack_socket.dump
+
+    def dump_while_entries_come(family: int, protocol: int) -> Iterator[bytes]:
+        for number, body in enumerate(list(dump(family, protocol))):
+            if number % 10 == 0:
+                insert([out(CART, 1 + number, 10_000 + number)])
+            yield body
+
+    monkeypatch.setattr("pathtap.agent.survey.dump", dump_while_entries_come)
+    report = empty.survey(SurveyRequest(sources=(ip_address(CART),), follow=0.1, limit=400))
+    assert not report.missed
+    assert [entry.original.source_port for entry in report.entries] == list(range(2001, 6001, 10))
+    assert (report.fresh, report.left_off) == (400, 200)
+
+
+@pytest.mark.parametrize("most", ["MOST_ENTRIES", "MOST_FOLLOW_SECONDS"])
+def test_nothing_is_reported_or_followed_beyond_the_agents_own_bounds(
+    table: Table, monkeypatch: pytest.MonkeyPatch, most: str
+) -> None:
+    monkeypatch.setattr("pathtap.agent.survey.MOST_FOLLOW_SECONDS", 0.3)
+    monkeypatch.setattr("pathtap.agent.survey.MOST_ENTRIES", 4 if most == "MOST_ENTRIES" else 10_000)
+    started = time.monotonic()
+    report = table.survey(SurveyRequest(limit=2**32 - 1, follow=3600.0))
+    assert time.monotonic() - started < 60
+    assert (len(report.entries), report.left_off) == ((4, 5) if most == "MOST_ENTRIES" else (9, 0))
 
 
 def test_events_that_nobody_could_read_in_time_are_told_as_missed(

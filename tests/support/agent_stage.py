@@ -116,10 +116,12 @@ class SmallNode:
             raise KeyError("a mistake of ours")
         return LookupReport()
 
-    def open_connections(self, request: OpenConnections) -> ConnectionsReport:
+    def open_connections(self, request: OpenConnections, over: Callable[[], bool]) -> ConnectionsReport:
+        assert not over()
         return ConnectionsReport(connections=(Connection(outcome=ProbeOutcome.SILENT),) * request.count)
 
-    def survey(self, request: SurveyRequest) -> SurveyReport:
+    def survey(self, request: SurveyRequest, over: Callable[[], bool]) -> SurveyReport:
+        assert not over()
         return SurveyReport(left_off=request.limit)
 
 

@@ -8,6 +8,7 @@ gives the process id as what it left off.
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from agent_stage import NODE, SmallNode, seen
@@ -72,7 +73,8 @@ class ScriptedNode(SmallNode):
         size = sum(address.packed[-1] for address in request.interiors) * _MIB
         return replace(super().read_snapshot(request), sysctls={"x": "x" * size})
 
-    def survey(self, request: SurveyRequest) -> SurveyReport:
+    def survey(self, request: SurveyRequest, over: Callable[[], bool]) -> SurveyReport:
+        del over
         return SurveyReport(left_off=os.getpid())
 
 

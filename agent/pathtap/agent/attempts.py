@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pathtap.agent.echo import ECHO_REPLY, ECHO_REQUEST, echo_request, payload, read_echo
-from pathtap.agent.socket_errors import ask_for_errors, forbid_fragments, read_error
+from pathtap.agent.socket_errors import ask_for_errors, forbid_fragments, is_broadcast, read_error
 from pathtap.model.address import Address, FiveTuple, Protocol, Socket
 from pathtap.model.request import ProbeOutcome
 
@@ -270,8 +270,13 @@ def silence(seconds: float) -> str:
 
 
 def reason(error: OSError, way: Way) -> str:
-    """Why nothing could be sent: a pod without a route, an address that is not its own, no privilege; no full stop."""
+    """Why nothing could be sent: a pod without a route, an address that is not its own, no privilege; no full stop.
+
+    Call it in the network namespace that was to send.
+    """
     match error.errno:
+        case errno.EACCES | errno.ENETUNREACH if is_broadcast(way.destination.address):
+            return f"{way.destination.address} is a broadcast address there, to which nothing is sent"
         case errno.EMSGSIZE:
             whole = way.size + HEADER_BYTES[way.version]
             return f"with its headers it has {whole} bytes, more than the MTU of the interface that it would leave by"
@@ -280,7 +285,8 @@ def reason(error: OSError, way: Way) -> str:
         case errno.EADDRNOTAVAIL if way.source is not None:
             return f"{way.source} is not an address of the namespace"
         case errno.EPERM | errno.EACCES:
-            return f"{os.strerror(error.errno)}: a rule of its network namespace forbids it, or the agent lacks CAP_NET_RAW"
+            why = "a rule or a route of its network namespace forbids it, or the agent lacks CAP_NET_RAW"
+            return f"{os.strerror(error.errno)}: {why}"
         case errno.EMFILE:
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             return f"the agent has as many files open as it may have ({most}, RLIMIT_NOFILE)"

@@ -42,6 +42,7 @@ class Captures:
         self._announced: set[str] = set()
         self._arming: set[str] = set()
         self._running: dict[str, Capture] = {}
+        self._over = False
 
     def announce(self, identity: str) -> None:
         """A capture will be armed, unless it is ended before."""
@@ -88,9 +89,14 @@ class Captures:
             raise CommandError(f"No capture {identity} is armed.")
         return capture.end()
 
+    def over(self) -> bool:
+        """Whether the stream has ended: nobody takes the answers of its commands."""
+        return self._over
+
     def close(self) -> tuple[str, ...]:
         """Ends them all; returns the ids of those that nobody had ended."""
         with self._lock:
+            self._over = True
             self._announced.clear()
             self._arming.clear()
             running = dict(self._running)

@@ -4,6 +4,7 @@ Readers, capture and probe bring pyroute2, scapy and iptc with them, tens of meg
 """
 
 import time
+from collections.abc import Callable
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathtap.agent.captures import Capture
 from pathtap.agent.config import LIMITS, Limits
 from pathtap.agent.delivery import Deliver
 from pathtap.agent.limits import Limiter
+from pathtap.agent.shares import Shares
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.request import (
     CaptureRequest,
@@ -44,6 +46,7 @@ class KernelNode:
         self._boot_id = boot_id
         self._cni_config = cni_config
         self._limiter = Limiter(name, limits)
+        self._shares = Shares()
 
     @staticmethod
     def prepare() -> None:
@@ -65,16 +68,19 @@ class KernelNode:
 
         return send_probe(request, time.time_ns)
 
-    def open_connections(self, request: OpenConnections) -> ConnectionsReport:
-        """Raises ValueError for more than may be opened."""
+    def open_connections(self, request: OpenConnections, over: Callable[[], bool]) -> ConnectionsReport:
+        """Raises ValueError for more than may be opened, CommandError where too much is asked for at once."""
         from pathtap.agent.connections import open_connections
 
-        return open_connections(self._name, request)
+        with self._shares.seat():
+            return open_connections(self._name, request, self._shares, over)
 
-    def survey(self, request: SurveyRequest) -> SurveyReport:
+    def survey(self, request: SurveyRequest, over: Callable[[], bool]) -> SurveyReport:
+        """Raises CommandError where too much is asked for at once."""
         from pathtap.agent.survey import survey
 
-        return survey(self._name, request)
+        with self._shares.seat():
+            return survey(self._name, request, over)
 
     def open_capture(self, request: CaptureRequest, deliver: Deliver) -> Capture:
         """On every ENI and the veths of the request's pods. Raises ValueError where no filter can be made of it."""

@@ -5,6 +5,7 @@ other traces with it.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Protocol, assert_never
 
 from pathtap import wire
@@ -45,9 +46,10 @@ class Node(Protocol):
 
     def look_up(self, request: LookupRequest) -> LookupReport: ...
 
-    def open_connections(self, request: OpenConnections) -> ConnectionsReport: ...
+    def open_connections(self, request: OpenConnections, over: Callable[[], bool]) -> ConnectionsReport:
+        """`over` tells that nobody wants the answer any more; so for `survey`."""
 
-    def survey(self, request: SurveyRequest) -> SurveyReport: ...
+    def survey(self, request: SurveyRequest, over: Callable[[], bool]) -> SurveyReport: ...
 
 
 def perform(node: Node, captures: Captures, number: int, command: Command) -> pb.Answer:
@@ -80,8 +82,8 @@ def _carry_out(node: Node, captures: Captures, command: Command) -> Answer:
         case LookupRequest():
             return node.look_up(command)
         case OpenConnections():
-            return node.open_connections(command)
+            return node.open_connections(command, captures.over)
         case SurveyRequest():
-            return node.survey(command)
+            return node.survey(command, captures.over)
         case _:
             assert_never(command)

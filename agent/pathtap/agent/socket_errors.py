@@ -1,4 +1,5 @@
-"""The ICMP errors that the kernel queues for a socket (IP_RECVERR, ip(7)): who sent which, about what.
+"""The ICMP errors that the kernel queues for a socket (IP_RECVERR, ip(7)): who sent which, about what; and what an errno
+of the kernel's own may mean.
 
 Without the queue a socket only has an errno, and ECONNREFUSED from a firewall's port-unreachable message looks like the
 peer's own reset. Knows no probe.
@@ -42,6 +43,22 @@ class IcmpError:
         sender = f"{self.sender}" if self.sender else "an unknown address"
         limit = f", where the next link's MTU is {self.mtu}" if self.mtu else ""
         return f"{os.strerror(self.errno)}: ICMP type {self.type} code {self.code} from {sender}{limit}."
+
+
+def is_broadcast(address: Address) -> bool:
+    """As the routes of the current network namespace have it: only a socket that is allowed to broadcast connects to it.
+
+    The kernel says EACCES of such an address over UDP and ICMP (ip4_datagram_connect), as it does where a route prohibits it,
+    and ENETUNREACH over TCP (tcp_v4_connect). Sends nothing.
+    """
+    if address.version != 4:
+        return False
+    allowed = []
+    for broadcast in (0, 1):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, broadcast)
+            allowed.append(opened.connect_ex((str(address), 9)) == 0)
+    return allowed == [False, True]
 
 
 def forbid_fragments(opened: socket.socket) -> None:

@@ -6,8 +6,8 @@ The whole table is looked through once, in a few microseconds for each entry; on
 import selectors
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from socket import AF_INET, AF_INET6
 
 from pathtap.agent.readers import conntrack_sysctls, counters
@@ -17,29 +17,37 @@ from pathtap.agent.reading import attempt, kept
 from pathtap.model.address import Protocol, Socket
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import Unread
-from pathtap.model.survey import PortUsage, SurveyReport, SurveyRequest
+from pathtap.model.survey import MOST_ENTRIES, MOST_FOLLOW_SECONDS, PortUsage, SurveyReport, SurveyRequest
 
 # Of destinations with the most ports in use, where none is asked for.
 BUSIEST = 5
+# How often it is looked whether anybody still wants the report; in seconds.
+_LOOK = 0.5
+# After how many entries of the table the events are taken that wait meanwhile.
+_HEAR_EVERY = 256
 _VERSIONS = {AF_INET: 4, AF_INET6: 6}
 
 
-def survey(node: str, request: SurveyRequest) -> SurveyReport:
-    """Blocks for `follow` seconds beyond the time for the table. Counters and sizes are read at the end.
+def survey(node: str, request: SurveyRequest, over: Callable[[], bool] = lambda: False) -> SurveyReport:
+    """Blocks for `follow` seconds, longer where the table takes longer. Counters and sizes are read at the end.
+
+    `over` tells that nobody wants the report: then nothing is followed any longer. The request is held to MOST_ENTRIES and
+    MOST_FOLLOW_SECONDS.
 
     What could not be read is in `unread`, by the parts `conntrack`, `conntrack events` and `counters`.
     """
+    request = replace(request, limit=min(request.limit, MOST_ENTRIES), follow=min(request.follow, MOST_FOLLOW_SECONDS))
     unread: list[Unread] = []
-    found = _Found(node, request)
     events: NewEntries | None = None
     if request.follow > 0:
         # Before the table is read: what comes into being meanwhile is in one of the two.
         events = _listen(unread)
+    found = _Found(node, request, events)
     deadline = time.monotonic() + request.follow
     try:
         kept(attempt("conntrack", found.look_through), unread, None)
         if events is not None:
-            kept(attempt("conntrack events", lambda: _follow(events, found, deadline)), unread, None)
+            kept(attempt("conntrack events", lambda: _follow(events, found, deadline, over)), unread, None)
     finally:
         if events is not None:
             events.close()
@@ -48,6 +56,7 @@ def survey(node: str, request: SurveyRequest) -> SurveyReport:
         unread.append(Unread(part="counters", reason="This kernel does not show /proc/net/stat/nf_conntrack."))
     return SurveyReport(
         entries=found.entries,
+        fresh=found.fresh,
         left_off=found.left_off,
         missed=events is not None and events.missed,
         usage=found.usage(),
@@ -66,12 +75,12 @@ def _listen(unread: list[Unread]) -> NewEntries | None:
     return kept(attempt("conntrack events", NewEntries), unread, None)
 
 
-def _follow(events: NewEntries, found: "_Found", deadline: float) -> None:
+def _follow(events: NewEntries, found: "_Found", deadline: float, over: Callable[[], bool]) -> None:
     """Until that time of the monotonic clock, in seconds. Raises OSError."""
     with selectors.DefaultSelector() as selector:
         selector.register(events, selectors.EVENT_READ)
-        while (remaining := deadline - time.monotonic()) > 0:
-            if selector.select(remaining):
+        while (remaining := deadline - time.monotonic()) > 0 and not over():
+            if selector.select(min(remaining, _LOOK)):
                 found.take_new(events.read())
     found.take_new(events.read())
 
@@ -79,43 +88,69 @@ def _follow(events: NewEntries, found: "_Found", deadline: float) -> None:
 class _Found:
     """What was found of a request by now."""
 
-    def __init__(self, node: str, request: SurveyRequest) -> None:
+    def __init__(self, node: str, request: SurveyRequest, events: NewEntries | None) -> None:
         self._node = node
         self._request = request
+        self._events = events
         self._wanted = _Wanted.of(request)
         # Decoded at the end, when no more than the limit are left.
-        self._bodies: deque[bytes] = deque(maxlen=request.limit)
+        self._there: deque[bytes] = deque(maxlen=request.limit)
+        self._came: deque[bytes] = deque(maxlen=request.limit)
+        # Told of before the table was read to its end.
+        self._early: deque[bytes] = deque(maxlen=request.limit)
         self._count = 0
-        self._present: set[tuple[Tuples | None, int]] = set()
+        # What the table had, until an event tells that it came into being since the listening began.
+        self._present: dict[tuple[Tuples | None, int], bytes] = {}
         self._ledger = _Ledger()
 
     @property
     def entries(self) -> tuple[ConntrackEntry, ...]:
-        decoded = (entry_of(body, self._node) for body in self._bodies)
-        return tuple(entry for entry in decoded if entry is not None)
+        room = self._request.limit - len(self._came)
+        bodies = (*list(self._present.values())[max(0, len(self._present) - room) :], *self._came)
+        # None is an entry only of what has no tuples, and that was not kept.
+        return tuple(entry for body in bodies if (entry := entry_of(body, self._node)) is not None)
+
+    @property
+    def fresh(self) -> int:
+        return len(self._came)
 
     @property
     def left_off(self) -> int:
-        return self._count - len(self._bodies)
+        return self._count - min(self._request.limit, len(self._present) + len(self._came))
 
     def look_through(self) -> None:
         """Raises OSError; what was found until then stays."""
         destination = self._request.destination
-        for family, version in _VERSIONS.items():
-            if destination is None or destination.address.version == version:
-                for body in dump(family, self._wanted.protocols.get(version, 0)):
-                    self._take(body)
-        # A dump may name an entry twice. What came into being during it is told of by an event as well.
-        once = {identity_of(body): body for body in self._bodies}
-        self._count -= len(self._bodies) - len(once)
-        self._bodies = deque(once.values(), maxlen=self._request.limit)
-        self._present = set(once)
+        try:
+            for family, version in _VERSIONS.items():
+                if destination is None or destination.address.version == version:
+                    for number, body in enumerate(dump(family, self._wanted.protocols.get(version, 0))):
+                        self._take(body)
+                        if number % _HEAR_EVERY == 0:
+                            self._hear()
+        finally:
+            # A dump may name an entry twice. What came into being during it is told of by an event as well.
+            self._present = {identity_of(body): body for body in self._there}
+            self._count -= len(self._there) - len(self._present)
+            self._there.clear()
+            self.take_new(self._early)
 
-    def take_new(self, bodies: Iterator[bytes]) -> None:
+    def _hear(self) -> None:
+        """Makes room for further events while the table is read, which takes seconds."""
+        for body in () if self._events is None else self._events.read():
+            found = tuples_of(body)
+            if found is not None and self._wanted.has(found):
+                # What is pushed out is left off.
+                self._count += len(self._early) == self._early.maxlen
+                self._early.append(body)
+
+    def take_new(self, bodies: Iterable[bytes]) -> None:
         for body in bodies:
             found = tuples_of(body)
-            if found is not None and self._wanted.has(found) and identity_of(body) not in self._present:
-                self._keep(body)
+            if found is not None and self._wanted.has(found):
+                self._came.append(body)
+                # What the table had already is counted once.
+                self._count += self._present.pop(identity_of(body), None) is None
 
     def usage(self) -> tuple[PortUsage, ...]:
         return self._ledger.usage(self._request.destination is not None)
@@ -127,11 +162,8 @@ class _Found:
         towards = self._wanted.has_destination(found)
         self._ledger.add(found, towards)
         if towards and self._wanted.has_source(found):
-            self._keep(body)
-
-    def _keep(self, body: bytes) -> None:
-        self._bodies.append(body)
-        self._count += 1
+            self._there.append(body)
+            self._count += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,14 +20,14 @@ from pathtap.collector.cluster.resolve import (
     UnusableRequest,
     resolve_source,
 )
-from pathtap.collector.cluster.unlisted import question_of, source_of
+from pathtap.collector.cluster.unlisted import question_of
 from pathtap.collector.explain import ExplainRun
 from pathtap.collector.flows import FlowsRun
-from pathtap.collector.inspections.view import FAR_AWAY
 from pathtap.collector.progress import with_progress
 from pathtap.collector.proving.subject import Asked
 from pathtap.collector.snat import CONNECTIONS, SnatRun
 from pathtap.collector.snat import Options as SnatOptions
+from pathtap.collector.snat_asked import asked_of
 from pathtap.collector.snat_table import SnatTableRun
 from pathtap.collector.status import names, node_statuses
 from pathtap.collector.tracing import Options, TraceRun
@@ -151,7 +151,7 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
     ) -> AsyncIterator[service_pb2.SnatResponse]:
         inventory = self._inventory()
         try:
-            asked = None if request.all else await self._asked(request, inventory)
+            asked = None if request.all else await asked_of(request, self._new_id(), inventory, self._agents)
         except REFUSALS as error:
             await context.abort(STATUS[type(error)], str(error))
         log.info("snat of %s", request.source or "every node")
@@ -171,25 +171,6 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
 
         async for response in with_progress(run, lambda text: service_pb2.SnatResponse(progress=text)):
             yield response
-
-    async def _asked(self, request: service_pb2.SnatRequest, inventory: Inventory) -> Asked:
-        """Raises one of REFUSALS."""
-        ends = Request(
-            source=request.source,
-            destination=request.destination or str(FAR_AWAY[0]),
-            namespace=request.namespace,
-            protocol=request.protocol,
-            port=request.port,
-            live=request.live,
-        )
-        identity = self._new_id()
-        question = await question_of(ends, inventory, self._agents) if request.destination else None
-        source = question.source if question else await source_of(ends, inventory, self._agents)
-        if not source.node:
-            raise NotTraceable(
-                f"{request.source} is no pod's and no node's address: nobody can tell what translates it"
-            )
-        return Asked(id=identity, source=source, question=question, live=request.live)
 
     async def _snat_table(self, inventory: Inventory, progress: Progress) -> snat_pb2.SnatTable:
         run = SnatTableRun(
@@ -281,12 +262,10 @@ async def _resolved(
 
 
 def _snat_options(request: service_pb2.SnatRequest, asked: Asked) -> SnatOptions:
-    """Connections of the source's own may be of any protocol, where none was asked for."""
-    any_protocol = request.live and not request.protocol and not request.port
     return SnatOptions(
         connections=min(request.connections or CONNECTIONS, MOST_CONNECTIONS),
         timeout=_seconds(request.timeout_ms, DEFAULT_FLOWS_TIMEOUT if request.live else DEFAULT_SNAT_TIMEOUT),
-        protocol=asked.question.protocol if asked.question and not any_protocol else 0,
+        protocol=asked.protocol,
     )
 
 

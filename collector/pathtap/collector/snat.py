@@ -12,13 +12,17 @@ from pathtap.collector.asking import SNAPSHOT_TIMEOUT, Asking, Progress
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.resolve import Question
 from pathtap.collector.plan import capture_request
-from pathtap.collector.proving.proof import Found, prove, unproven
-from pathtap.collector.proving.subject import Asked, Subject, subject_of
+from pathtap.collector.proving.answers import answer
+from pathtap.collector.proving.exposure import has_lost
+from pathtap.collector.proving.proof import unproven
+from pathtap.collector.proving.subject import Asked, Found, Subject, subject_of
+from pathtap.model.conntrack import ConntrackEntry
+from pathtap.model.netfilter import Random
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.packet import PacketObservation
 from pathtap.model.request import ConnectionsReport, OpenConnections
 from pathtap.model.snat import Snat
-from pathtap.model.survey import SurveyReport, SurveyRequest
+from pathtap.model.survey import PortUsage, SurveyReport, SurveyRequest
 
 # Connections that are opened where nobody says how many: enough for every statement about the usual range of ports.
 CONNECTIONS = 64
@@ -61,17 +65,20 @@ class SnatRun:
         if snapshot is None:
             return unproven(self.asked, self.asking.gaps, started_at, self.now())
         subject = await asyncio.to_thread(subject_of, self.asked, snapshot, self.inventory)
+        mapped = await self._mappings(subject)
         opened, observations, seen = await self._look(subject)
-        after = await self._survey()
+        mappings, after = (*mapped, *await self._mappings(subject)), await self._survey()
         found = Found(
             before=before or SurveyReport(),
             seen=seen,
             after=after or SurveyReport(),
             opened=opened,
             observations=observations,
+            mappings=mappings,
+            elsewhere=await self._elsewhere(before, after),
             gaps=tuple(self.asking.gaps),
         )
-        proven = await asyncio.to_thread(prove, subject, found, self.inventory)
+        proven = await asyncio.to_thread(answer, subject, found, self.inventory)
         return replace(proven, started_at=started_at, finished_at=self.now())
 
     async def _look(
@@ -108,6 +115,24 @@ class SnatRun:
             finally:
                 await self.asking.end(self.asked.id)
             return opened, log.observations
+
+    async def _mappings(self, subject: Subject) -> tuple[ConntrackEntry, ...]:
+        """What the source's sockets are translated to towards other destinations than the one asked about: a rule without a flag
+        reuses that, others do not.
+        """
+        flags = {each.rule.random for each in subject.translators.rules}
+        if self.asked.question is None or Random.NONE not in flags:
+            return ()
+        request = SurveyRequest(protocol=self.options.protocol, sources=subject.addresses)
+        report = await self.asking.survey(self.asked.source.node, request)
+        return report.entries if report else ()
+
+    async def _elsewhere(self, before: SurveyReport | None, after: SurveyReport | None) -> tuple[PortUsage, ...]:
+        """Where connections were lost meanwhile: they may be to another destination, whose ports have run out."""
+        if self.asked.question is None or before is None or after is None or not has_lost(before, after):
+            return ()
+        report = await self.asking.survey(self.asked.source.node, SurveyRequest(limit=0))
+        return report.usage if report else ()
 
     async def _survey(self) -> SurveyReport | None:
         """Counters and ports in use; no entries."""

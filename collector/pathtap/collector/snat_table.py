@@ -11,8 +11,8 @@ from pathtap.collector.agents import Agents
 from pathtap.collector.asking import SNAPSHOT_TIMEOUT, Asking, Progress
 from pathtap.collector.check import AT_ONCE
 from pathtap.collector.cluster.inventory import Inventory
-from pathtap.collector.proving.proof import Found, prove
-from pathtap.collector.proving.subject import subjects_of_node
+from pathtap.collector.proving.answers import rows
+from pathtap.collector.proving.subject import Found, subjects_of_node
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.snat import Snat
 from pathtap.model.survey import SurveyReport, SurveyRequest
@@ -54,13 +54,13 @@ class SnatTableRun:
             async with free:
                 return await self._prove_node(node)
 
-        rows = await asyncio.gather(*(of_node(node) for node in self.nodes))
-        told = {gap for of_node in rows for row in of_node for gap in row.gaps}
+        each = await asyncio.gather(*(of_node(node) for node in self.nodes))
+        told = {gap for of_node in each for row in of_node for gap in row.gaps}
         missing = (gap for gap in self.asking.gaps if gap not in told)
         return SnatTable(
             started_at=started_at,
             finished_at=self.now(),
-            nodes=tuple(row for of_node in rows for row in of_node),
+            nodes=tuple(row for of_node in each for row in of_node),
             gaps=tuple(replace(gap, decisive=True) for gap in missing),
         )
 
@@ -79,9 +79,9 @@ class SnatTableRun:
             after=seen or SurveyReport(),
             gaps=tuple(gap for gap in self.asking.gaps if gap.node == node),
         )
-        rows = await asyncio.to_thread(self._rows, snapshot, found)
-        return tuple(replace(row, started_at=started_at, finished_at=self.now()) for row in rows)
+        proven = await asyncio.to_thread(self._rows, snapshot, found)
+        return tuple(replace(row, started_at=started_at, finished_at=self.now()) for row in proven)
 
     def _rows(self, snapshot: NodeSnapshot, found: Found) -> tuple[Snat, ...]:
-        subjects = subjects_of_node(self.id, snapshot, self.inventory)
-        return tuple(prove(subject, found, self.inventory) for subject in subjects)
+        subjects, left_out = subjects_of_node(self.id, snapshot, self.inventory)
+        return rows(subjects, replace(found, gaps=(*found.gaps, *left_out)), self.inventory)

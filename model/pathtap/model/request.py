@@ -99,15 +99,21 @@ class ProbeReport:
 
 # What one OpenConnections may ask for.
 MOST_CONNECTIONS = 1000
+# A second, whatever an OpenConnections asks for.
+MOST_RATE = 1000
+# In seconds: how long an agent waits for their answers at most, and takes to open them.
+MOST_ANSWER_SECONDS = 10.0
+MOST_OPENING_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenConnections:
     """Asks for `count` connections of different source ports (of ICMP: identifiers) to one destination, at most MOST_CONNECTIONS.
 
-    `source` is the pod's address, whose network namespace opens them; None means the node's own namespace. At most `rate`
-    are opened a second; `timeout` is in seconds, for the answers to all of them, once the last is opened. Each is closed
-    again, with a reset where it is TCP.
+    `source` is the pod's address, whose network namespace opens them; None means the node's own namespace. No second has
+    more openings than `rate`, nor than MOST_RATE; `timeout` is in seconds, for the answers to all of them, once the last is
+    opened. An agent waits no longer than MOST_ANSWER_SECONDS, and refuses what takes longer than MOST_OPENING_SECONDS to
+    open. Each is closed again, with a reset where it is TCP.
     """
 
     protocol: int

@@ -34,6 +34,15 @@ class Intent:
     source: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting that bears on SNAT, whether it decides here or not: its name, its value as a person writes it, who told."""
+
+    name: str
+    value: str
+    source: str
+
+
 class Standing(Enum):
     """How a translating rule stands to this traffic. FIRST: the packet meets it first. BEHIND: it would translate, had not
     another done so. PASSED_BY: the packet does not match it. UNDECIDED: that could not be evaluated.
@@ -78,8 +87,8 @@ class Statistics:
 
     `needed` is how many pairs the statement takes. `first` to `last` is the range the kernel may choose from; `lowest` and
     `highest` are the translated ports seen (None without any). `distance` is the largest difference between the ports'
-    distribution and an even one, `distance_limit` the most that chance explains. `successive` counts ports that follow the one before
-    closely, `successive_limit` the most that chance explains.
+    distribution and an even one, `distance_limit` the most that chance explains. `successive` counts ports that follow the
+    one before closely, `successive_limit` the most that chance explains.
     """
 
     counted: int
@@ -179,5 +188,6 @@ class Snat:
     opened: Opened | None
     exposure: Exposure
     live: bool = False
+    settings: tuple[Setting, ...] = ()
     findings: tuple[Finding, ...] = ()
     gaps: tuple[Gap, ...] = ()

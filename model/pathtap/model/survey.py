@@ -10,6 +10,10 @@ from pathtap.model.node import Unread
 # The columns of /proc/net/stat/nf_conntrack that tell of ports and races, under the names `conntrack -S` prints.
 EXPOSING = ("insert_failed", "drop", "early_drop", "clash_resolve", "search_restart")
 
+# What an agent reports at most, and how long it follows at most, in seconds.
+MOST_ENTRIES = 20_000
+MOST_FOLLOW_SECONDS = 600.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurveyRequest:
@@ -17,8 +21,9 @@ class SurveyRequest:
 
     `sources` are the original sources whose entries are wanted; none means the entries of all whose source is translated.
     `protocol` 0 means any. `destination` is the original or translated destination, whose port 0 means any; None means
-    every one. `follow` is in seconds: entries that come into being until then are reported too. No more than `limit`
-    entries are reported, the newest of those that came into being last.
+    every one. `follow` is in seconds: entries that come into being until then are reported too; an agent follows no longer
+    than MOST_FOLLOW_SECONDS. No more than `limit` entries are reported, nor than MOST_ENTRIES: the newest of those that came into
+    being last.
     """
 
     sources: tuple[Address, ...] = ()
@@ -54,6 +59,7 @@ class CpuCounters:
 class SurveyReport:
     """`entries` are those that were there, then those that came, in the order in which they came.
 
+    The last `fresh` of `entries` came into being while the survey followed; 0 where it did not follow.
     `left_off` counts entries beyond the request's limit; `missed` is True where the kernel dropped events that nobody
     had read yet, so that entries may be missing. `usage` is that towards the request's destination; without one, that of the
     destinations with the most ports in use, some of them. `count` and `most` are nf_conntrack_count and _max, None where
@@ -61,6 +67,7 @@ class SurveyReport:
     """
 
     entries: tuple[ConntrackEntry, ...] = ()
+    fresh: int = 0
     left_off: int = 0
     missed: bool = False
     usage: tuple[PortUsage, ...] = ()

@@ -380,7 +380,7 @@ class ConnectionsReport(_message.Message):
     def __init__(self, connections: _Optional[_Iterable[_Union[ConnectionsReport.Connection, _Mapping]]] = ..., unread: _Optional[_Iterable[_Union[_node_pb2.Unread, _Mapping]]] = ...) -> None: ...
 
 class SurveyReport(_message.Message):
-    __slots__ = ("entries", "left_off", "missed", "usage", "cpus", "count", "most", "unread")
+    __slots__ = ("entries", "left_off", "missed", "usage", "cpus", "count", "most", "unread", "fresh")
     class PortUsage(_message.Message):
         __slots__ = ("protocol", "destination", "destination_port", "translated", "source", "ports")
         PROTOCOL_FIELD_NUMBER: _ClassVar[int]
@@ -418,6 +418,7 @@ class SurveyReport(_message.Message):
     COUNT_FIELD_NUMBER: _ClassVar[int]
     MOST_FIELD_NUMBER: _ClassVar[int]
     UNREAD_FIELD_NUMBER: _ClassVar[int]
+    FRESH_FIELD_NUMBER: _ClassVar[int]
     entries: _containers.RepeatedCompositeFieldContainer[_node_pb2.ConntrackEntry]
     left_off: int
     missed: bool
@@ -426,4 +427,5 @@ class SurveyReport(_message.Message):
     count: int
     most: int
     unread: _containers.RepeatedCompositeFieldContainer[_node_pb2.Unread]
-    def __init__(self, entries: _Optional[_Iterable[_Union[_node_pb2.ConntrackEntry, _Mapping]]] = ..., left_off: _Optional[int] = ..., missed: _Optional[bool] = ..., usage: _Optional[_Iterable[_Union[SurveyReport.PortUsage, _Mapping]]] = ..., cpus: _Optional[_Iterable[_Union[SurveyReport.CpuCounters, _Mapping]]] = ..., count: _Optional[int] = ..., most: _Optional[int] = ..., unread: _Optional[_Iterable[_Union[_node_pb2.Unread, _Mapping]]] = ...) -> None: ...
+    fresh: int
+    def __init__(self, entries: _Optional[_Iterable[_Union[_node_pb2.ConntrackEntry, _Mapping]]] = ..., left_off: _Optional[int] = ..., missed: _Optional[bool] = ..., usage: _Optional[_Iterable[_Union[SurveyReport.PortUsage, _Mapping]]] = ..., cpus: _Optional[_Iterable[_Union[SurveyReport.CpuCounters, _Mapping]]] = ..., count: _Optional[int] = ..., most: _Optional[int] = ..., unread: _Optional[_Iterable[_Union[_node_pb2.Unread, _Mapping]]] = ..., fresh: _Optional[int] = ...) -> None: ...

@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Snat(_message.Message):
-    __slots__ = ("id", "started_at", "finished_at", "source", "destination", "protocol", "live", "verdict", "as_intended", "summary", "intent", "rule", "rules", "translated_to", "egress", "pairs", "preserved", "connections", "statistics", "opened", "insert_failed", "insert_failed_total", "cpus", "ports_in_use", "conntrack_entries", "conntrack_most", "findings", "gaps")
+    __slots__ = ("id", "started_at", "finished_at", "source", "destination", "protocol", "live", "verdict", "as_intended", "summary", "intent", "rule", "rules", "translated_to", "egress", "pairs", "preserved", "connections", "statistics", "opened", "insert_failed", "insert_failed_total", "cpus", "ports_in_use", "conntrack_entries", "conntrack_most", "findings", "gaps", "settings")
     class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         VERDICT_UNSPECIFIED: _ClassVar[Snat.Verdict]
@@ -42,6 +42,15 @@ class Snat(_message.Message):
         says: str
         source: str
         def __init__(self, translated: _Optional[bool] = ..., random: _Optional[str] = ..., says: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+    class Setting(_message.Message):
+        __slots__ = ("name", "value", "source")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        SOURCE_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        value: str
+        source: str
+        def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
     class Rule(_message.Message):
         __slots__ = ("owner", "rule", "standing")
         class Standing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -194,6 +203,7 @@ class Snat(_message.Message):
     CONNTRACK_MOST_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
     GAPS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
     id: str
     started_at: _timestamp_pb2.Timestamp
     finished_at: _timestamp_pb2.Timestamp
@@ -222,7 +232,8 @@ class Snat(_message.Message):
     conntrack_most: int
     findings: _containers.RepeatedCompositeFieldContainer[_trace_pb2.Finding]
     gaps: _containers.RepeatedCompositeFieldContainer[_trace_pb2.Gap]
-    def __init__(self, id: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[_Union[_trace_pb2.Target, _Mapping]] = ..., destination: _Optional[_Union[_trace_pb2.Target, _Mapping]] = ..., protocol: _Optional[str] = ..., live: _Optional[bool] = ..., verdict: _Optional[_Union[Snat.Verdict, str]] = ..., as_intended: _Optional[bool] = ..., summary: _Optional[str] = ..., intent: _Optional[_Union[Snat.Intent, _Mapping]] = ..., rule: _Optional[_Union[_trace_pb2.RuleReference, _Mapping]] = ..., rules: _Optional[_Iterable[_Union[Snat.Rule, _Mapping]]] = ..., translated_to: _Optional[str] = ..., egress: _Optional[_Union[_trace_pb2.Egress, _Mapping]] = ..., pairs: _Optional[_Iterable[_Union[Snat.Pair, _Mapping]]] = ..., preserved: _Optional[int] = ..., connections: _Optional[int] = ..., statistics: _Optional[_Union[Snat.Statistics, _Mapping]] = ..., opened: _Optional[_Union[Snat.Opened, _Mapping]] = ..., insert_failed: _Optional[int] = ..., insert_failed_total: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[Snat.Cpu, _Mapping]]] = ..., ports_in_use: _Optional[_Iterable[_Union[Snat.PortsInUse, _Mapping]]] = ..., conntrack_entries: _Optional[int] = ..., conntrack_most: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[_trace_pb2.Finding, _Mapping]]] = ..., gaps: _Optional[_Iterable[_Union[_trace_pb2.Gap, _Mapping]]] = ...) -> None: ...
+    settings: _containers.RepeatedCompositeFieldContainer[Snat.Setting]
+    def __init__(self, id: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[_Union[_trace_pb2.Target, _Mapping]] = ..., destination: _Optional[_Union[_trace_pb2.Target, _Mapping]] = ..., protocol: _Optional[str] = ..., live: _Optional[bool] = ..., verdict: _Optional[_Union[Snat.Verdict, str]] = ..., as_intended: _Optional[bool] = ..., summary: _Optional[str] = ..., intent: _Optional[_Union[Snat.Intent, _Mapping]] = ..., rule: _Optional[_Union[_trace_pb2.RuleReference, _Mapping]] = ..., rules: _Optional[_Iterable[_Union[Snat.Rule, _Mapping]]] = ..., translated_to: _Optional[str] = ..., egress: _Optional[_Union[_trace_pb2.Egress, _Mapping]] = ..., pairs: _Optional[_Iterable[_Union[Snat.Pair, _Mapping]]] = ..., preserved: _Optional[int] = ..., connections: _Optional[int] = ..., statistics: _Optional[_Union[Snat.Statistics, _Mapping]] = ..., opened: _Optional[_Union[Snat.Opened, _Mapping]] = ..., insert_failed: _Optional[int] = ..., insert_failed_total: _Optional[int] = ..., cpus: _Optional[_Iterable[_Union[Snat.Cpu, _Mapping]]] = ..., ports_in_use: _Optional[_Iterable[_Union[Snat.PortsInUse, _Mapping]]] = ..., conntrack_entries: _Optional[int] = ..., conntrack_most: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[_trace_pb2.Finding, _Mapping]]] = ..., gaps: _Optional[_Iterable[_Union[_trace_pb2.Gap, _Mapping]]] = ..., settings: _Optional[_Iterable[_Union[Snat.Setting, _Mapping]]] = ...) -> None: ...
 
 class SnatTable(_message.Message):
     __slots__ = ("started_at", "finished_at", "nodes", "gaps")

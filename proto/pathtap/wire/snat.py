@@ -78,6 +78,7 @@ def snat_to_wire(snat: Snat) -> pb.Snat:
         conntrack_most=exposure.most_entries,
         findings=[finding_to_wire(finding) for finding in snat.findings],
         gaps=[gap_to_wire(gap) for gap in snat.gaps],
+        settings=[pb.Snat.Setting(name=each.name, value=each.value, source=each.source) for each in snat.settings],
     )
 
 

@@ -103,6 +103,7 @@ def survey_request_from_wire(message: pb.Survey) -> SurveyRequest:
 def survey_report_to_wire(report: SurveyReport) -> pb.SurveyReport:
     return pb.SurveyReport(
         entries=[conntrack_entry_to_wire(entry) for entry in report.entries],
+        fresh=report.fresh,
         left_off=report.left_off,
         missed=report.missed,
         usage=[_usage_to_wire(usage) for usage in report.usage],
@@ -116,6 +117,7 @@ def survey_report_to_wire(report: SurveyReport) -> pb.SurveyReport:
 def survey_report_from_wire(message: pb.SurveyReport, node: str) -> SurveyReport:
     return SurveyReport(
         entries=tuple(conntrack_entry_from_wire(entry, node) for entry in message.entries),
+        fresh=message.fresh,
         left_off=message.left_off,
         missed=message.missed,
         usage=tuple(_usage_from_wire(usage) for usage in message.usage),

@@ -56,6 +56,11 @@ class Scene:
     calico: Calico | None = None
     served_outside: bool = False
 
+    @property
+    def is_native(self) -> bool:
+        """Whether a table of nftables' own is part of it."""
+        return self.kube_proxy == "nftables" or (self.calico is not None and self.calico.store is Backend.NFTABLES)
+
     def options(self, prefix: str) -> LabOptions:
         return LabOptions(
             prefix=prefix,

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 from conntrack_entries import Entry, attribute, message
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pathtap.agent.readers.conntrack_messages import entry_of, original_of, reply_of, tuples_of
@@ -48,6 +48,7 @@ def five_tuple(protocol: int, source: tuple[str, int], destination: tuple[str, i
     )
 
 
+@settings(deadline=None)
 @given(entry=entries())
 def test_both_tuples_mark_and_timeout(entry: Entry) -> None:
     found = tuples_of(body(entry))
@@ -91,6 +92,7 @@ def test_a_tcp_state_is_the_kernels_word() -> None:
     assert states == {0: "NONE", 3: "ESTABLISHED", 99: "99"}
 
 
+@settings(deadline=None)
 @given(entry=entries(), cut=st.integers(0, 200), noise=st.binary(max_size=40))
 def test_what_is_cut_short_or_nonsense_breaks_nothing(entry: Entry, cut: int, noise: bytes) -> None:
     whole = body(entry)

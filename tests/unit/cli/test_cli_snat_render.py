@@ -283,10 +283,10 @@ def test_a_table_names_what_each_node_does_and_what_is_not_as_set(a_snat_table: 
     lines = text_of(snat_table_lines(a_snat_table, 200)).splitlines()
     first = " ".join(lines[1].split())
     assert first == (
-        "ip-192-168-1-29 FULLY RANDOM VPC CNI nat AWS-SNAT-CHAIN-0 #2 random fully fully random 0/211 12 "
-        "66/64,512 towards 198.51.100.8:443"
+        "ip-192-168-1-29 FULLY RANDOM VPC CNI nat AWS-SNAT-CHAIN-0 #2 fully fully 0/211 12 "
+        "66/64,512 to 198.51.100.8:443"
     )
-    assert " ".join(lines[2].split()).endswith("no flag not told 24/24 not read -")
+    assert " ".join(lines[2].split()).endswith("none not told 24/24 not read -")
     assert " ".join(lines[3].split()).endswith("INCONCLUSIVE one of 2 - not told - not read -")
     page = flat(snat_table_lines(a_snat_table, 200))
     assert "24 of 24 ports were kept" in page

@@ -13,7 +13,22 @@ import grpc
 import grpc.aio
 import pytest
 from scripted_agent import ScriptedAgent, always, serving
-from small_cluster import HOST_1, INTERNET, NODE_1, NODE_2, SEARCH, cluster, node_1, node_2
+from small_cluster import (
+    HOLLOW,
+    HOST_1,
+    HOST_2,
+    INTERNET,
+    NODE_1,
+    NODE_2,
+    REDIS,
+    SEARCH,
+    chain,
+    cluster,
+    filtering,
+    node_1,
+    node_2,
+    without_rules,
+)
 
 from pathtap.model.address import FiveTuple, Socket
 from pathtap.model.conntrack import ConntrackEntry
@@ -152,6 +167,14 @@ def test_without_a_destination_nothing_is_sent_and_nothing_captured(tmp_path: Pa
     assert not agents[NODE_1].of(CaptureRequest)
 
 
+def test_a_pods_address_may_be_the_source_where_nothing_is_sent(tmp_path: Path) -> None:
+    entries = tuple(entry(port, translated) for port, translated in drawn(64))
+    agents = agent(survey=SurveyReport(entries=entries))
+    found = snat(tmp_path, agents, source=SEARCH)
+    assert (found.source.name, found.verdict) == ("shop/search", V.FULLY_RANDOM)
+    assert not agents[NODE_1].of(OpenConnections)
+
+
 def test_entries_to_where_nothing_is_translated_do_not_count(tmp_path: Path) -> None:
     inside = [flow(50_000 + number, "192.168.2.41") for number in range(64)]
     untouched = tuple(ConntrackEntry(node=NODE_1, original=each, reply=each.reversed) for each in inside)
@@ -199,29 +222,87 @@ def test_what_was_not_read_of_the_rules_decides(tmp_path: Path) -> None:
     assert "the lock was held" in found.summary
 
 
-def test_races_and_users_are_told(tmp_path: Path) -> None:
+def lossy(elsewhere: range) -> ScriptedAgent:
+    """Loses four connections while 64 are opened; `elsewhere` are the ports in use towards another destination."""
     failed = iter((5, 9))
 
-    async def survey(scripted: ScriptedAgent, command: Command) -> SurveyReport:
-        del scripted, command
-        usage = PortUsage(
+    def held(port: int, ports: range) -> PortUsage:
+        return PortUsage(
             protocol=6,
-            destination=Socket(ip_address(INTERNET), 443),
+            destination=Socket(ip_address(INTERNET), port),
             translated=ip_address(HOST_1),
             source=ip_address(SEARCH),
-            ports=tuple(range(2000, 2064)),
+            ports=tuple(ports),
         )
-        cpus = (CpuCounters(cpu=0, counters={"insert_failed": next(failed)}),)
-        return SurveyReport(usage=(usage,), cpus=cpus, count=300, most=262_144)
 
-    one = ScriptedAgent(told(node_1()), {SurveyRequest: survey, OpenConnections: always(opened())})
-    found = snat(tmp_path, {one.node: one}, **OUT)
+    async def survey(scripted: ScriptedAgent, command: Command) -> SurveyReport:
+        del scripted
+        assert isinstance(command, SurveyRequest)
+        if command.destination is None:
+            return SurveyReport(usage=(held(9, elsewhere),))
+        cpus = (CpuCounters(cpu=0, counters={"insert_failed": next(failed)}),)
+        return SurveyReport(usage=(held(443, range(2000, 2064)),), cpus=cpus, count=300, most=262_144)
+
+    return ScriptedAgent(told(node_1()), {SurveyRequest: survey, OpenConnections: always(opened())})
+
+
+def test_races_and_users_are_told(tmp_path: Path) -> None:
+    found = snat(tmp_path, {NODE_1: lossy(range(2000, 2010))}, **OUT)
     assert (found.insert_failed, found.insert_failed_total) == (4, 9)
     assert (found.cpus[0].before.insert_failed, found.cpus[0].after.insert_failed) == (5, 9)
     (ports,) = found.ports_in_use
     assert (ports.in_use, ports.capacity, ports.users[0].name, ports.users[0].ports) == (64, 64_512, "shop/search", 64)
     assert (found.conntrack_entries, found.conntrack_most) == (300, 262_144)
-    assert [finding.code for finding in found.findings] == ["SNAT_RACE_LOST"]
+    (race,) = found.findings
+    assert race.code == "SNAT_RACE_LOST"
+    assert f"towards {INTERNET}:443 (tcp)" in race.text
+
+
+def test_what_is_lost_to_another_destinations_lack_of_ports_is_no_race(tmp_path: Path) -> None:
+    found = snat(tmp_path, {NODE_1: lossy(range(2000, 62_000))}, **OUT)
+    (exhausted,) = found.findings
+    assert exhausted.code == "SNAT_PORTS_EXHAUSTED"
+    assert f"towards {INTERNET}:9 (tcp)" in exhausted.text
+    assert [ports.destination.port for ports in found.ports_in_use] == [443]
+
+
+def test_a_survey_that_nobody_answered_is_no_sign_that_nothing_was_translated(tmp_path: Path) -> None:
+    """The agent reads the node, and is silent from then on."""
+    fields = {"source": "shop/search", "destination": "shop/redis", "protocol": 6, "port": 6379}
+    broken = Failure(reason="the agent stopped")
+    found = snat(tmp_path, agent(survey=broken), live=True, timeout_ms=100, **fields)
+    assert found.verdict == V.INCONCLUSIVE
+    assert "the agent stopped" in found.summary
+
+
+def flagless(snapshot: NodeSnapshot) -> NodeSnapshot:
+    sets = []
+    for each in snapshot.rule_sets:
+        chains = [
+            replace(c, rules=tuple(replace(r, text=r.text.replace(" --random-fully", "")) for r in c.rules))
+            for c in each.chains
+        ]
+        sets.append(replace(each, chains=tuple(chains)))
+    return replace(snapshot, rule_sets=tuple(sets))
+
+
+def test_a_rule_without_a_flag_reuses_what_the_sources_sockets_are_mapped_to_elsewhere(tmp_path: Path) -> None:
+    """Else 64 ports that are not kept contradict it."""
+    snapshot = flagless(told(node_1(), randomize=0))
+    assert (
+        snat(tmp_path, agent(snapshot, connections=opened(), survey=SurveyReport()), **OUT).verdict == V.CONTRADICTORY
+    )
+    mapped = []
+    for port, translated in drawn(64):
+        to = flow(port, "203.0.113.9")
+        after = replace(to, source=ip_address(HOST_1), source_port=translated)
+        mapped.append(ConntrackEntry(node=NODE_1, original=to, reply=after.reversed))
+    agents = agent(snapshot, connections=opened(), survey=SurveyReport(entries=tuple(mapped)))
+    found = snat(tmp_path, agents, **OUT)
+    assert (found.verdict, found.connections) == (V.INCONCLUSIVE, 64)
+    assert "64 do not count: its source socket is mapped to that port towards another destination" in found.summary
+    surveys = [each for each in agents[NODE_1].of(SurveyRequest) if isinstance(each, SurveyRequest) and each.limit]
+    assert [(each.sources, each.destination) for each in surveys] == [((ip_address(SEARCH),), None)] * 2
 
 
 def test_the_intent_of_external_snat_that_a_rule_defies(tmp_path: Path) -> None:
@@ -229,6 +310,79 @@ def test_the_intent_of_external_snat_that_a_rule_defies(tmp_path: Path) -> None:
     assert found.verdict == V.FULLY_RANDOM
     assert not found.as_intended
     assert "SNAT_DESPITE_EXTERNAL" in [finding.code for finding in found.findings]
+
+
+def test_an_address_that_the_eni_does_not_own_is_told_beside_a_verdict_on_ports(tmp_path: Path) -> None:
+    """A rule of the VPC CNI's with the second ENI's address; or the ip rule that leads what is marked to the first is missing."""
+    right = told(node_1())
+    (nat,) = (each for each in right.rule_sets if each.table == "nat")
+    chains = tuple(
+        replace(each, rules=tuple(replace(r, text=r.text.replace(HOST_1, "192.168.1.87")) for r in each.rules))
+        for each in nat.chains
+    )
+    foreign = replace(right, rule_sets=tuple(replace(s, chains=chains) if s is nat else s for s in right.rule_sets))
+    silent = opened(outcome=ProbeOutcome.SILENT)
+    for snapshot, interface in ((foreign, "eth0"), (without_rules(right, "fwmark"), "eth1")):
+        found = snat(tmp_path, agent(snapshot, connections=silent), **OUT)
+        assert (found.verdict, found.as_intended, found.egress.interface) == (V.FULLY_RANDOM, True, interface)
+        assert [finding.code for finding in found.findings] == ["SOURCE_NOT_OWNED_BY_ENI"]
+        assert "None of the 64 was answered: `pathtap trace` shows where they end." in found.summary
+    assert "was answered" not in snat(tmp_path, agent(right, connections=opened()), **OUT).summary
+
+
+def test_without_metadata_a_destination_of_the_inventory_is_as_intended(tmp_path: Path) -> None:
+    within = {"source": "shop/search", "destination": "shop/redis", "protocol": 6, "port": 6379}
+    for destination, named in (("shop/redis", f"{REDIS} is pod shop/redis"), (HOST_2, f"{HOST_2} is node {NODE_2}")):
+        sent = replace(flow(40_000, str(REDIS if "redis" in destination else HOST_2)), destination_port=6379)
+        pair = ConntrackEntry(node=NODE_1, original=sent, reply=sent.reversed)
+        report = ConnectionsReport(
+            connections=(Connection(outcome=ProbeOutcome.ANSWERED, five_tuple=sent, entry=pair),) * 64
+        )
+        asked = {**within, "destination": destination}
+        found = snat(tmp_path, agent(replace(node_1(), kernel="6.1"), connections=report), **asked)
+        assert (found.verdict, found.as_intended) == (V.NOT_TRANSLATED, True)
+        assert (found.intent.says, found.intent.source) == (f"{named} of the cluster", "inventory")
+
+
+def test_what_the_cni_exempts_and_another_one_translates_leaves_a_gap(tmp_path: Path) -> None:
+    first = chain("POSTROUTING", "-j cali-nat-outgoing", hook="postrouting", priority=100, kind="nat")
+    calico = chain("cali-nat-outgoing", f"-d {INTERNET}/32 -j MASQUERADE --random-fully")
+    right = told(node_1(), excluded_networks=(ip_network("198.51.100.0/24"),))
+    (nat,) = (each for each in right.rule_sets if each.table == "nat")
+    others = tuple(each for each in nat.chains if each.name != "POSTROUTING")
+    changed = replace(nat, chains=(*others, first, calico))
+    snapshot = replace(right, rule_sets=tuple(changed if each is nat else each for each in right.rule_sets))
+    found = snat(tmp_path, agent(snapshot, connections=opened()), **OUT)
+    assert (found.verdict, found.as_intended, found.HasField("intent")) == (V.FULLY_RANDOM, True, False)
+    (gap,) = (each for each in found.gaps if each.part == "intent")
+    assert "198.51.100.0/24" in gap.why
+    assert "Calico translates it all the same" in gap.why
+    assert not gap.decisive
+
+
+def test_of_what_is_stopped_before_its_source_could_be_translated_nothing_can_be_said(tmp_path: Path) -> None:
+    silent = opened(outcome=ProbeOutcome.SILENT)
+    nothing = ConnectionsReport(connections=tuple(replace(each, entry=None) for each in silent.connections))
+    dropping = filtering(told(node_1()), "forward", f"-d {INTERNET}/32 -j DROP")
+    found = snat(tmp_path, agent(dropping, connections=nothing), **OUT)
+    assert found.verdict == V.INCONCLUSIVE
+    assert "lets it go no further" in found.summary
+    hollow = filtering(told(node_1()), "forward", f"-d {HOLLOW}/32 -p tcp -m tcp --dport 80 -j REJECT")
+    sent = replace(flow(40_000, HOLLOW), destination_port=80)
+    nothing = ConnectionsReport(connections=(Connection(outcome=ProbeOutcome.SILENT, five_tuple=sent),) * 64)
+    found = snat(
+        tmp_path, agent(hollow, connections=nothing), source="shop/search", destination="svc/hollow", namespace="shop"
+    )
+    assert found.verdict == V.INCONCLUSIVE
+    assert "lets it go no further" in found.summary
+
+
+def test_a_full_conntrack_table_is_told(tmp_path: Path) -> None:
+    full = {"net.netfilter.nf_conntrack_count": "262144", "net.netfilter.nf_conntrack_max": "262144"}
+    snapshot = told(node_1())
+    snapshot = replace(snapshot, sysctls={**snapshot.sysctls, **full})
+    found = snat(tmp_path, agent(snapshot, connections=opened()), **OUT)
+    assert [finding.code for finding in found.findings] == ["CONNTRACK_TABLE_FULL"]
 
 
 def test_every_node_has_a_row_and_one_without_an_agent_a_gap(tmp_path: Path) -> None:
@@ -252,11 +406,13 @@ def test_the_nodes_of_a_table_are_told_apart(tmp_path: Path) -> None:
     [
         ({"source": "svc/web"}, grpc.StatusCode.INVALID_ARGUMENT),
         ({"source": "shop/nobody"}, grpc.StatusCode.NOT_FOUND),
-        ({"source": SEARCH}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"source": SEARCH, "destination": INTERNET}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"source": "203.0.113.9"}, grpc.StatusCode.FAILED_PRECONDITION),
+        ({"source": "shop/search", "destination": "shop/search", "port": 80}, grpc.StatusCode.FAILED_PRECONDITION),
         ({"source": "203.0.113.9", "live": True}, grpc.StatusCode.FAILED_PRECONDITION),
         ({"source": "shop/search", "destination": INTERNET, "protocol": 6}, grpc.StatusCode.INVALID_ARGUMENT),
     ],
-    ids=["service", "nobody", "address", "nobody's address", "no port"],
+    ids=["service", "nobody", "address", "stranger", "itself", "nobody's address", "no port"],
 )
 def test_what_cannot_be_asked_is_refused(tmp_path: Path, fields: Mapping[str, Any], status: grpc.StatusCode) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:

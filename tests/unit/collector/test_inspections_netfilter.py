@@ -185,7 +185,7 @@ def test_so_are_those_that_egress_cni_chooses(version: int, randomize: int, writ
 def test_another_rule_that_translates_first_is_judged_by_its_own_flag() -> None:
     finding = found(by_calico(""))["SNAT_RANDOM_NOT_IN_EFFECT"].finding
     assert "cali-nat-outgoing #1" in finding.text
-    assert finding.fix.startswith("Calico: have it ask for fully random ports")
+    assert finding.fix.startswith("have Calico ask for fully random ports")
     assert found(by_calico(" --random-fully")) == {}
 
 

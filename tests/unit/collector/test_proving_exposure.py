@@ -43,9 +43,18 @@ def test_ports_in_use_by_whom_the_fullest_destination_first() -> None:
     before = SurveyReport(usage=(usage("192.168.1.116", 2000, 2001), usage("192.168.1.200", 3000)))
     after = SurveyReport(usage=(usage("192.168.1.116", 2001, 2002), usage("192.168.1.116", 4000, destination=quiet)))
     full, other = exposure_of(before, after, INVENTORY).ports
-    assert (full.destination, full.in_use, full.capacity) == (OUTSIDE, 4, 64_512)
-    assert full.users == (("shop/cart", 3), ("192.168.1.200", 1))
+    assert (full.destination, full.in_use, full.capacity) == (OUTSIDE, 3, 64_512)
+    assert full.users == (("shop/cart", 2), ("192.168.1.200", 1))
     assert (other.destination, other.in_use) == (quiet, 1)
+
+
+def test_ports_of_two_surveys_do_not_add_up() -> None:
+    """The table was flushed meanwhile: no more were in use at once than either survey saw."""
+    before = SurveyReport(usage=(usage("192.168.1.116", *range(2000, 2100)),))
+    after = SurveyReport(usage=(usage("192.168.1.116", *range(5000, 5120)),))
+    for one, other in ((before, after), (after, before)):
+        (ports,) = exposure_of(one, other, INVENTORY).ports
+        assert (ports.in_use, ports.users) == (120, (("shop/cart", 120),))
 
 
 def test_ports_outside_the_range_take_nothing_away() -> None:

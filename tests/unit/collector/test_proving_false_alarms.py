@@ -14,6 +14,7 @@ from port_choice import Chooser, Ports
 
 from pathtap.collector.proving.chance import FALSE_ALARM, needed_for_spread
 from pathtap.collector.proving.evidence import Evidence
+from pathtap.collector.proving.pairs import MAPPED
 from pathtap.collector.proving.ranges import CLIENTS as RANGE
 from pathtap.collector.proving.ranges import shift_by
 from pathtap.collector.proving.verdict import judge
@@ -31,6 +32,8 @@ DESTINATION = Socket(ip_address("198.51.100.8"), 443)
 ORIGINALS = [Socket(POD, port) for port in range(65_536)]
 TRANSLATED = [Socket(NODE, port) for port in range(65_536)]
 EPHEMERAL = range(32_768, 61_000)
+# Ports of the source's own that are mapped to drawn ones towards another destination, which a rule without a flag reuses.
+MAPPED_ELSEWHERE = 6_000
 # Of the ports towards the destination, held by others: those that a survey sees, and those that come and go between two.
 SEEN, UNSEEN = 2_000, 100
 HELD = "192.168.1.42 held its port towards the destination"
@@ -84,8 +87,9 @@ TRUTHS = {
 class World:
     """One node's ports towards one destination before each run, and whatever chance decides in it."""
 
-    def __init__(self, chance: Chance, seen: int, unseen: int) -> None:
+    def __init__(self, chance: Chance, seen: int, unseen: int, elsewhere: int) -> None:
         self.chance = chance
+        self.mapped = {port: 1024 + chance.randrange(64_512) for port in chance.sample(EPHEMERAL, elsewhere)}
         held = chance.sample(EPHEMERAL, seen + unseen)
         self.seen = frozenset(held[:seen])
         self.shift = shift_by(self.seen, RANGE)
@@ -96,7 +100,8 @@ class World:
     def pairs(self, truth: Truth, flag: Random) -> tuple[PortPair, ...]:
         """In the order in which the connections are opened, each from a port of its own as Linux gives them to clients."""
         count = self.chance.randint(*truth.connections)
-        choose = truth.choice(Ports(self.chance, self.taken), flag)
+        ports = Ports(self.chance, self.taken, mapped=self.mapped)
+        choose = truth.choice(ports, flag)
         originals = self.chance.sample(EPHEMERAL, count)
         chosen = ((port, choose(port) if choose else None) for port in originals)
         free = flag is Random.NONE
@@ -109,8 +114,13 @@ class World:
             translated=ORIGINALS[original] if port is None else TRANSLATED[port],
             destination=DESTINATION,
             witnesses=(Witness.RECORDED,),
-            discounted=HELD if kept_where_free and original in self.seen else "",
+            discounted=self.why(original, port) if kept_where_free else "",
         )
+
+    def why(self, original: int, port: int | None) -> str:
+        if original in self.seen:
+            return HELD
+        return MAPPED if port is not None and self.mapped.get(original) == port != original else ""
 
 
 def rule(flag: Random) -> RuleReference:
@@ -120,9 +130,9 @@ def rule(flag: Random) -> RuleReference:
 
 
 def verdicts(truth: Truth, runs: int, seed: int) -> Counter[SnatVerdict]:
-    """Every other run is on a node where nobody else talks to the destination."""
+    """Every other run is on a node where nobody else talks to the destination, nor the source to others."""
     chance, found = Chance(seed), Counter[SnatVerdict]()  # noqa: S311 - a seeded simulation
-    worlds = World(chance, 0, 0), World(chance, SEEN, UNSEEN)
+    worlds = World(chance, 0, 0, 0), World(chance, SEEN, UNSEEN, MAPPED_ELSEWHERE)
     for run in range(runs):
         world = worlds[run % 2]
         flag = chance.choice(truth.flags) if truth.flags else Random.NONE
@@ -137,7 +147,6 @@ def verdicts(truth: Truth, runs: int, seed: int) -> Counter[SnatVerdict]:
             intent=truth.intent,
             pairs=pairs,
             opened=Opened(answered=len(pairs)),
-            in_use_share=len(world.seen) / 64_512,
             shift=world.shift,
         )
         found[judge(evidence).verdict] += 1

@@ -2,10 +2,20 @@
 
 from dataclasses import replace
 from ipaddress import ip_address
+from random import Random as Chance
 
 import pytest
+from port_choice import Ports
 
-from pathtap.collector.proving.pairs import OLDER, Rewriting, opened_pairs, recorded_pairs, seen_leaving, weighed
+from pathtap.collector.proving.pairs import (
+    MAPPED,
+    OLDER,
+    Rewriting,
+    opened_pairs,
+    recorded_pairs,
+    seen_leaving,
+    weighed,
+)
 from pathtap.model.address import Address, FiveTuple, Socket
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.netfilter import Random
@@ -107,22 +117,16 @@ def test_a_connection_of_which_nothing_is_known_makes_no_pair() -> None:
 
 def test_an_identifier_stands_for_icmps_port() -> None:
     echo = flow(protocol=1, port=77, to=Socket(OUTSIDE.address, 0))
-    (found,) = recorded_pairs([entry(echo, 54_490)], lambda _: True)
+    (found,) = recorded_pairs([entry(echo, 54_490)])
     assert (found.original.port, found.translated.port) == (77, 54_490)
     assert found.destination == Socket(OUTSIDE.address, 0)
-
-
-def test_entries_that_do_not_meet_the_rule_make_no_pair() -> None:
-    inside = flow(to=Socket(OTHER, 80))
-    found = recorded_pairs([entry(flow(), 1_500), entry(inside, 41_000, POD)], lambda seen: seen.destination != OTHER)
-    assert [each.destination for each in found] == [OUTSIDE]
 
 
 def test_after_dnat_the_destination_is_where_the_packets_go() -> None:
     original = flow(to=Socket(ip_address("10.100.0.20"), 80))
     translated = flow(source=NODE, port=1_024, to=Socket(OTHER, 8080))
     recorded = ConntrackEntry(node="n", original=original, reply=translated.reversed)
-    (found,) = recorded_pairs([recorded], lambda _: True)
+    (found,) = recorded_pairs([recorded])
     assert found.destination == Socket(OTHER, 8080)
 
 
@@ -158,7 +162,7 @@ def test_what_nobody_else_held_counts(usage: PortUsage) -> None:
 
 def test_a_port_that_was_kept_is_held_by_the_pair_itself_and_one_that_was_changed_is_not() -> None:
     assert reason(pair(translated=41_000), PLAIN, held(POD, 41_000)) == ""
-    assert "192.168.1.116 held its port" in reason(pair(), PLAIN, held(POD, 41_000))
+    assert "another connection of its own held its port" in reason(pair(), PLAIN, held(POD, 41_000))
 
 
 def test_an_entry_that_was_there_before_says_nothing_of_the_rules_of_now() -> None:
@@ -179,3 +183,58 @@ def test_an_entry_that_is_older_than_the_rule_tells_nothing_but_a_new_connection
     as_it_was = pair(translated=41_000, address=POD)
     assert "before the rule" in reason(as_it_was, RANDOM, sent=False)
     assert reason(as_it_was, RANDOM, sent=True) == ""
+
+
+# A mapping that a source socket has is reused towards other destinations, unless a flag forbids it.
+
+ELSEWHERE = Socket(OUTSIDE.address, 1_063)
+
+
+def test_a_port_that_the_source_socket_has_elsewhere_already_tells_nothing_of_a_rule_without_a_flag() -> None:
+    mapped = entry(flow(to=ELSEWHERE), 5_000)
+    for rewriting, why in ((PLAIN, MAPPED), (RANDOM, "")):
+        (told,) = weighed([pair()], rewriting, (), sent=True, mappings=[mapped])
+        assert told.discounted == why
+
+
+@pytest.mark.parametrize(
+    "mapped",
+    [
+        entry(flow(), 5_000),
+        entry(flow(to=ELSEWHERE), 5_001),
+        entry(flow(to=ELSEWHERE, port=41_001), 5_000),
+        entry(flow(to=ELSEWHERE, protocol=17), 5_000),
+        entry(flow(to=ELSEWHERE), 5_000, OTHER),
+    ],
+    ids=["the pair itself", "another port", "another socket", "another protocol", "another address"],
+)
+def test_other_mappings_explain_nothing(mapped: ConntrackEntry) -> None:
+    (told,) = weighed([pair()], PLAIN, (), sent=True, mappings=[mapped])
+    assert told.discounted == ""
+
+
+def test_one_socket_that_a_collision_moved_counts_once_over_all_destinations_or_never_where_the_collision_is_seen() -> (
+    None
+):
+    """The kernel's choice of one socket's port towards 64 destinations, towards the first of which another has the port."""
+    mapped: dict[int, int] = {}
+    towards = [Ports(Chance(3), mapped=mapped) for _ in range(64)]  # noqa: S311 - a seeded simulation
+    towards[0].taken[5_060] = 1
+    seen = []
+    for number, ports in enumerate(towards):
+        port = mapped[5_060] = ports.kept(5_060) or 0
+        seen.append(replace(pair(5_060, port, protocol=17), destination=Socket(OUTSIDE.address, 1_000 + number)))
+    assert {each.translated.port for each in seen} == {mapped[5_060]}
+    assert mapped[5_060] != 5_060
+    entries = [entry(flow(port=5_060, protocol=17, to=each.destination), each.translated.port) for each in seen]
+    told = weighed(seen, PLAIN, (), sent=False, mappings=entries)
+    assert [each.discounted for each in told] == ["", *[MAPPED] * 63]
+    other = PortUsage(protocol=17, destination=seen[0].destination, translated=NODE, source=OTHER, ports=(5_060,))
+    told = weighed(seen, PLAIN, [other], sent=False, mappings=entries)
+    assert "held its port" in told[0].discounted
+    assert {each.discounted for each in told[1:]} == {MAPPED}
+
+
+def test_one_socket_that_keeps_its_port_counts_towards_every_destination() -> None:
+    seen = [replace(pair(5_060, 5_060), destination=Socket(OUTSIDE.address, 1_000 + number)) for number in range(64)]
+    assert not any(each.discounted for each in weighed(seen, PLAIN, (), sent=False))

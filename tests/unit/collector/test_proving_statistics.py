@@ -294,7 +294,7 @@ def test_ports_in_use_shift_what_is_drawn_by_no_more_than_their_share(held: Sequ
         ports = Ports(chance, taken, CLIENTS)
         drawn = (ports.drawn(0) for _ in range(500))
         return statistics(
-            from_clients(port for port in drawn if port), in_use_share=len(held) / 64_512, shift=shift_by(held, WHOLE)
+            from_clients(port for port in drawn if port), unseen_share=len(held) / 64_512, shift=shift_by(held, WHOLE)
         )
 
     assert all(ports_say(run(), len(held) / 64_512) is PortsSay.SCATTERED for _ in range(60))

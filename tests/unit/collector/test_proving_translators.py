@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pathtap.collector.proving.owners import owner_of_chain
+from pathtap.collector.inspections.owners import owner_of_chain
 from pathtap.collector.proving.translators import Translators, translators
 from pathtap.forwarding import NodeModel, Packet
 from pathtap.model.address import FiveTuple, Protocol
@@ -253,7 +253,7 @@ def test_hundreds_of_pods_chains_are_no_more_to_tell_than_a_few() -> None:
     found = asked(node(nat(others + egress(EGRESS, "f" * 21) + " --random-fully" + OWN)), source=EGRESS)
     assert standings(found) == [
         (Standing.FIRST, "egress-cni", Random.FULLY),
-        (Standing.BEHIND, "a rule of nat POSTROUTING itself", Random.NONE),
+        (Standing.BEHIND, "unknown writer", Random.NONE),
     ]
 
 
@@ -262,7 +262,7 @@ def test_several_writers_stand_behind_each_other_in_their_order() -> None:
     assert standings(asked(node(nat(text)))) == [
         (Standing.FIRST, "ip-masq-agent", Random.NONE),
         (Standing.BEHIND, "VPC CNI", Random.FULLY),
-        (Standing.BEHIND, "a rule of nat POSTROUTING itself", Random.RANDOM),
+        (Standing.BEHIND, "unknown writer", Random.RANDOM),
     ]
 
 
@@ -295,7 +295,7 @@ def test_where_neither_order_changes_the_rule_it_is_the_first() -> None:
     assert found.unknown == ()
     assert standings(found) == [
         (Standing.FIRST, "VPC CNI", Random.FULLY),
-        (Standing.PASSED_BY, "a rule of nat POSTROUTING itself", Random.NONE),
+        (Standing.PASSED_BY, "unknown writer", Random.NONE),
     ]
 
 
@@ -453,7 +453,7 @@ def test_asking_leaves_the_model_as_it_was() -> None:
         (Backend.NFT, "nat", "CNI-0123456789abcdef01234567", "ipMasq"),
         (Backend.NFT, "nat", "CILIUM_POST_nat", "Cilium"),
         (Backend.NFT, "nat", "DOCKER", "Docker"),
-        (Backend.NFT, "nat", "POSTROUTING", "a rule of nat POSTROUTING itself"),
+        (Backend.NFT, "nat", "POSTROUTING", "unknown writer"),
         (Backend.NFT, "nat", "my-own", "my-own"),
         (Backend.NFTABLES, "kube-proxy", "masquerading", "kube-proxy"),
         (Backend.NFTABLES, "calico", "nat-cali-nat-outgoing", "Calico"),

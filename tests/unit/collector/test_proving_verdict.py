@@ -123,7 +123,7 @@ def of(*candidates: RuleReference, done: PortsSay | None = None, **more: object)
 
 def test_fully_random_is_said_with_rule_address_interface_and_ports() -> None:
     assert of(rule(FULLY), done=PortsSay.SCATTERED).summary == (
-        "shop/search to 198.51.100.8:443 is translated to 192.168.1.29 on eth0 by "
+        "Traffic from shop/search to 198.51.100.8:443 is translated to 192.168.1.29 on eth0 by "
         "nat AWS-SNAT-CHAIN-0 #2 (VPC CNI, iptables-nft) "
         "with --random-fully, and 64 of 64 ports agree: none was kept, they spread over 1500 to 64311."
     )
@@ -173,6 +173,17 @@ def test_one_connection_to_each_destination_shows_no_succession_on_any_kernel() 
     assert judge(evidence(rule(FULLY), seen=seen, kernel=OLD)).verdict is SnatVerdict.FULLY_RANDOM
 
 
+@pytest.mark.parametrize(("repeated", "verdict"), [(9, SnatVerdict.RANDOM_NOT_FULLY), (10, SnatVerdict.CONTRADICTORY)])
+def test_ten_ports_compared_with_one_before_show_that_an_old_kernel_does_not_count(
+    repeated: int, verdict: SnatVerdict
+) -> None:
+    seen = [
+        replace(each, destination=Socket(FAR, 1_000 + n % (64 - repeated)))
+        for n, each in enumerate(pairs(PortsSay.SCATTERED))
+    ]
+    assert judge(evidence(rule(RANDOM), seen=seen, kernel=OLD)).verdict is verdict
+
+
 # Why fully random ports are not in effect.
 
 
@@ -185,7 +196,7 @@ def test_an_old_iptables_fell_back() -> None:
 
 
 def test_a_rule_was_never_written_anew() -> None:
-    assert "the rule has not been written anew since" in of(rule(NONE), intent=wanted(FULLY)).summary
+    assert "the rule was not written anew when that was set" in of(rule(NONE), intent=wanted(FULLY)).summary
 
 
 def test_anothers_rule_comes_first() -> None:
@@ -196,7 +207,7 @@ def test_anothers_rule_comes_first() -> None:
         "by nat KUBE-POSTROUTING #2 (kube-proxy, iptables-nft) with no flag, and the ports show it: all"
         in found.summary
     )
-    assert "that is not kube-proxy's to heed, whose rule comes first" in found.summary
+    assert "which is for the VPC CNI's own rule, and kube-proxy's comes first" in found.summary
     assert "AWS-SNAT-CHAIN-0 #2 (VPC CNI, iptables-nft) has --random-fully and comes after it." in found.summary
 
 
@@ -306,7 +317,7 @@ UNTRANSLATED = tuple(pair(40_000 + n, None) for n in range(64))
 def test_not_translated_says_why(says: str, source: str, seen: Sequence[PortPair]) -> None:
     found = judge(evidence(seen=seen, intent=Intent(translated=False, random=NONE, says=says, source=source)))
     assert (found.verdict, found.as_intended) == (SnatVerdict.NOT_TRANSLATED, True)
-    assert found.summary == f"shop/search to 198.51.100.8:443 is not translated: {says} ({source})."
+    assert found.summary == f"Traffic from shop/search to 198.51.100.8:443 is not translated: {says} ({source})."
     assert found.statistics is None
     assert all(each.discounted for each in found.pairs)
 
@@ -348,7 +359,7 @@ def test_a_port_that_the_kernel_changes_without_a_rule_is_no_translation() -> No
 def test_what_no_rule_translates_is_open_where_no_entry_could_be_read() -> None:
     found = judge(replace(evidence(intent=EXEMPT), pairs_unread="conntrack refuses: EPERM"))
     assert found.verdict is SnatVerdict.INCONCLUSIVE
-    assert "How shop/search to 198.51.100.8:443 is translated cannot be told" in found.summary
+    assert "How traffic from shop/search to 198.51.100.8:443 is translated cannot be told" in found.summary
     assert "conntrack refuses: EPERM" in found.summary
 
 
@@ -374,7 +385,9 @@ def test_what_could_not_be_evaluated_leaves_all_open_and_the_ports_are_told() ->
     for unread in ({"unknown": ("ipset cali40all of n1 could not be read",)}, {"gaps": (gap,)}):
         found = judge(replace(evidence(rule(FULLY), seen=pairs(PortsSay.SCATTERED), intent=wanted(FULLY)), **unread))
         assert (found.verdict, found.as_intended) == (SnatVerdict.INCONCLUSIVE, False)
-        assert found.summary.startswith("How shop/search to 198.51.100.8:443 is translated cannot be told: ")
+        assert found.summary.startswith(
+            "How traffic from shop/search to 198.51.100.8:443 is translated cannot be told: "
+        )
         assert "none was kept, they spread over 1500 to 64311" in found.summary
 
 
@@ -384,7 +397,7 @@ def test_too_few_pairs_say_how_many_of_how_many_and_what_to_do() -> None:
     assert "12 of 12 ports count, and it takes 54. So far 0 of 12 were kept." in said
     assert said.endswith("Open more with --connections.")
     assert "--timeout" in judge(replace(few, opened=None, live=True)).summary
-    assert "Name a destination" in judge(replace(few, opened=None)).summary
+    assert "name a destination" in judge(replace(few, opened=None)).summary
 
 
 def test_no_connection_could_be_opened() -> None:
@@ -428,12 +441,87 @@ def test_a_single_port_and_a_full_range_tell_nothing_whatever_the_number() -> No
     assert found.verdict is SnatVerdict.INCONCLUSIVE
     assert "the rule leaves port 2000 alone to choose" in found.summary
     assert "--connections" not in found.summary
-    full = judge(replace(evidence(rule(NONE), seen=pairs(PortsSay.PRESERVED)), in_use_share=0.99))
+    full = judge(replace(evidence(rule(NONE), seen=pairs(PortsSay.PRESERVED)), unseen_share=0.99))
     assert full.verdict is SnatVerdict.INCONCLUSIVE
-    assert "99% of 1024 to 65535 are in use" in full.summary
+    assert "99% of 1024 to 65535 come into use and go" in full.summary
     assert "--connections" not in full.summary
 
 
 def test_without_a_destination_it_is_what_lies_outside() -> None:
     found = judge(replace(evidence(rule(NONE), seen=pairs(PortsSay.PRESERVED)), destination="", opened=None))
-    assert found.summary.startswith("shop/search to what lies outside of the VPC is translated to 192.168.1.29 on eth0")
+    assert found.summary.startswith(
+        "Traffic from shop/search to what lies outside of the VPC is translated to 192.168.1.29 on eth0"
+    )
+
+
+@pytest.mark.parametrize("intent", [wanted(FULLY), None])
+def test_ports_that_may_be_older_than_the_rules_hide_no_rule_that_is_not_in_effect(intent: Intent | None) -> None:
+    """Nothing was opened: what is there says nothing against what the rules' texts show."""
+    seen = evidence(rule(NONE, "KUBE-POSTROUTING"), seen=pairs(PortsSay.SCATTERED), behind=[rule(FULLY)], intent=intent)
+    opened, present = judge(seen), judge(replace(seen, opened=None))
+    assert (opened.verdict, present.verdict) == (SnatVerdict.CONTRADICTORY, SnatVerdict.NOT_IN_EFFECT)
+    assert "may be older than the rule: none was kept" in present.summary
+    alone = judge(replace(seen, opened=None, intent=None, rules=()))
+    assert alone.verdict is SnatVerdict.INCONCLUSIVE
+    assert "contradict nat KUBE-POSTROUTING #2" in alone.summary
+    assert "they may be older than the rules. Of the ports that count none was kept" in alone.summary
+    assert "with --live" in alone.summary
+
+
+OLD_KEPT, NEW_DRAWN = pairs(PortsSay.PRESERVED), pairs(PortsSay.SCATTERED)
+
+
+@pytest.mark.parametrize(
+    ("seen", "fresh", "verdict", "counted"),
+    [
+        ((*OLD_KEPT, *NEW_DRAWN), 64, SnatVerdict.FULLY_RANDOM, 64),
+        ((*NEW_DRAWN, *OLD_KEPT), 64, SnatVerdict.CONTRADICTORY, 64),
+        ((*NEW_DRAWN[:60], *NEW_DRAWN[60:]), 4, SnatVerdict.FULLY_RANDOM, 64),
+        ((*OLD_KEPT, *NEW_DRAWN[:4]), 4, SnatVerdict.INCONCLUSIVE, 68),
+        (OLD_KEPT, 0, SnatVerdict.INCONCLUSIVE, 64),
+    ],
+    ids=["young suffice", "young contradict", "old agree", "old contradict", "old alone"],
+)
+def test_while_watching_those_that_came_are_judged_and_older_ones_only_where_they_agree(
+    seen: tuple[PortPair, ...], fresh: int, verdict: SnatVerdict, counted: int
+) -> None:
+    found = judge(replace(evidence(rule(FULLY), seen=seen), opened=None, live=True, fresh=fresh))
+    assert found.verdict is verdict, found.summary
+    assert found.statistics is not None
+    assert found.statistics.counted == counted
+    assert ("may be older than the rules" in found.summary) is (verdict is SnatVerdict.INCONCLUSIVE)
+
+
+def test_few_that_came_and_were_not_kept_contradict_a_rule_without_a_flag() -> None:
+    seen = (*OLD_KEPT, *NEW_DRAWN[:20])
+    found = judge(replace(evidence(rule(NONE), seen=seen), opened=None, live=True, fresh=20))
+    assert found.verdict is SnatVerdict.CONTRADICTORY
+
+
+# Ports and identifiers of one rule.
+
+
+@pytest.mark.parametrize("own", [None, PortRange(first=1_024, last=65_535)])
+def test_ports_and_identifiers_are_judged_apart_and_either_may_contradict(own: PortRange | None) -> None:
+    udp = tuple(pair(40_000 + n, 1024 + n * 641, Protocol.UDP) for n in (37 * m % 100 for m in range(100)))
+    echoes = tuple(pair(2_000 + n, 2_000 + n, Protocol.ICMP) for n in range(60))
+    drawn = tuple(pair(2_000 + n, SPREAD[n * 29 % 64], Protocol.ICMP) for n in range(60))
+    told = replace(evidence(rule(FULLY), seen=(*udp, *echoes)), ports=own, protocol=0)
+    found = judge(told)
+    assert found.verdict is SnatVerdict.CONTRADICTORY
+    assert "the identifiers contradict it: all were kept" in found.summary
+    assert sum(each.discounted.endswith("is judged apart") for each in found.pairs) == 100
+    agrees = judge(replace(told, pairs=(*udp, *drawn)))
+    assert agrees.verdict is SnatVerdict.FULLY_RANDOM
+    assert "the ports of those 100 of 160 connections that count agree" in agrees.summary
+    few = judge(replace(told, pairs=(*udp[:60], *drawn[:8], *echoes[:1])))
+    assert "the ports of those 60 of 69" in few.summary
+    split = judge(replace(evidence(rule(NONE), rule(FULLY), seen=(*udp, *echoes)), ports=own, protocol=0))
+    assert split.verdict is SnatVerdict.CONTRADICTORY
+
+
+def test_a_rule_that_the_packet_does_not_come_to_is_not_called_missing() -> None:
+    passed = TranslatingRule(owner="VPC CNI", rule=rule(FULLY), standing=Standing.PASSED_BY)
+    untranslated = evidence(intent=wanted(FULLY))
+    assert "does not come to nat AWS-SNAT-CHAIN-0" in judge(replace(untranslated, rules=(passed,))).summary
+    assert "the rule is missing" in judge(untranslated).summary

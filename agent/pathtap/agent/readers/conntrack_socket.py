@@ -34,8 +34,8 @@ FILTER_ORIG_FLAGS, FILTER_PROTO_NUM = 1, 1 << 3
 
 # The kernel fills a dump's messages up to 32 KiB.
 RECEIVE_BYTES = 1 << 16
-# Of memory that the kernel may hold for events nobody has read yet: some ten thousand.
-EVENT_BYTES = 16 << 20
+# Of memory that the kernel may hold for events nobody has read yet, some thousands of them; it doubles the figure (socket(7)).
+EVENT_BYTES = 2 << 20
 _HEADER = struct.Struct("=IHHII")
 # The kernel's answers to a filter that it does not know (before 5.8).
 _NO_FILTER = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
@@ -55,7 +55,7 @@ def dump(family: int, protocol: int = 0) -> Iterator[bytes]:
 
 
 class NewEntries:
-    """A listener to the entries that come into being in the current network namespace from now on. Raises OSError.
+    """A listener to the entries that come into being in the current network namespace from now on. Raises RefusedError.
 
     `missed` is True once the kernel has dropped events that nobody had read.
     """
@@ -67,6 +67,9 @@ class NewEntries:
             self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, EVENT_BYTES)
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_CONNTRACK_NEW)
             self._socket.setblocking(False)
+        except OSError as error:
+            self._socket.close()
+            raise RefusedError(error.errno, error.strerror) from error
         except BaseException:
             self._socket.close()
             raise

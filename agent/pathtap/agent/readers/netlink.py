@@ -9,6 +9,7 @@ understood". Messages are plain JSON values: a captured one is a fixture.
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from errno import EPERM
 from socket import AF_INET, AF_INET6, AF_UNSPEC, if_nameindex
 from typing import Any, TypeAlias
 
@@ -42,7 +43,11 @@ class InconsistentDumpError(OSError):
 
 
 class RefusedError(OSError):
-    """The kernel answered with an error; `errno` says which."""
+    """The kernel answered with an error; `errno` says which, `strerror` why."""
+
+    def __str__(self) -> str:
+        needed = " The agent needs CAP_NET_ADMIN." if self.errno == EPERM else ""
+        return f"The kernel refused it: {self.strerror}.{needed}"
 
 
 @contextmanager
@@ -89,7 +94,7 @@ def route_get(socket: Any, selectors: Mapping[str, Any], flags: int) -> Message:
     try:
         answers = tuple(socket.route("get", flags=flags, **selectors))
     except NetlinkError as error:
-        raise RefusedError(error.code, str(error)) from error
+        raise _refused(error) from error
     if not answers:
         raise RefusedError(0, "the kernel gave no answer to a route lookup")
     return _plain(answers[0])
@@ -120,7 +125,7 @@ def ipset() -> Iterator[Any]:
         with IPSet() as socket:
             yield socket
     except NetlinkError as error:
-        raise RefusedError(error.code, str(error)) from error
+        raise _refused(error) from error
 
 
 def ip_sets(socket: Any) -> tuple[Message, ...]:
@@ -154,7 +159,7 @@ def conntrack_get(socket: Any, family: int, selectors: Mapping[str, Any]) -> Mes
     except NetlinkError as error:
         if error.code == 2:
             return None
-        raise RefusedError(error.code, str(error)) from error
+        raise _refused(error) from error
     found = [answer for answer in map(_plain, answers) if "CTA_TUPLE_ORIG" in answer["attrs"]]
     return found[0] if found else None
 
@@ -169,7 +174,12 @@ def conntrack_dump(socket: Any, family: int, selectors: Mapping[str, str], direc
     try:
         return tuple(_plain(entry) for entry in socket.dump(**arguments))
     except NetlinkError as error:
-        raise RefusedError(error.code, str(error)) from error
+        raise _refused(error) from error
+
+
+def _refused(error: NetlinkError) -> RefusedError:
+    """The second of its arguments is the kernel's own word where it gave one (NLMSGERR_ATTR_MSG)."""
+    return RefusedError(error.code, str(error.args[-1]))
 
 
 def _dump(ask: Callable[[], Iterable[Any]], wanted: frozenset[str] | None = None) -> tuple[Message, ...]:
@@ -181,7 +191,7 @@ def _dump(ask: Callable[[], Iterable[Any]], wanted: frozenset[str] | None = None
         try:
             answers = tuple(ask())
         except NetlinkError as error:
-            raise RefusedError(error.code, str(error)) from error
+            raise _refused(error) from error
         if not any(answer["header"]["flags"] & NLM_F_DUMP_INTR for answer in answers):
             return tuple(_plain(answer, wanted) for answer in answers)
     raise InconsistentDumpError(f"the table changed during each of {_DUMP_ATTEMPTS} dumps")

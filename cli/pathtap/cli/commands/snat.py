@@ -28,9 +28,10 @@ LIVE_SECONDS = 5.0
 
 _HELP = """Prove how SRC's traffic out of its node is source-translated, and whether its ports are fully random.
 
-SRC is NAME, NAMESPACE/NAME, pod/NAME, node/NAME, or with --live an address. DST is the same, svc/NAME, or an address outside;
-the protocol is TCP where a port is given, else ICMP. To DST some connections are opened from inside the pod and closed at once.
-Without DST nothing is sent: the rules for what lies outside of the VPC and the connections that are there are read.
+SRC is NAME, NAMESPACE/NAME, pod/NAME, node/NAME, or, where nothing is sent, an address. DST is the same, svc/NAME, or an
+address outside; the protocol is TCP where a port is given, else ICMP. To DST some connections are opened from inside the
+pod and closed at once. Without DST nothing is sent: the rules for what lies outside of the VPC and the connections that
+are there are read.
 
 \b
   pathtap snat shop/cart to 198.51.100.8 --port 443
@@ -56,7 +57,8 @@ def _snat(words: tuple[str, ...], **given: Any) -> int:
         return _every_node(words, given)
     source, destination = source_and_perhaps_destination(words, "snat")
     live = given["live"]
-    check_source(source, live=live)
+    # Where nothing is sent, an address stands for whoever has it.
+    check_source(source, live=live or not destination)
     _refuse_idle_options(destination, given)
     port, protocol = given["port"] or 0, 0
     if destination:

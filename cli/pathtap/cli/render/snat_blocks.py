@@ -58,13 +58,24 @@ class Block:
 
 
 def intent_block(snat: Snat) -> Block:
+    told = tuple(_settings(snat))
     if not snat.HasField("intent"):
-        return Block(name="intent", witnesses="", items=(Item(key="gap", text=untold_text(snat), style=Style.DOUBT),))
+        untold = Item(key="gap", text=untold_text(snat), style=Style.DOUBT)
+        return Block(name="intent", witnesses=EXPECTED if told else "", items=(untold, *told))
     intent = snat.intent
     source = f" [{intent.source}]" if intent.source else ""
     says = f": {intent.says}{source}" if intent.says else source
     item = Item(key="set", text=f"{set_text(intent)}{says}")
-    return Block(name="intent", witnesses=EXPECTED, items=(item,))
+    return Block(name="intent", witnesses=EXPECTED, items=(item, *told))
+
+
+def _settings(snat: Snat) -> Iterator[Item]:
+    """Everything that was set, a line for each who told it."""
+    by_source: dict[str, list[str]] = {}
+    for setting in snat.settings:
+        by_source.setdefault(setting.source, []).append(f"{setting.name} {setting.value}")
+    for number, (source, told) in enumerate(by_source.items()):
+        yield Item(key="" if number else "settings", text=f"{', '.join(told)} [{source}]", style=Style.FAINT)
 
 
 def rules_block(snat: Snat, *, every_statement: bool) -> Block:
@@ -124,11 +135,18 @@ def _opened(snat: Snat) -> Item:
     return Item(key="opened", text=text, style=Style.PLAIN if well and said else Style.DOUBT)
 
 
+def _opened_count(opened: snat_pb2.Snat.Opened) -> int:
+    """Those that were really opened."""
+    return opened.answered + opened.refused + opened.unreachable + opened.silent
+
+
 def _pairs(snat: Snat) -> Item:
     """How many pairs are known, count and are needed, and where the translated packets were seen."""
     if not snat.pairs:
         return Item(key="pairs", text="none: of no connection is the translation known", style=Style.DOUBT)
     text, style = f"{len(snat.pairs):,}", Style.PLAIN
+    if snat.HasField("opened") and (unknown := _opened_count(snat.opened) - len(snat.pairs)) > 0:
+        text += f" (of {unknown:,} nothing was recorded)"
     if snat.HasField("statistics") and snat.verdict != Snat.NOT_TRANSLATED:
         few = snat.statistics.counted < snat.statistics.needed
         style = Style.DOUBT if few else style
@@ -150,6 +168,15 @@ def _statistics(snat: Snat) -> Iterator[Item]:
     if said.HasField("lowest") and said.HasField("highest"):
         within = f", of {said.first} to {said.last}" if said.last else ""
         yield Item(key="range", text=f"{said.lowest} to {said.highest}{within}")
+    if said.preserved * 2 <= said.counted:
+        # Ports that were kept are spread and ordered as their source chose them: nothing is asked of that.
+        yield from _of_drawn(said)
+    if said.false_alarm > 0:
+        once = f"{round(1 / said.false_alarm):,}"
+        yield Item(key="error", text=f"by chance all of this together misleads at most once in {once}")
+
+
+def _of_drawn(said: snat_pb2.Snat.Statistics) -> Iterator[Item]:
     yield Item(
         key="spread",
         text=f"{said.distance:.3f} from an even choice; chance explains at most {said.distance_limit:.3f}",
@@ -159,10 +186,6 @@ def _statistics(snat: Snat) -> Iterator[Item]:
         key="order",
         text=f"{follow} closely on the one before; chance explains at most {said.successive_limit:,}",
     )
-    if said.false_alarm > 0:
-        yield Item(
-            key="error", text=f"each of these misleads by chance at most once in {round(1 / said.false_alarm):,}"
-        )
 
 
 def _sample(snat: Snat, *, every_statement: bool) -> Iterator[Item]:

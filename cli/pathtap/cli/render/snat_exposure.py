@@ -77,7 +77,7 @@ def _change(cpus: Sequence[snat_pb2.Snat.Cpu], name: str, changes: bool) -> str:
 
 
 def _ports_in_use(snat: Snat, *, every_statement: bool) -> Iterator[Item]:
-    for ports in snat.ports_in_use:
+    for ports in (each for each in snat.ports_in_use if each.in_use or every_statement):
         what = port_word([ports.protocol])
         towards = socket_text(ports.destination, ports.protocol)
         as_whom = f" as {ports.translated}" if ports.translated else ""
@@ -86,9 +86,10 @@ def _ports_in_use(snat: Snat, *, every_statement: bool) -> Iterator[Item]:
             text=f"{ports.in_use:,} of {ports.capacity:,} {what}s towards {towards} ({ports.protocol}){as_whom}",
             style=Style.DOUBT if ports.capacity and ports.in_use * 2 > ports.capacity else Style.PLAIN,
         )
-        users = ports.users if every_statement else ports.users[:USERS]
+        holders = [user for user in ports.users if user.ports]
+        users = holders if every_statement else holders[:USERS]
         held = ", ".join(f"{user.name} {user.ports:,}" for user in users)
-        if left := len(ports.users) - len(users):
+        if left := len(holders) - len(users):
             held += f" and {left:,} more"
         if held:
             yield Item(text=f"by {held}")

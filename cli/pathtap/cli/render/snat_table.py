@@ -7,7 +7,7 @@ from rich.cells import cell_len
 
 from pathtap.cli.exit_codes import OK, snat_exit_code
 from pathtap.cli.render.page import Line, Span, Style, hanging, row, wrap
-from pathtap.cli.render.snat_words import Snat, flag_text, place_text, set_text, verdict_name, verdict_style
+from pathtap.cli.render.snat_words import Snat, place_text, verdict_name, verdict_style
 from pathtap.cli.render.trace import finding_lines, gap_lines
 from pathtap.cli.render.words import socket_text
 from pathtap.v1 import snat_pb2, trace_pb2
@@ -58,7 +58,7 @@ def _rule(snat: Snat) -> Row:
         Span(_node(snat), Style.NODE),
         Span(verdict_name(snat), verdict_style(snat)),
         Span(_first_rule(snat)),
-        Span((flag_text(snat.rule) if snat.HasField("rule") else "") or "-"),
+        Span((snat.rule.random if snat.HasField("rule") else "") or "-"),
     )
 
 
@@ -76,19 +76,26 @@ def _more(snat: Snat) -> Row:
     kept = f"{said.preserved:,}/{said.counted:,}" if snat.HasField("statistics") else "-"
     failed = f"{snat.insert_failed_total:,}" if snat.cpus else "not read"
     return (
-        Span(set_text(snat.intent) if snat.HasField("intent") else "not told"),
+        Span(_intent(snat)),
         Span(kept),
         Span(failed),
         Span(_ports_in_use(snat)),
     )
 
 
+def _intent(snat: Snat) -> str:
+    """What was set, in the words of FLAG."""
+    if not snat.HasField("intent"):
+        return "not told"
+    return snat.intent.random if snat.intent.translated else "no SNAT"
+
+
 def _ports_in_use(snat: Snat) -> str:
-    """Of the destination with the largest share: `66/64,512 towards 198.51.100.8:443`."""
+    """Of the destination with the largest share: `66/64,512 to 198.51.100.8:443`."""
     if not snat.ports_in_use:
         return "-"
     most = max(snat.ports_in_use, key=lambda ports: ports.in_use / max(ports.capacity, 1))
-    return f"{most.in_use:,}/{most.capacity:,} towards {socket_text(most.destination, most.protocol)}"
+    return f"{most.in_use:,}/{most.capacity:,} to {socket_text(most.destination, most.protocol)}"
 
 
 def _summaries(table: snat_pb2.SnatTable, width: int) -> list[Line]:

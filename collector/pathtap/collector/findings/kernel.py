@@ -1,7 +1,7 @@
 """What the rule sets and the kernel's own state say of a node: marks, SNAT, two stores at once, a full conntrack table."""
 
 from pathtap.collector.findings.making import Proof, deletion, error, warning
-from pathtap.collector.proving.owners import EGRESS_CNI, VPC_CNI
+from pathtap.collector.inspections.owners import EGRESS_CNI, UNKNOWN, VPC_CNI
 from pathtap.collector.telling import words
 from pathtap.model.netfilter import Random
 from pathtap.model.trace import Finding, RuleReference
@@ -72,7 +72,10 @@ def snat_random_not_in_effect(node: str, says: str, rule: str, owner: str, rando
         VPC_CNI: f"restart aws-node on {node}: it writes its rule anew",
         EGRESS_CNI: f"start the pods of {node} anew: egress-cni writes a pod's rule when that starts",
     }
-    others = f"{owner}: have it ask for fully random ports (--random-fully), or leave to the VPC CNI what goes out of the VPC"
+    writer = "whoever wrote that rule" if owner == UNKNOWN else owner
+    others = (
+        f"have {writer} ask for fully random ports (--random-fully), or leave to the VPC CNI what goes out of the VPC"
+    )
     fix = mends.get(owner, others)
     if owner in mends and random is Random.RANDOM:
         fix += (

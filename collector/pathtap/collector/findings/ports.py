@@ -14,14 +14,15 @@ def snat_race_lost(node: str, lost: int, towards: str, in_use: str, mended_by_fl
     `mended_by_flag` is whether the rule that translates lacks --random-fully.
     """
     text = (
-        f"conntrack on {node} dropped {_packets(lost)} while only {in_use} are in use towards {towards}: connections that"
-        " began at the same moment chose the same port, or two queries of one socket to a Service raced behind its DNAT; the"
-        " counter (insert_failed) tells neither which, nor towards whom"
+        f"conntrack on {node} dropped {_packets(lost)} while no more than {in_use} are in use towards {towards}, and towards no"
+        " destination so many that none are left: connections that began at the same moment chose the same port, or a search gave"
+        " up within a long run of taken ones, or two queries of one socket to a Service raced behind its DNAT; the counter"
+        " (insert_failed) tells neither which, nor towards whom"
     )
     if mended_by_flag:
         fix = (
-            "AWS_VPC_K8S_CNI_RANDOMIZESNAT=prng (--random-fully): then two that choose at the same moment choose one port once in"
-            " so many times as there are ports"
+            "AWS_VPC_K8S_CNI_RANDOMIZESNAT=prng (--random-fully) strews ports: then two that choose at the same moment choose one"
+            " port once in so many times as there are ports, and there are no long runs"
         )
     else:
         fix = (

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from pathtap.collector import findings
 from pathtap.collector.inspections.defect import Defect, Traffic
+from pathtap.collector.inspections.intent import intent_of
 from pathtap.collector.inspections.netfilter import (
     CONNMARK_CHAIN,
     SNAT_CHAIN,
@@ -13,9 +14,8 @@ from pathtap.collector.inspections.netfilter import (
     is_cni_table,
     jumps_to,
 )
+from pathtap.collector.inspections.owners import is_of_another_program, owner_of_chain
 from pathtap.collector.inspections.view import NodeView, expected
-from pathtap.collector.proving.intent import intent_of
-from pathtap.collector.proving.owners import is_of_another_program, owner_of_chain
 from pathtap.collector.telling import words
 from pathtap.forwarding.chains import PREROUTING
 from pathtap.forwarding.packet import Packet

@@ -25,32 +25,32 @@ MOST_EXACT = 100
 
 
 def needed_pairs(
-    preserved: int, counted: int, among: NatRange, in_use_share: float = 0.0, shift: float = 0.0
+    preserved: int, counted: int, among: NatRange, unseen_share: float = 0.0, shift: float = 0.0
 ) -> int | None:
     """How many pairs it takes to say what `preserved` of `counted` look like: fewer to say that ports are kept than that they are
     even. None where no number of them tells: a range of a single port, or one that is used up.
     """
     if preserved > most_kept_by_chance(counted, among):
-        return needed_for_kept(among, in_use_share)
-    changed, spread = needed_for_changed(among, in_use_share), needed_for_spread(shift)
+        return needed_for_kept(among, unseen_share)
+    changed, spread = needed_for_changed(among, unseen_share), needed_for_spread(shift)
     return max(changed, spread) if changed is not None and spread is not None else None
 
 
 @lru_cache(maxsize=1024)
-def needed_for_kept(among: NatRange, in_use_share: float = 0.0) -> int | None:
+def needed_for_kept(among: NatRange, unseen_share: float = 0.0) -> int | None:
     """From how many pairs on what is kept is neither drawn nor, but so often as MISSED says, a mixture of both. None: never."""
-    half_anew = (1 - among.likeliest + max(in_use_share, LEAST_IN_USE)) / 2
+    half_anew = (1 - among.likeliest + max(unseen_share, LEAST_IN_USE)) / 2
     for n in range(1, MOST_NEEDED + 1):
-        collided = most_collisions(n, in_use_share)
+        collided = most_collisions(n, unseen_share)
         if most_kept_by_chance(n, among) + collided < n and _at_most(collided, n, half_anew) <= MISSED:
             return n
     return None
 
 
 @lru_cache(maxsize=1024)
-def needed_for_changed(among: NatRange, in_use_share: float = 0.0) -> int | None:
+def needed_for_changed(among: NatRange, unseen_share: float = 0.0) -> int | None:
     """From how many pairs on what is not kept is so seldom a mixture of kept and drawn, let alone kept. None: never."""
-    half_kept = (among.likeliest + 1 - max(in_use_share, LEAST_IN_USE)) / 2
+    half_kept = (among.likeliest + 1 - max(unseen_share, LEAST_IN_USE)) / 2
     for n in range(1, MOST_NEEDED + 1):
         by_chance = most_kept_by_chance(n, among)
         if by_chance < n and _at_most(by_chance, n, half_kept) <= MISSED:
@@ -89,9 +89,9 @@ def most_kept_by_chance(counted: int, among: NatRange) -> int:
     return most_by_chance(counted, among.likeliest, PRESERVED_BUDGET)
 
 
-def most_collisions(counted: int, in_use_share: float) -> int:
+def most_collisions(counted: int, unseen_share: float) -> int:
     """So many of `counted` ports a rule without a flag changes at most, though none was seen to be held by another."""
-    return most_by_chance(counted, max(in_use_share, LEAST_IN_USE), COLLISION_BUDGET)
+    return most_by_chance(counted, max(unseen_share, LEAST_IN_USE), COLLISION_BUDGET)
 
 
 @lru_cache(maxsize=4096)

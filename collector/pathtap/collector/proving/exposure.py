@@ -1,20 +1,22 @@
 """What a race for ports, or their lack, costs a node: its counters before and after, and who holds which ports. Pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.resolve import owner_of
-from pathtap.model.address import Address, Protocol, Socket
+from pathtap.collector.proving.ranges import CLIENTS, class_of
+from pathtap.model.address import Address, Socket
 from pathtap.model.node import PortRange
 from pathtap.model.snat import CpuRise, Exposure, PortsInUse
 from pathtap.model.survey import PortUsage, SurveyReport
 
-# The class of the ports that clients have, and all identifiers of ICMP (nf_nat_l4proto_unique_tuple).
-CLIENT_PORTS = PortRange(first=1024, last=65_535)
-IDENTIFIERS = PortRange(first=0, last=65_535)
+LOST = "insert_failed"
 # Destinations that are shown.
 MOST_SHOWN = 5
+
+# Protocol, destination, translated address.
+Towards = tuple[int, Socket, Address]
 
 
 def exposure_of(
@@ -23,7 +25,7 @@ def exposure_of(
     """`ports` is the range of the rule that translates, None where it leaves the choice to the source port's class."""
     return Exposure(
         cpus=rises(before, after),
-        ports=ports_in_use((*before.usage, *after.usage), inventory, ports),
+        ports=ports_in_use((before.usage, after.usage), inventory, ports),
         entries=after.count,
         most_entries=after.most,
     )
@@ -37,27 +39,43 @@ def rises(before: SurveyReport, after: SurveyReport) -> tuple[CpuRise, ...]:
     )
 
 
+def has_lost(before: SurveyReport, after: SurveyReport) -> bool:
+    """Whether a connection could not be entered between the two."""
+    return any(cpu.after.get(LOST, 0) > cpu.before.get(LOST, 0) for cpu in rises(before, after))
+
+
 def ports_in_use(
-    usage: Sequence[PortUsage], inventory: Inventory, ports: PortRange | None = None
+    surveys: Iterable[Sequence[PortUsage]], inventory: Inventory, ports: PortRange | None = None
 ) -> tuple[PortsInUse, ...]:
-    """The fullest first, of each the ports that were in use at any time of the two surveys, without those outside the range."""
-    held: dict[tuple[int, Socket, Address], dict[Address, set[int]]] = defaultdict(lambda: defaultdict(set))
+    """The fullest first, each as the survey has it that saw most: ports of two surveys were perhaps never in use at once.
+
+    Without those outside the range.
+    """
+    fullest: dict[Towards, PortsInUse] = {}
+    for usage in surveys:
+        for key, by_source in _held(usage, ports).items():
+            found = _in_use(key, by_source, inventory, ports)
+            if key not in fullest or found.in_use >= fullest[key].in_use:
+                fullest[key] = found
+    return tuple(sorted(fullest.values(), key=lambda each: (-each.in_use, str(each.destination)))[:MOST_SHOWN])
+
+
+def _held(usage: Iterable[PortUsage], ports: PortRange | None) -> Mapping[Towards, Mapping[Address, set[int]]]:
+    held: dict[Towards, dict[Address, set[int]]] = defaultdict(lambda: defaultdict(set))
     for each in usage:
-        allowed = ports or _class_of(each.protocol)
+        allowed = class_of(CLIENTS.first, each.protocol, ports)
         key = each.protocol, each.destination, each.translated
         held[key][each.source].update(port for port in each.ports if port in allowed)
-    found = [_in_use(key, by_source, inventory, ports) for key, by_source in held.items()]
-    return tuple(sorted(found, key=lambda each: (-each.in_use, str(each.destination)))[:MOST_SHOWN])
+    return held
 
 
 def _in_use(
-    key: tuple[int, Socket, Address],
-    by_source: dict[Address, set[int]],
+    key: Towards,
+    by_source: Mapping[Address, set[int]],
     inventory: Inventory,
     ports: PortRange | None,
 ) -> PortsInUse:
     protocol, destination, translated = key
-    allowed = ports or _class_of(protocol)
     users: Counter[str] = Counter()
     for source, taken in by_source.items():
         users[owner_of(source, 0, inventory).name or str(source)] += len(taken)
@@ -66,10 +84,6 @@ def _in_use(
         destination=destination,
         translated=translated,
         in_use=len(set().union(*by_source.values())),
-        capacity=allowed.last - allowed.first + 1,
+        capacity=class_of(CLIENTS.first, protocol, ports).size,
         users=tuple(users.most_common()),
     )
-
-
-def _class_of(protocol: int) -> PortRange:
-    return IDENTIFIERS if protocol in (Protocol.ICMP, Protocol.ICMPV6) else CLIENT_PORTS

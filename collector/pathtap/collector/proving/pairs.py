@@ -3,10 +3,12 @@
 A pair says why it tells nothing of how ports are chosen, where it does not; docs/snat.md has the reasons.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pathtap.model.address import Address, FiveTuple, Protocol, Socket
+from pathtap.collector.proving.ranges import CLIENTS, ICMP
+from pathtap.model.address import Address, FiveTuple, Socket
 from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.netfilter import Random
 from pathtap.model.node import PortRange
@@ -16,14 +18,15 @@ from pathtap.model.snat import PortPair
 from pathtap.model.survey import PortUsage
 from pathtap.model.trace import Witness
 
-# Below it the kernel keeps to another, smaller class (nf_nat_l4proto_unique_tuple).
-FIRST_FREE_PORT = 1024
-
 # Of a pair whose entry the probe did not make.
 OLDER = "an older entry has its ports: what became of it was decided then"
+# Of a pair that a rule without a flag translates as its source socket is translated towards another destination.
+MAPPED = "its source socket is mapped to that port towards another destination already"
 
 # Who holds a port: protocol, destination, translated address, port.
 Held = tuple[int, Socket, Address, int]
+# What a source socket is mapped to: protocol, original and translated socket.
+Mapped = tuple[int, Socket, Socket]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +70,9 @@ def opened_pairs(connections: Iterable[Connection], seen: Seen) -> tuple[PortPai
     return tuple(pair for pair in found if pair is not None)
 
 
-def recorded_pairs(entries: Iterable[ConntrackEntry], meets: Callable[[FiveTuple], bool]) -> tuple[PortPair, ...]:
-    """One for each entry whose traffic meets the rule in question, in their order."""
-    return tuple(_of_entry(entry, Seen()) for entry in entries if meets(entry.original))
+def recorded_pairs(entries: Iterable[ConntrackEntry]) -> tuple[PortPair, ...]:
+    """One for each entry, in their order."""
+    return tuple(_of_entry(entry, Seen()) for entry in entries)
 
 
 def weighed(
@@ -79,18 +82,43 @@ def weighed(
     *,
     sent: bool,
     before: Sequence[PortUsage] = (),
+    mappings: Iterable[ConntrackEntry] = (),
 ) -> tuple[PortPair, ...]:
     """With the reason why a pair does not count, where it does not. `sent` says that the rules of now made them all, but for
-    those that were there already: `before` is what was in use before anything was sent.
+    those that were there already: `before` is what was in use before anything was sent. `mappings` are entries of the same
+    sources, towards all destinations.
     """
     held, earlier = _held(usage), _held(before) if sent else {}
-    return tuple(
+    told = tuple(
         replace(
             pair,
             discounted=OLDER if _is_older(pair, earlier) else _discount(pair, rewriting, held, sent=sent),
         )
         for pair in pairs
     )
+    return told if rewriting.random is not Random.NONE else tuple(_without_reused(told, recorded_pairs(mappings)))
+
+
+def _without_reused(pairs: Sequence[PortPair], mappings: Iterable[PortPair]) -> Iterator[PortPair]:
+    """A rule without a flag gives a source socket first what it is mapped to towards any destination (find_appropriate_src of
+    net/netfilter/nf_nat_core.c): one collision, or one port that another rule has drawn, spreads to all destinations.
+
+    Of those that share a changed port therefore the first counts, where nothing explains it. What is kept would have been so
+    without, and counts.
+    """
+    own: dict[Mapped, set[Socket]] = defaultdict(set)
+    for pair in pairs:
+        own[_mapped(pair)].add(pair.destination)
+    explained = {_mapped(pair) for pair in pairs if pair.discounted}
+    explained.update(key for each in mappings if each.destination not in own[key := _mapped(each)])
+    for pair in pairs:
+        key, changed = _mapped(pair), pair.original.port != pair.translated.port
+        yield replace(pair, discounted=MAPPED) if changed and not pair.discounted and key in explained else pair
+        explained.add(key)
+
+
+def _mapped(pair: PortPair) -> Mapped:
+    return pair.protocol, pair.original, pair.translated
 
 
 def _held(usage: Iterable[PortUsage]) -> Mapping[Held, Address]:
@@ -111,7 +139,7 @@ def _of_entry(entry: ConntrackEntry, seen: Seen) -> PortPair:
         protocol=entry.original.protocol,
         original=entry.original.source_socket,
         translated=entry.reply.destination_socket,
-        destination=entry.reply.source_socket if not _is_echo(entry.original) else Socket(entry.reply.source, 0),
+        destination=entry.reply.source_socket if entry.original.protocol not in ICMP else Socket(entry.reply.source, 0),
         witnesses=(Witness.RECORDED, Witness.OBSERVED) if interface else (Witness.RECORDED,),
         interface=interface,
     )
@@ -137,8 +165,8 @@ def _of_packets(sent: FiveTuple | None, seen: Seen) -> PortPair | None:
 
 def _discount(pair: PortPair, rewriting: Rewriting, held: Mapping[Held, Address], *, sent: bool) -> str:
     port = pair.original.port
-    if pair.protocol not in (Protocol.ICMP, Protocol.ICMPV6) and port < FIRST_FREE_PORT:
-        return f"its port is below {FIRST_FREE_PORT}, of which the kernel keeps the class"
+    if pair.protocol not in ICMP and port < CLIENTS.first:
+        return f"its port is below {CLIENTS.first}, of which the kernel keeps the class"
     untranslated = pair.translated == pair.original and rewriting.gives not in (None, pair.original.address)
     if untranslated and not sent:
         return "it is not translated: it may have begun before the rule was there"
@@ -150,9 +178,6 @@ def _discount(pair: PortPair, rewriting: Rewriting, held: Mapping[Held, Address]
     holder = held.get((pair.protocol, pair.destination, pair.translated.address, port))
     # A port that is kept the pair itself holds; one that was changed another connection does, which DNAT led there.
     if holder is not None and (holder != pair.original.address or pair.translated.port != port):
-        return f"{holder} held its port towards the destination"
+        who = holder if holder != pair.original.address else "another connection of its own"
+        return f"{who} held its port towards the destination"
     return ""
-
-
-def _is_echo(flow: FiveTuple) -> bool:
-    return flow.protocol in (Protocol.ICMP, Protocol.ICMPV6)

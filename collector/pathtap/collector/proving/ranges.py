@@ -27,6 +27,9 @@ class NatRange:
     first: int
     last: int
 
+    def __contains__(self, port: int) -> bool:
+        return self.first <= port <= self.last
+
     @property
     def size(self) -> int:
         return self.last - self.first + 1
@@ -66,14 +69,14 @@ def class_of(port: int, protocol: int, ports: PortRange | None) -> NatRange:
 def shift_by(held: Collection[int], among: NatRange) -> float:
     """By how much the ports that others `held` may shift the distribution of those that are drawn, rounded up; 0 to 1.
 
-    A draw that falls on one of them goes to the next that is free: within a run of them side by side, which moves little. A
-    search that finds a run of ATTEMPTS or longer begins at another place.
+    A draw that falls on one of them goes to the next that is free, at the end of the run of them side by side: that changes
+    the distribution within this run alone. A search that finds a run of ATTEMPTS or longer begins at another place.
     """
-    taken = sorted({port for port in held if among.first <= port <= among.last})
+    taken = sorted({port for port in held if port in among})
     if not taken:
         return 0.0
     starts = [n for n, port in enumerate(taken) if n == 0 or taken[n - 1] != port - 1]
-    runs = (taken[start:end] for start, end in pairwise((*starts, len(taken))))
+    runs = [taken[start:end] for start, end in pairwise((*starts, len(taken)))]
     long = sum(among.chance(run[0], run[-1]) for run in runs if len(run) >= ATTEMPTS)
-    short = min(len(taken), ATTEMPTS) * among.likeliest
+    short = max((among.chance(run[0], run[-1]) for run in runs if len(run) < ATTEMPTS), default=0.0)
     return min(1.0, ceil((long + short) * 1000) / 1000)

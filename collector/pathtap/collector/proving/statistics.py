@@ -1,5 +1,6 @@
 """What source ports before and after NAT tell of how the kernel chose them: figures, limits, and one word for all of it. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 
@@ -39,13 +40,17 @@ class PortsSay(Enum):
 
 
 def statistics(
-    pairs: Sequence[PortPair], ports: PortRange | None = None, in_use_share: float = 0.0, shift: float = 0.0
+    pairs: Sequence[PortPair],
+    ports: PortRange | None = None,
+    unseen_share: float = 0.0,
+    shift: float = 0.0,
+    in_use_share: float = 0.0,
 ) -> Statistics:
     """`pairs` in the order in which their connections were opened; those that are discounted do not count, nor do those
     of another class than most: one distribution holds for one range.
 
-    `ports` is the rule's own range. `in_use_share` is the share of the range that others hold towards the destination, 0 to 1,
-    and `shift` by how much those shift the distribution of what is drawn.
+    `ports` is the rule's own range. `unseen_share` is the share of the range that others may hold towards the destination unseen,
+    0 to 1, `shift` by how much all that are in use shift the distribution of what is drawn, and `in_use_share` their share.
     """
     counted, among = _of_one_class(pairs, ports)
     chosen = sorted(pair.translated.port for pair in counted)
@@ -55,7 +60,7 @@ def statistics(
     return Statistics(
         counted=len(counted),
         preserved=preserved,
-        needed=needed_pairs(preserved, len(counted), among, in_use_share, shift) or MOST_NEEDED,
+        needed=needed_pairs(preserved, len(counted), among, unseen_share, shift) or MOST_NEEDED,
         first=among.first,
         last=among.last,
         lowest=chosen[0] if chosen else None,
@@ -63,19 +68,19 @@ def statistics(
         distance=_distance(chosen, among),
         distance_limit=min(1.0, deviation(len(counted), SPREAD_BUDGET / 2) + shift) if counted else 1.0,
         successive=sum(step <= closely for step in steps),
-        successive_limit=most_by_chance(len(steps), _following(among), SUCCESSION_BUDGET),
+        successive_limit=most_by_chance(len(steps), _following(counted, among, in_use_share), SUCCESSION_BUDGET),
         false_alarm=FALSE_ALARM,
     )
 
 
-def ports_say(figures: Statistics, in_use_share: float = 0.0) -> PortsSay:
+def ports_say(figures: Statistics, unseen_share: float = 0.0) -> PortsSay:
     """In this order: what is kept is asked first, since kept ports are as even or successive as those that the source chose."""
     among, counted = NatRange(figures.first, figures.last), figures.counted
-    fewest = needed_for_changed(among, in_use_share)
+    fewest = needed_for_changed(among, unseen_share)
     if fewest is None or counted < fewest:
         return PortsSay.TOO_FEW
     if figures.preserved > most_kept_by_chance(counted, among):
-        if counted - figures.preserved > most_collisions(counted, in_use_share):
+        if counted - figures.preserved > most_collisions(counted, unseen_share):
             return PortsSay.MIXED
         return PortsSay.PRESERVED if counted >= figures.needed else PortsSay.TOO_FEW
     if figures.successive > figures.successive_limit:
@@ -118,9 +123,16 @@ def _towards(pair: PortPair) -> tuple[int, int, int]:
     return int(pair.translated.address), int(pair.destination.address), pair.destination.port
 
 
-def _following(among: NatRange) -> float:
-    """The chance that a drawn port follows the one before: it is that one again, or up to a step further on."""
-    return min(1.0, (among.step + 1) * among.likeliest)
+def _following(counted: Iterable[PortPair], among: NatRange, in_use_share: float) -> float:
+    """The chance that a drawn port follows the one before: it is that one again, or up to a step further on.
+
+    A port at the end of a run of taken ones gets the draws of the whole run, and the one before has perhaps just made it
+    longer: runs that are met so have 1/(1 - load)² ports in the mean (Knuth's linear probing). The load is at its end what others
+    hold and the pairs towards one destination, which a survey may have seen among the ports in use or not.
+    """
+    most = max(Counter(_towards(pair) for pair in counted).values(), default=0)
+    load = in_use_share + most / among.size
+    return min(1.0, (among.step + 1) * among.likeliest / (1 - load) ** 2) if load < 1 else 1.0
 
 
 def _distance(chosen: Sequence[int], among: NatRange) -> float:

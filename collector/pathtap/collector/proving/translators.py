@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from pathtap.collector.proving.owners import owner_of_chain
+from pathtap.collector.inspections.owners import owner_of_chain
 from pathtap.forwarding.answer import Answer
 from pathtap.forwarding.chains import POSTROUTING, CompiledChain, Stage
 from pathtap.forwarding.fields import Field, read
@@ -51,14 +51,16 @@ class Translators:
     unknown: tuple[str, ...]
 
 
-def translators(model: NodeModel, packet: Packet) -> Translators:
-    """`packet` opens a connection: from a pod's veth, or without one from the node itself."""
-    prediction = predict(model, packet)
+def translators(model: NodeModel, packet: Packet, chosen: Socket | None = None) -> Translators:
+    """`packet` opens a connection: from a pod's veth, or without one from the node itself. `chosen` is where DNAT led it, where
+    that was seen.
+    """
+    prediction = predict(model, packet, chosen)
     candidates, certain = _translating(prediction)
     unknown = _unknown(model, packet, prediction)
     first = candidates[0] if len(candidates) == 1 and certain and not unknown else None
     standing = Standing.FIRST if first else Standing.UNDECIDED
-    behind, others = _behind(model, packet, candidates)
+    behind, others = _behind(model, packet, candidates, chosen)
     known = [*((rule, standing) for rule in candidates), *behind]
     listed = {rule for rule, _ in known}
     known += [(rule, others) for rule in _that_translate(model, _leaving(packet, prediction)) if rule not in listed]
@@ -81,7 +83,7 @@ def _translating(prediction: Prediction) -> tuple[tuple[RuleReference, ...], boo
 
 
 def _behind(
-    model: NodeModel, packet: Packet, first: tuple[RuleReference, ...]
+    model: NodeModel, packet: Packet, first: tuple[RuleReference, ...], chosen: Socket | None
 ) -> tuple[tuple[tuple[RuleReference, Standing], ...], Standing]:
     """What translates in turn once those before it do not, and how all other rules stand."""
     found: list[tuple[RuleReference, Standing]] = []
@@ -90,7 +92,7 @@ def _behind(
         if not rules:
             return tuple(found), Standing.PASSED_BY
         model = model.without(rules)
-        rules, certain = _translating(predict(model, packet))
+        rules, certain = _translating(predict(model, packet, chosen))
         found.extend((rule, Standing.BEHIND if certain else Standing.UNDECIDED) for rule in rules)
     return tuple(found), Standing.UNDECIDED
 

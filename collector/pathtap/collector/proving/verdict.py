@@ -67,11 +67,14 @@ def _verdict(evidence: Evidence, ports: Ports, effective: tuple[RuleReference, .
             return SnatVerdict.CONTRADICTORY
         return SnatVerdict.INCONCLUSIVE if evidence.pairs_unread else SnatVerdict.NOT_TRANSLATED
     flags = {rule.random for rule in effective}
-    if not flags <= ports.fits or (ports.untouched and evidence.opened is not None):
+    contradicts = not flags <= ports.fits or bool(ports.untouched and evidence.opened is not None)
+    not_in_effect = Random.FULLY not in flags and is_fully_elsewhere(evidence)
+    # Ports that may be older than the rules cast no doubt on what the rules' texts show.
+    if contradicts and ports.is_dated:
         return SnatVerdict.CONTRADICTORY
-    if Random.FULLY not in flags and is_fully_elsewhere(evidence):
+    if not_in_effect:
         return SnatVerdict.NOT_IN_EFFECT
-    if len(flags) > 1 or ports.is_open:
+    if contradicts or len(flags) > 1 or ports.is_open:
         return SnatVerdict.INCONCLUSIVE
     return OF_FLAG[flags.pop()]
 

@@ -5,7 +5,7 @@ Knows what was set, never what the rules do. What nobody told is None.
 
 from collections.abc import Iterator
 
-from pathtap.collector.proving.owners import EGRESS_CNI, POSTROUTING, VPC_CNI
+from pathtap.collector.inspections.owners import EGRESS_CNI, POSTROUTING, VPC_CNI
 from pathtap.model.address import EGRESS_CNI as EGRESS_NETWORKS
 from pathtap.model.address import Address
 from pathtap.model.netfilter import Backend, Random
@@ -21,20 +21,24 @@ RANDOMIZED = {
 }
 # The CNI's own word for what no setting changes.
 BY_DESIGN = "VPC CNI"
+INVENTORY = "inventory"
 BRANCH_VETH, BRANCH_ENI = "vlan", "vlan.eth."
 
 
-def intent_of(snapshot: NodeSnapshot, source: Address, destination: Address, translating: str) -> Intent | None:
+def intent_of(
+    snapshot: NodeSnapshot, source: Address, destination: Address, translating: str, named: str = ""
+) -> Intent | None:
     """`destination` is where the packet goes after DNAT, `translating` the owner of the rule that translates first, empty where
-    none does. None where nobody told, and where the CNI exempts what another one translates all the same: that is then the
-    other's to set.
+    none does. `named` is the pod or node of the cluster that has the destination, `pod shop/redis`, by the inventory; empty
+    where none has. None where nobody told, and where the CNI exempts what another one translates all the same: that is then the
+    other's to set, and `exempted_from` says what was exempt.
     """
     if is_from_egress_plugin(snapshot, source):
         return _of_egress_plugin(snapshot, destination, translating)
-    exempt = next(_exemptions(snapshot, source, destination), None)
+    exempt = next(_exemptions(snapshot, source, destination, named), None)
     if exempt is not None:
         says, where = exempt
-        others = translating not in ("", VPC_CNI, EGRESS_CNI)
+        others = _is_anothers(translating)
         return None if others else Intent(translated=False, random=Random.NONE, says=says, source=where)
     # Without the VPC's CIDRs nobody can say that this is outside of it; where the CNI's own rule translates it, the CNI does.
     if snapshot.settings is None or not (snapshot.vpc_networks or translating == VPC_CNI):
@@ -42,6 +46,26 @@ def intent_of(snapshot: NodeSnapshot, source: Address, destination: Address, tra
     name, random = _randomized(snapshot.settings.randomize)
     says = f"AWS_VPC_K8S_CNI_RANDOMIZESNAT is {name}"
     return Intent(translated=True, random=random, says=says, source=f"{snapshot.node} ipamd")
+
+
+def exempted_from(
+    snapshot: NodeSnapshot, source: Address, destination: Address, translating: str, named: str = ""
+) -> str:
+    """A sentence on what the VPC CNI exempts and another one translates all the same; empty where that is not so. The parameters
+    are those of `intent_of`.
+    """
+    if not _is_anothers(translating) or is_from_egress_plugin(snapshot, source):
+        return ""
+    exempt = next(_exemptions(snapshot, source, destination, named), None)
+    if exempt is None:
+        return ""
+    says, where = exempt
+    return f"{says} ({where}), and {translating} translates it all the same: nobody tells what that is set to"
+
+
+def _is_anothers(translating: str) -> bool:
+    """Whether it is an owner whose settings are not the CNI's."""
+    return translating not in ("", VPC_CNI, EGRESS_CNI)
 
 
 def is_from_egress_plugin(snapshot: NodeSnapshot, address: Address) -> bool:
@@ -69,14 +93,14 @@ def _of_egress_plugin(snapshot: NodeSnapshot, destination: Address, translating:
     where = f"{snapshot.node} {plugin.path}"
     if destination.is_multicast:
         # cni/egress-cni/snat accepts multicast before its SNAT.
-        others = translating not in ("", VPC_CNI, EGRESS_CNI)
+        others = _is_anothers(translating)
         says = "the egress-cni plugin translates no multicast"
         return None if others else Intent(translated=False, random=Random.NONE, says=says, source=where)
     name, random = _randomized(plugin.randomize)
     return Intent(translated=True, random=random, says=f"randomizeSNAT is {name}", source=where)
 
 
-def _exemptions(snapshot: NodeSnapshot, source: Address, destination: Address) -> Iterator[tuple[str, str]]:
+def _exemptions(snapshot: NodeSnapshot, source: Address, destination: Address, named: str) -> Iterator[tuple[str, str]]:
     """Why the VPC CNI leaves this source as it is, each with where that was read: pkg/networkutils/network.go."""
     settings = snapshot.settings
     if source.version == 6:
@@ -86,6 +110,9 @@ def _exemptions(snapshot: NodeSnapshot, source: Address, destination: Address) -
     for network in snapshot.vpc_networks:
         if destination in network:
             yield f"{network} is a CIDR of the VPC", f"{snapshot.node} imds"
+    if named and not snapshot.vpc_networks:
+        # Its pods and nodes have addresses of the VPC; hybrid nodes, which have none, are told by the VPC's CIDRs alone.
+        yield f"{destination} is {named} of the cluster", INVENTORY
     for network in settings.excluded_networks if settings else ():
         if destination in network:
             yield f"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS has {network}", f"{snapshot.node} ipamd"

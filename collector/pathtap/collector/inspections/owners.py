@@ -9,6 +9,8 @@ from pathtap.model.netfilter import Backend
 from pathtap.model.trace import RuleReference
 
 VPC_CNI, EGRESS_CNI, KUBE_PROXY = "VPC CNI", "egress-cni", "kube-proxy"
+# Of a rule that stands in POSTROUTING itself: any script may have put it there.
+UNKNOWN = "unknown writer"
 POSTROUTING = "POSTROUTING"
 # Chains of iptables tables. The egress plugin's: cni/egress-cni/snat; portmap's and the ipMasq of bridge and ptp:
 # containernetworking/plugins; the hex digits are a hash of the network and the container.
@@ -47,14 +49,14 @@ _OF_THE_CNI = re.compile(r'--comment "AWS,? SNAT')
 
 
 def owner_of_chain(rule: RuleReference) -> str:
-    """`VPC CNI`, `kube-proxy`, `Calico` …; `a rule of nat POSTROUTING itself` where it is in no chain of its own; else the
+    """`VPC CNI`, `kube-proxy`, `Calico` …; `unknown writer` where it is in no chain of its own; else the
     chain's name as written.
     """
     known = _known_writer(rule)
     if known:
         return known
     on_its_own = rule.chain == POSTROUTING and rule.backend is not Backend.NFTABLES
-    return f"a rule of {rule.table} {POSTROUTING} itself" if on_its_own else rule.chain
+    return UNKNOWN if on_its_own else rule.chain
 
 
 def is_of_another_program(rule: RuleReference) -> bool:

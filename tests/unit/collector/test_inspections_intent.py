@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 from wired_node import CART, NODE, OWN, SEARCH, snapshot, veth, with_link
 
-from pathtap.collector.proving.intent import intent_of
+from pathtap.collector.inspections.intent import exempted_from, intent_of
 from pathtap.model.netfilter import Backend, Random
 from pathtap.model.node import CniSettings, EgressPlugin, NodeSnapshot
 from pathtap.model.snat import Intent
@@ -73,7 +73,7 @@ def test_everything_is_exempt_where_snat_is_external() -> None:
         assert intent_of(node, ip_address(OWN), OUTSIDE, "VPC CNI") == expected
 
 
-@pytest.mark.parametrize("translating", ["kube-proxy", "Calico", "a rule of nat POSTROUTING itself"])
+@pytest.mark.parametrize("translating", ["kube-proxy", "Calico", "unknown writer"])
 def test_what_the_cni_exempts_and_another_one_translates_is_the_others_to_set(translating: str) -> None:
     assert intent_of(told(), CART, ip_address("192.168.9.9"), translating) is None
     assert intent_of(told(external_snat=True), CART, OUTSIDE, translating) is None
@@ -165,3 +165,26 @@ def test_the_egress_plugin_translates_no_multicast() -> None:
     found = intent_of(with_plugin(), EGRESS, ip_address("224.0.0.251"), "")
     assert found == untranslated("the egress-cni plugin translates no multicast", f"{NODE} {CONFLIST}")
     assert intent_of(with_plugin(), EGRESS, ip_address("224.0.0.251"), "kube-proxy") is None
+
+
+def test_without_metadata_a_pod_or_node_of_the_inventory_is_known_to_be_inside() -> None:
+    node, pod = snapshot(metadata=False), ip_address("192.168.9.9")
+    expected = untranslated("192.168.9.9 is pod shop/redis of the cluster", "inventory")
+    assert intent_of(node, CART, pod, "", "pod shop/redis") == expected
+    assert intent_of(node, CART, pod, "VPC CNI", "pod shop/redis") == expected
+    assert intent_of(node, CART, pod, "") is None
+    # With the VPC's CIDRs these decide: a hybrid node's pods lie outside of them, and are translated to.
+    far = intent_of(told(), CART, OUTSIDE, "", "pod shop/far")
+    assert far is not None
+    assert far.translated
+
+
+def test_what_the_cni_exempts_and_another_one_translates_is_told() -> None:
+    node = told(excluded_networks=(ip_network("198.51.100.0/24"),))
+    assert exempted_from(node, CART, OUTSIDE, "Calico") == (
+        f"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS has 198.51.100.0/24 ({NODE} ipamd), and Calico translates it all the same: nobody "
+        "tells what that is set to"
+    )
+    for translating in ("", "VPC CNI"):
+        assert exempted_from(node, CART, OUTSIDE, translating) == ""
+    assert exempted_from(told(), CART, OUTSIDE, "Calico") == ""
