@@ -18,7 +18,6 @@ import numpy as np
 
 from pathtap.agent.bpf import NOTHING, Program, encode
 from pathtap.agent.captured import NO_VLAN, Column, Frames
-from pathtap.agent.scapy_parts import open_deaf
 
 # asm-generic/socket.h, linux/if_packet.h, linux/if_ether.h: names that Python's socket module lacks.
 SO_ATTACH_FILTER = 26
@@ -91,7 +90,8 @@ class Ring:
         self.taken = 0
         self._next = 0
         self._held: list[int] = []
-        self._socket = open_deaf(interface)
+        # Not scapy's: it asks for SO_TIMESTAMPNS, for which the kernel stamps every packet of every namespace from then on.
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         try:
             self._prepare()
         except BaseException:
