@@ -212,7 +212,7 @@ def test_an_interrupted_probe_leaves_no_connection(fresh: Bench) -> None:
     # Nobody answers, so that only the agent's own bound ends them.
     with silent(fresh):
         process = fresh.start(
-            "snat", CART, "to", OUTSIDE, "--port", str(SILENT_PORT), "--connections", "1000", "--timeout", "60"
+            "snat", CART, "to", OUTSIDE, "--port", str(SILENT_PORT), "--connections", "1000", "--timeout", "10"
         )
         wait_until(lambda: waiting() > 100)
         process.send_signal(signal.SIGINT)

@@ -419,3 +419,12 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path, fields: Mapping[str, An
         responses(tmp_path, {}, **fields)
     assert refused.value.code() is status
     assert refused.value.details()
+
+
+def test_what_a_pods_own_namespace_answered_is_told_in_the_agents_words(tmp_path: Path) -> None:
+    """As with a sidecar that takes the pod's connections before the node sees any."""
+    said = "The connection was refused. The node's connection tracking recorded nothing of it: the pod's own rules redirect it."
+    refused = Connection(outcome=ProbeOutcome.REFUSED, five_tuple=flow(41_000), detail=said)
+    found = snat(tmp_path, agent(connections=ConnectionsReport(connections=(refused,) * 64)), **OUT)
+    assert found.verdict == V.INCONCLUSIVE
+    assert "the pod's own rules redirect it" in found.summary

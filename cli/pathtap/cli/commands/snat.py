@@ -19,7 +19,7 @@ from pathtap.cli.request import (
     protocol_number,
     source_and_perhaps_destination,
 )
-from pathtap.model.request import MOST_CONNECTIONS
+from pathtap.model.request import MOST_ANSWER_SECONDS, MOST_CONNECTIONS
 from pathtap.v1 import service_pb2
 
 USUAL_CONNECTIONS = 64
@@ -106,6 +106,10 @@ def _every_node(words: tuple[str, ...], given: dict[str, Any]) -> int:
 
 def _refuse_idle_options(destination: str, given: dict[str, Any]) -> None:
     """Usage errors for options that would change nothing."""
+    if destination and not given["live"] and (given["timeout"] or 0) > MOST_ANSWER_SECONDS:
+        raise click.UsageError(
+            f"Answers are waited for {MOST_ANSWER_SECONDS:g} s at most: give --timeout {MOST_ANSWER_SECONDS:g} or less."
+        )
     if given["connections"] and given["live"]:
         raise click.UsageError("--live opens no connections: leave out --connections, or --live.")
     if destination:

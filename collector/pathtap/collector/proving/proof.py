@@ -91,7 +91,7 @@ def _evidence(
         unseen_share=unseen_share(subject, found, pairs),
         shift=shift_of(subject, found, pairs),
         in_use_share=in_use_share(subject, found, pairs),
-        pairs_unread="" if pairs else unread,
+        pairs_unread="" if pairs else unread or _unrecorded(found),
         why_not_translated=_why_not_translated(subject),
     )
 
@@ -120,6 +120,12 @@ def _stopped(subject: Subject) -> Iterator[str]:
     prediction = subject.translators.prediction
     if prediction.outcome in STOPPED and not subject.translators.candidates:
         yield f"the node's configuration lets it go no further: {prediction.reason}"
+
+
+def _unrecorded(found: Found) -> str:
+    """What the agent says of connections that were opened and of which the node knows nothing; empty where it knows some."""
+    opened = [each for each in (found.opened.connections if found.opened else ()) if each.five_tuple is not None]
+    return opened[0].detail.rstrip(".") if opened and all(each.entry is None for each in opened) else ""
 
 
 def _egress(subject: Subject) -> Egress | None:
