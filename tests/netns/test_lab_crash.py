@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,10 @@ def test_after_a_sigkill_of_up_down_leaves_nothing(moment: str) -> None:
     assert nothing_is_left()
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def test_collector_and_agents_are_started_and_stopped() -> None:
     cluster = build(LabOptions(prefix=PREFIX))
     start(cluster)
@@ -66,8 +71,12 @@ def test_collector_and_agents_are_started_and_stopped() -> None:
     assert set(roles(PREFIX)) == {LISTENERS, COLLECTOR, *(AGENT + name for name in names)}
     assert StateDirectory(PREFIX).socket.stat().st_mode & 0o777 == 0o666
     for node in cluster.nodes:
-        assert inhabitants([node.network_namespace]) == [roles(PREFIX)[AGENT + node.name]]
+        # Beside the agent only the worker that it may have started.
+        agent, *others = sorted(inhabitants([node.network_namespace]))
+        assert agent == roles(PREFIX)[AGENT + node.name]
+        assert {parent_of(other) for other in others} <= {agent}
     stop(PREFIX)
+    assert inhabitants([node.network_namespace for node in cluster.nodes]) == []
     assert set(roles(PREFIX)) == {LISTENERS}
     assert not StateDirectory(PREFIX).socket.exists()
 
