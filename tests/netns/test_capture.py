@@ -37,7 +37,6 @@ from pathtap.agent.filter import FilterError, header_program
 from pathtap.agent.namespaces import run_in_namespace
 from pathtap.agent.probe import send_probe
 from pathtap.agent.ring import Ring, RingSize
-from pathtap.agent.scapy_parts import open_deaf
 from pathtap.model.address import FiveTuple, Protocol, Socket
 from pathtap.model.packet import Direction, Lost, PacketObservation, TcpFlag
 from pathtap.model.request import CaptureEnded, CaptureRequest, ProbeRequest
@@ -217,8 +216,10 @@ def test_no_foreign_packet_slips_in_while_arming(wires: Wires) -> None:
 
 def test_no_packet_but_those_accepted_is_stamped(wires: Wires) -> None:
     """One socket that asks for stamps has the kernel stamp whatever the node receives."""
-    with wires.on_node(lambda: open_deaf(SOURCE_VETH)) as deaf:
-        assert deaf.getsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS) == 0
+    ring = wires.on_node(lambda: Ring(SOURCE_VETH, SMALL))
+    with socket.socket(fileno=os.dup(ring.fileno())) as tap:
+        assert tap.getsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS) == 0
+    ring.close()
 
 
 def test_before_it_is_armed_a_socket_hears_nothing(wires: Wires) -> None:
