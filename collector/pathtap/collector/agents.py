@@ -6,7 +6,6 @@ owes and tells every capture that it was part of.
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,8 +13,9 @@ from typing import TypeVar
 
 from pathtap import wire
 from pathtap.collector.capture_log import MOST_BYTES, CaptureLog
+from pathtap.collector.ledger import Ledger
 from pathtap.model.packet import Lost
-from pathtap.model.request import CaptureRequest, Command, Failure
+from pathtap.model.request import CaptureRequest, Command, EndCapture, Failure
 from pathtap.v1 import agent_pb2
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ class NoAgent(AgentError):  # noqa: N818 - it says what is so
 
 @dataclass(slots=True)
 class Run:
-    """What came of one run of an agent, over all of its streams: the `last` number, how many packets, and of which captures
-    they may be.
+    """What came of one run of an agent, over all of its streams: the `last` number, how many packets (with those that the agent
+    had sent before it was known here), and of which captures they may be.
     """
 
     last: int = -1
@@ -43,10 +43,7 @@ class Run:
 
 
 class Agent:
-    """One connected agent. `messages` is what the stream has yet to send to it.
-
-    Since it connected: `accepted` packets by the filters of captures that have ended, `delivered` to here, and `losses` by stage.
-    """
+    """One connected agent. `messages` is what the stream has yet to send to it, `ledger` is since it connected."""
 
     def __init__(self, hello: agent_pb2.ConnectRequest, connected_at: int, run: Run) -> None:
         self.run = run
@@ -55,20 +52,20 @@ class Agent:
         self.version = hello.hello.version
         self.kernel = hello.hello.kernel
         self.connected_at = connected_at
-        self.losses: Counter[str] = Counter()
-        self.accepted = 0
-        self.delivered = 0
+        self.ledger = Ledger()
         self.messages: asyncio.Queue[agent_pb2.ConnectResponse | None] = asyncio.Queue()
+        self.gone = False
         self._owed: dict[int, asyncio.Future[agent_pb2.Answer]] = {}
+        # The captures that commands end.
+        self._ends: dict[int, str] = {}
         self._commands = 0
-        self._gone = False
 
     async def ask(self, command: Command, kind: type[Kind], timeout: float) -> Kind:
         """Sends a command and waits for its answer, which is of this kind. `timeout` is in seconds.
 
         Raises NoAgent when the agent is gone, goes or is silent, AgentError when it refuses or answers otherwise.
         """
-        if self._gone:
+        if self.gone:
             raise NoAgent(f"the agent of {self.node} went away")
         future: asyncio.Future[agent_pb2.Answer] = asyncio.get_running_loop().create_future()
         number = self.tell(command)
@@ -93,18 +90,23 @@ class Agent:
         self._commands += 1
         if isinstance(command, CaptureRequest):
             self.run.captures.add(command.id)
+            self.ledger.open(command.id)
+        if isinstance(command, EndCapture):
+            self._ends[self._commands] = command.id
         self.messages.put_nowait(wire.command_to_wire(self._commands, command))
         return self._commands
 
     def answered(self, answer: agent_pb2.Answer) -> None:
-        self.accepted += sum(each.received for each in answer.ended.stats)
+        if (capture := self._ends.pop(answer.command, None)) is not None:
+            ended = answer.HasField("ended")
+            self.ledger.close(capture, sum(each.received for each in answer.ended.stats) if ended else None)
         future = self._owed.get(answer.command)
         if future is not None and not future.done():
             future.set_result(answer)
 
     def leave(self) -> None:
         """The stream has ended: nobody waits for this agent any longer."""
-        self._gone = True
+        self.gone = True
         for future in self._owed.values():
             if not future.done():
                 future.set_exception(NoAgent(f"the agent of {self.node} went away"))
@@ -143,7 +145,7 @@ class Agents:
         """Admits an agent. A second stream of the same node replaces the first."""
         identity = (hello.node, hello.boot_id)
         known = self._runs.get(identity)
-        agent = Agent(hello, self._now(), known or Run())
+        agent = Agent(hello, self._now(), known or Run(packets=hello.hello.packets))
         # Numbers hold for one run of an agent; those of its former ones are not kept for ever.
         self._runs = {each: run for each, run in self._runs.items() if each[0] != agent.node} | {identity: agent.run}
         if known is not None:
@@ -169,11 +171,12 @@ class Agents:
                 log.changed.set()
 
     def receive(self, agent: Agent, message: agent_pb2.ConnectRequest) -> None:
-        """Takes one message of an agent; one that came before, by (node, boot_id, sequence), is passed over.
+        """Takes one message of an agent; one that came before, by (node, boot_id, sequence), is passed over. So is what comes late
+        on a stream that is over: the next Hello tells how much that is.
 
         Raises wire.WireError for a malformed one.
         """
-        if message.sequence <= agent.run.last:
+        if agent.gone or message.sequence <= agent.run.last:
             return
         agent.run.last = message.sequence
         match message.WhichOneof("body"):
@@ -189,7 +192,7 @@ class Agents:
         if (missing := sent - agent.run.packets) <= 0:
             return
         agent.run.packets = sent
-        agent.losses["stream"] += missing
+        agent.ledger.lose("", "stream", missing)
         why = "they were on their way when the agent's stream ended"
         for capture in agent.run.captures:
             if (log := self._captures.get(capture)) is not None:
@@ -197,22 +200,23 @@ class Agents:
 
     def _take(self, agent: Agent, batch: agent_pb2.Batch) -> None:
         observations, losses, rows = wire.batch_from_wire(batch, agent.node)
-        beyond, came = 0, len(observations) + sum(map(len, rows))
-        agent.run.packets += came
+        agent.run.packets += len(observations) + sum(map(len, rows))
         for each in rows:
-            if (log := self._captures.get(each.capture)) is not None:
-                beyond += log.take(each)
+            log = self._captures.get(each.capture)
+            self._enter(agent, each.capture, len(each), log.take(each) if log is not None else 0)
         for observation in observations:
-            if (log := self._captures.get(observation.capture)) is not None:
-                beyond += log.see(observation)
-        agent.delivered += came - beyond
-        if beyond:
-            agent.losses["collector"] += beyond
+            log = self._captures.get(observation.capture)
+            self._enter(agent, observation.capture, 1, log.see(observation) if log is not None else 0)
         for lost in losses:
-            agent.losses[lost.where] += lost.count
+            agent.ledger.lose(lost.capture, lost.where, lost.count)
             for capture, log in self._captures.items():
                 if lost.capture in ("", capture):
                     log.lose(lost)
+
+    def _enter(self, agent: Agent, capture: str, came: int, beyond: int) -> None:
+        agent.ledger.deliver(capture, came - beyond)
+        if beyond:
+            agent.ledger.lose(capture, "collector", beyond)
 
     @contextmanager
     def capture(self, identity: str) -> Iterator[CaptureLog]:

@@ -43,10 +43,11 @@ async def _status(node: str, agent: Agent | None, inventory: Inventory) -> servi
         return status
     status.version, status.kernel = agent.version, agent.kernel
     status.connected_at.FromNanoseconds(agent.connected_at)
-    status.accepted, status.delivered = min(agent.accepted, MOST), agent.delivered
+    ledger = agent.ledger
+    status.accepted, status.delivered = min(ledger.accepted, MOST), ledger.delivered
     status.losses.extend(
         service_pb2.NodeStatus.Loss(where=where, count=min(count, MOST))
-        for where, count in sorted(agent.losses.items())
+        for where, count in sorted(ledger.losses.items())
     )
     try:
         _describe(status, await read_patiently(agent, ReadSnapshot(), SILENCE))

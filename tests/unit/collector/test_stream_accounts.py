@@ -149,6 +149,6 @@ def test_a_collector_that_is_new_knows_of_nothing_that_it_missed(tmp_path: Path)
     async def main() -> dict[str, int]:
         async with serving(tmp_path, cluster()) as bench, one.connected(bench.address):
             await bench.agent(NODE_1)
-            return dict(bench.agents.of(NODE_1).losses)
+            return dict(bench.agents.of(NODE_1).ledger.losses)
 
     assert asyncio.run(main()) == {}
