@@ -171,8 +171,8 @@ class Agents:
                 log.changed.set()
 
     def receive(self, agent: Agent, message: agent_pb2.ConnectRequest) -> None:
-        """Takes one message of an agent; one that came before, by (node, boot_id, sequence), is passed over. So is what comes late
-        on a stream that is over: the next Hello tells how much that is.
+        """Takes one message of an agent; one that came before, by (node, boot_id, sequence), is passed over. So is what comes
+        late on a stream that is over: the next Hello tells how much that is.
 
         Raises wire.WireError for a malformed one.
         """
