@@ -1,12 +1,14 @@
 """Measures everything, or the groups that are named, prints a table, and writes build/bench.json and build/bench.md.
 
-`python -m bench [GROUP…]`. The former is a list of rows (`bench.rows`), the latter a table for a page. What cannot be measured is
+`python -m bench [GROUP…]`. The former is a list of rows (`bench.rows`), the latter a table for a page, below a line that says
+when and where (`tools/bench-readme` takes both). What cannot be measured is
 a row that says why.
 """
 
 import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +39,7 @@ def main(names: Sequence[str]) -> None:
     if unknown := [name for name in names if name not in GROUPS]:
         raise SystemExit(f"There is no group {unknown[0]}; there are {', '.join(GROUPS)}.")
     rows: list[Row] = []
+    load = os.getloadavg()[0]
     for name in names or GROUPS:
         began = time.monotonic()
         for row in measured(name):
@@ -46,7 +49,7 @@ def main(names: Sequence[str]) -> None:
     build = Path("build")
     build.mkdir(exist_ok=True)
     (build / "bench.json").write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
-    (build / "bench.md").write_text(markdown(rows, caption()))
+    (build / "bench.md").write_text(markdown(rows, caption(load)))
 
 
 def measured(name: str) -> list[Row]:
@@ -58,23 +61,22 @@ def measured(name: str) -> list[Row]:
     return rows
 
 
-def caption() -> str:
-    """When, on what machine, of which commit."""
+def caption(load: float) -> str:
+    """When, on what machine, of which commit; `load` is the average that the run found (/proc/loadavg)."""
     commit = _output("git", "rev-parse", "--short", "HEAD") or "unknown"
     changed = " with changes" if _output("git", "status", "--porcelain", "-uno") else ""
-    model = next(
-        (
-            text.partition(":")[2].strip()
-            for text in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in text
-        ),
-        platform.machine(),
-    )
-    processors = Path("/proc/cpuinfo").read_text().count("processor\t")
     return (
-        f"`make bench` of {time.strftime('%Y-%m-%d')}, commit {commit}{changed}: {processors} × {model}, Linux "
-        f"{platform.release()}, Python {platform.python_version()}."
+        f"`make bench` of {time.strftime('%Y-%m-%d')}, commit {commit}{changed}: {machine(Path('/proc/cpuinfo').read_text())}, "
+        f"Linux {platform.release()}, Python {platform.python_version()}, load {load:.1f} when it began."
     )
+
+
+def machine(table: str) -> str:
+    """Of the text of /proc/cpuinfo."""
+    models = [line.partition(":")[2].strip() for line in table.splitlines() if line.startswith("model name")]
+    count = sum(line.startswith("processor") for line in table.splitlines())
+    virtual = " in a virtual machine" if re.search(r"^flags\s*:.*\bhypervisor\b", table, re.MULTILINE) else ""
+    return f"{count} processors, {models[0] if models else platform.machine()}{virtual}"
 
 
 def _output(*words: str) -> str:

@@ -1,24 +1,26 @@
 """What a node's traffic pays for a trace that is armed on another flow: processor time for each byte, and loss.
 
 iperf3 sends from the pod through the node at half of what it can, without a pause. Meanwhile a capture is armed on both of the
-node's interfaces, for the same two addresses and another port, and disarmed again: of each two windows of time that follow each
-other it is armed in one, and in which of them alternates. The processor time is that of both iperf3 processes, in whose time the
-kernel forwards and filters, of the kernel's softirq threads, and of the capture itself.
+node's interfaces, for the same two addresses and another port, and disarmed again: of each three windows of time that follow
+each other, one is with a capture, one with bare packet sockets that have the same filter (`bench.sockets`), one with neither; the
+order changes with each three. The processor time is that of both iperf3 processes, in whose time the kernel forwards and filters,
+of the kernel's softirq threads, and of the capture itself.
 """
 
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bench.intervals import Interval, of_the_median
-from bench.listeners import LISTENING, SENDING, ours
+from bench.listeners import LISTENING, SENDING, ours, sockets
 from bench.processes import BenchError, Child, processor_time, started, tree
-from bench.rows import Row, row, unmeasured
+from bench.rows import Row, informs, row, unmeasured
 from bench.wiring import ENI, FAR, FAR_END, VETH, Wired, wired
 
 PAIRS = 40
@@ -29,10 +31,12 @@ LONGEST = 600
 CAPACITY_RUNS, CAPACITY_SECONDS = 3, 1
 DATAGRAM = 1400
 MOST_COST, MOST_LOSS = 1.02, 2.0
-COST = "processor time for a byte of a node's {} while another flow is traced, upper end of the 95 % interval; peer: untraced, 1"
-LOSS = (
-    "more of a node's UDP lost while another flow is traced, percentage points, upper end of the 95 % interval; peer: 2"
-)
+TRACED, BARE = "while another flow is traced", "while packet sockets with the trace's filter and no ring are open"
+END = "upper end of the 95 % interval"
+COST = f"processor time for a byte of a node's {{}} {TRACED}, {END}; peer: untraced, 1"
+KERNELS = f"processor time for a byte of a node's {{}} {BARE}, {END}; peer: untraced, 1"
+ABOVE = f"processor time for a byte of a node's {{}} {TRACED}, {END}; peer: {BARE}, 1"
+LOSS = f"more of a node's UDP lost {TRACED}, percentage points, {END}; peer: 2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,15 @@ class Window:
     rate: float
     cost: float
     loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Three:
+    """Windows that followed each other, in some order: without anything, with bare packet sockets, with a trace armed."""
+
+    untraced: Window
+    bare: Window
+    traced: Window
 
 
 def measure() -> list[Row]:
@@ -57,61 +70,69 @@ def measure() -> list[Row]:
 
 
 def _udp(wires: Wired, server: Child) -> list[Row]:
-    options = ("-u", "-l", str(DATAGRAM))
-    pairs = _pairs(wires, server, options)
-    more = of_the_median([armed.loss - bare.loss for armed, bare in pairs])
+    threes = _threes(wires, server, ("-u", "-l", str(DATAGRAM)))
+    more = of_the_median([each.traced.loss - each.untraced.loss for each in threes])
     lost = f"median {more.median:+.2f}, {_between(more)}"
-    return [_cost("UDP", pairs), row(LOSS, more.high, MOST_LOSS, 1.0, lost)]
+    return [*costs("UDP", threes), row(LOSS, more.high, MOST_LOSS, 1.0, lost)]
 
 
 def _tcp(wires: Wired, server: Child) -> list[Row]:
-    return [_cost("TCP", _pairs(wires, server, ()))]
+    return costs("TCP", _threes(wires, server, ()))
 
 
-def _cost(protocol: str, pairs: Sequence[tuple[Window, Window]]) -> Row:
-    ratio = of_the_median([armed.cost / bare.cost for armed, bare in pairs])
-    rate = median(bare.rate for _, bare in pairs) / 1e9
-    note = f"{len(pairs)} pairs at {rate:.1f} Gbit/s: median {ratio.median:.3f}, {_between(ratio)}"
-    return row(COST.format(protocol), ratio.high, 1.0, MOST_COST, note)
+def costs(protocol: str, threes: Sequence[Three]) -> list[Row]:
+    """Of a trace, of what the kernel takes for any packet socket, and of what a trace takes beyond that."""
+    whole = of_the_median([each.traced.cost / each.untraced.cost for each in threes])
+    kernels = of_the_median([each.bare.cost / each.untraced.cost for each in threes])
+    above = of_the_median([each.traced.cost / each.bare.cost for each in threes])
+    rate = f" at {median(each.untraced.rate for each in threes) / 1e9:.1f} Gbit/s"
+    limit = "what the kernel takes for any packet socket that hears all protocols, ours or another's"
+    return [
+        row(COST.format(protocol), whole.high, 1.0, MOST_COST, _note(whole, threes, rate)),
+        informs(row(KERNELS.format(protocol), kernels.high, 1.0, MOST_COST, _note(kernels, threes)), limit),
+        row(ABOVE.format(protocol), above.high, 1.0, MOST_COST, _note(above, threes)),
+    ]
+
+
+def _note(interval: Interval, threes: Sequence[Three], rate: str = "") -> str:
+    return f"{len(threes)} pairs{rate}: median {interval.median:.3f}, {_between(interval)}"
 
 
 def _between(interval: Interval) -> str:
     return f"{interval.confidence:.0%} between {interval.low:.3f} and {interval.high:.3f}"
 
 
-def _pairs(wires: Wired, server: Child, options: Sequence[str]) -> list[tuple[Window, Window]]:
-    """(armed, bare) of each pair. Raises BenchError."""
+def _threes(wires: Wired, server: Child, options: Sequence[str]) -> list[Three]:
+    """Raises BenchError."""
     # The server takes one flow at a time, and must have noticed the end of the last.
     time.sleep(WARMING)
     rate = median(_capacity(wires, server, options) for _ in range(CAPACITY_RUNS)) / 2
     words = _client(LONGEST, *options, "-b", f"{rate:.0f}")
     with (
-        ours(wires, VETH, ENI) as listener,
+        ours(wires, VETH, ENI) as capture,
+        sockets(wires, VETH, ENI) as bare,
         started(words, namespace=wires.pod, cpu=SENDING) as client,
     ):
-        capture = listener.child
-        capture.say("disarm").answer()
+        capture.child.say("disarm").answer()
         time.sleep(WARMING)
-
-        def bare() -> Window:
-            return _window(client, server, capture)
-
-        def armed() -> Window:
-            capture.say("arm").answer()
-            try:
-                return _window(client, server, capture)
-            finally:
-                capture.say("disarm").answer()
-
-        return [_in_turn(armed, bare, number) for number in range(PAIRS)]
+        arms = {"untraced": None, "bare": bare.child, "traced": capture.child}
+        orders = tuple(permutations(arms))
+        threes = []
+        for number in range(PAIRS):
+            order = orders[number % len(orders)]
+            windows = {name: _with(arms[name], client, server, capture.child) for name in order}
+            threes.append(Three(**windows))
+        return threes
 
 
-def _in_turn(armed: Callable[[], Window], bare: Callable[[], Window], number: int) -> tuple[Window, Window]:
-    if number % 2:
-        with_trace = armed()
-        return with_trace, bare()
-    without = bare()
-    return armed(), without
+def _with(armed: Child | None, client: Child, server: Child, capture: Child) -> Window:
+    if armed is None:
+        return _window(client, server, capture)
+    armed.say("arm").answer()
+    try:
+        return _window(client, server, capture)
+    finally:
+        armed.say("disarm").answer()
 
 
 def _client(seconds: int, *options: str) -> list[str]:

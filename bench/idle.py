@@ -14,7 +14,9 @@ from bench.rows import Row, row, unmeasured
 from bench.whole_way import trial
 from bench.wiring import Wired, wired
 
-SAMPLES, SAMPLE_SECONDS = 5, 2.0
+# As often as both ends of the connection ping (keepalive, docs/wire.md): gRPC's threads then have something to do, and look for
+# more for some seconds. A shorter sample has all of it or none.
+SAMPLES, SAMPLE_SECONDS = 5, 10.0
 SETTLING, AFTER = 2.0, 30.0
 MEMORY, PROCESSOR = 60.0, 0.1
 TRACED_RATE, TRACED_SECONDS = 50_000, 2.0
@@ -47,10 +49,11 @@ def _rows(pair: Joined, when: str) -> list[Row]:
         busy.append((processor_time(pids) - used) / SAMPLE_SECONDS * 100)
         memory.append(resident(tree(pair.agent.pid)))
     processes = f"{len(tree(pair.agent.pid))} process(es)"
+    spread = f"samples of {SAMPLE_SECONDS:g} s between {min(busy):.3f} and {max(busy):.3f}"
     name = f"an idle agent, {when}"
     return [
         row(f"{name}: MB of memory; peer: {MEMORY:g} MB", statistics.median(memory), MEMORY, 1.0, processes),
-        row(f"{name}: per cent of a processor; peer: {PROCESSOR:g}", statistics.median(busy), PROCESSOR, 1.0),
+        row(f"{name}: per cent of a processor; peer: {PROCESSOR:g}", statistics.median(busy), PROCESSOR, 1.0, spread),
         row(f"{name}: packet sockets; peer: none", packet_sockets(pair.agent.pid), 0, 1.0),
     ]
 

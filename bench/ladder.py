@@ -36,6 +36,11 @@ class Highest:
     limited: bool
 
 
+def without_loss(trials: Sequence[Trial]) -> bool:
+    """Whether most of them were."""
+    return 2 * sum(each.lossless for each in trials) > len(trials)
+
+
 def climb(rungs: Sequence[float], trial: Callable[[float], Trial], begin: int | None = None) -> Highest:
     """Bisects, or goes rung by rung from where the last climb ended: `begin`. Takes it that who loses nothing at one rate
     loses nothing at a lower one."""
@@ -86,4 +91,5 @@ def compared(
             row, f"the generator was the limit of {whose}, at {mine:,.0f} and {theirs:,.0f} packets/s nothing was lost"
         )
     limited = " and ".join(who for who, is_so in (("ours", ours_limited), ("the peer", peer_limited)) if is_so)
-    return {**row, "note": f"the generator was the limit of {limited}" if limited else ""}
+    holds = f", the goal is met of a peer of up to {mine / goal:,.0f}" if peer_limited and row["met"] else ""
+    return {**row, "note": f"the generator was the limit of {limited}{holds}" if limited else ""}

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -35,6 +35,8 @@ class Listener(Protocol):
 
 
 Listen: TypeAlias = Callable[[Wired], AbstractContextManager[Listener]]
+# What goes on beside a listener while it is sent to.
+Beside: TypeAlias = Callable[[Child], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,14 @@ def ours(wires: Wired, *interfaces: str) -> Iterator[Listener]:
 
 
 @contextmanager
+def sockets(wires: Wired, *interfaces: str) -> Iterator[Listener]:
+    """Of `bench.sockets`, which have our filter and no ring."""
+    with started(module("bench.sockets", *interfaces), namespace=wires.node, cpu=LISTENING) as child:
+        child.until("ready")
+        yield Asked(child)
+
+
+@contextmanager
 def scapy(wires: Wired) -> Iterator[Listener]:
     with started(module("bench.scapys", VETH, expression(request())), namespace=wires.node, cpu=LISTENING) as child:
         child.until("ready")
@@ -108,23 +118,41 @@ def _tcpdump(wires: Wired, *options: str) -> Iterator[Listener]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What came of one sending. `cpu` is the time of the listener's threads until all was read; both times are in seconds."""
+    """What came of one sending. `cpu` is the time of the listener's threads until all was read; both times are in seconds.
+    `share` is how much of a processor they had while frames were sent, 1 for all of it."""
 
     trial: Trial
     seconds: float
     cpu: float
+    share: float
 
 
-def hear(wires: Wired, listen: Listen, *, rate: float, seconds: float) -> Heard:
+def alone(_: Child) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def hear(wires: Wired, listen: Listen, *, rate: float, seconds: float, beside: Beside = alone) -> Heard:
     """Sends at `rate` (0: as fast as possible) for `seconds` to one listener, started for it. Raises BenchError."""
     with generator(wires, rate=rate, seconds=seconds) as sender, listen(wires) as listener:
-        before = processor_time(tree(listener.child.pid))
-        sent = sender.say().answer()
+        with beside(listener.child):
+            before, began = _clocks(listener)
+            sent = sender.say().answer()
+            then, ended = _clocks(listener)
         # What it holds it reads now; its process must still live for its time to be read.
         time.sleep(QUIET)
-        cpu = processor_time(tree(listener.child.pid)) - before
+        cpu = _clocks(listener)[0] - before
         kept = listener.finish()
-    return Heard(trial=Trial(rate=sent["rate"], sent=sent["sent"], kept=kept), seconds=sent["seconds"], cpu=cpu)
+    return Heard(
+        trial=Trial(rate=sent["rate"], sent=sent["sent"], kept=kept),
+        seconds=sent["seconds"],
+        cpu=cpu,
+        share=(then - before) / (ended - began),
+    )
+
+
+def _clocks(listener: Listener) -> tuple[float, float]:
+    """Seconds that its threads were on a processor, and the time."""
+    return processor_time(tree(listener.child.pid)), time.monotonic()
 
 
 @contextmanager

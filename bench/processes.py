@@ -1,6 +1,7 @@
 """Processes of a measurement: started in a namespace and on a processor, spoken to by lines, ended by their id."""
 
 import json
+import os
 import select
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 PATIENCE = 30.0
+# The nice value of what is measured, ours and peers alike: it goes before whatever else the machine does.
+FIRST = -20
 
 
 class BenchError(Exception):
@@ -34,7 +37,7 @@ class Child:
         self._process = subprocess.Popen(
             [*inside, *pinned, *argv], stdin=subprocess.PIPE, bufsize=0, start_new_session=True, **streams
         )
-        _go_before_others(self._process.pid)
+        set_nice(self._process.pid, FIRST)
         stream = self._process.stdout if speaks == "stdout" else self._process.stderr
         assert stream is not None  # noqa: S101 - it was asked for
         self._stream = stream
@@ -159,12 +162,13 @@ def resident(pids: Sequence[int]) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) * 1024 / 1e6
 
 
-def _go_before_others(pid: int) -> None:
-    """What is measured, ours and peers alike, goes before whatever else the machine does: by the nice value of its session,
-    where the kernel has that (sched(7), the autogroup feature)."""
-    autogroup = Path(f"/proc/{pid}/autogroup")
+def set_nice(pid: int, nice: int) -> None:
+    """Of a session that consists of one process. Its threads have it too, which counts where sessions have none of their own
+    (sched(7), the autogroup feature)."""
     with suppress(FileNotFoundError, ProcessLookupError):
-        autogroup.write_text("-20")
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), nice)
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 
 
 def _read(path: Path) -> str:

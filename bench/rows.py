@@ -32,9 +32,28 @@ def at_least(figure: str, ours: float, peer: float, goal: float, note: str = "")
     return _row(figure, ours, peer, goal, "at least", ours >= goal * peer, note)
 
 
+def then(measured: Row, goal: float) -> Row:
+    """With a second goal, which `note` tells of: `met` is of the first alone."""
+    if measured["met"] is None or measured["ratio"] is None:
+        return measured
+    ratio = measured["ratio"]
+    reached = ratio >= goal if measured["sense"] == "at least" else ratio <= goal
+    told = f"the second goal, {goal:g} ×, is {'met' if reached else 'not met'}"
+    return {**measured, "note": "; ".join(filter(None, (told, measured["note"])))}
+
+
+def noted(measured: Row, more: str) -> Row:
+    return {**measured, "note": "; ".join(filter(None, (measured["note"], more)))}
+
+
 def void(measured: Row, why: str) -> Row:
     """The same figures, which say nothing about the goal."""
     return {**measured, "met": None, "note": f"void: {why}"}
+
+
+def informs(measured: Row, why: str) -> Row:
+    """A figure that is no goal of ours: it says what a goal is to be read beside."""
+    return {**measured, "met": None, "note": f"{why}; {measured['note']}"}
 
 
 def unmeasured(figure: str, goal: float, sense: Sense, why: str) -> Row:

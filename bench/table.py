@@ -11,7 +11,7 @@ NONE = "–"
 
 def line(row: Row) -> str:
     """For a terminal: the figure, and below it the numbers and the note."""
-    numbers = f"{number(row['ours']):>14}{number(row['peer']):>14}{_ratio(row):>10}  {_goal(row):<10}{MET[row['met']]}"
+    numbers = f"{number(row['ours']):>14}{number(row['peer']):>14}{_ratio(row):>10}  {goal(row):<10}{MET[row['met']]}"
     return "\n    ".join(filter(None, (row["figure"], numbers, row["note"])))
 
 
@@ -28,7 +28,7 @@ def markdown(rows: Iterable[Row], caption: str) -> str:
 
 def _cells(row: Row) -> str:
     remark = "; ".join(filter(None, (MET[row["met"]], row["note"])))
-    cells = (row["figure"], number(row["ours"]), number(row["peer"]), _ratio(row), _goal(row), remark)
+    cells = (row["figure"], number(row["ours"]), number(row["peer"]), _ratio(row), goal(row), remark)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -46,5 +46,13 @@ def _ratio(row: Row) -> str:
     return number(row["ratio"])
 
 
-def _goal(row: Row) -> str:
+def goal(row: Row) -> str:
     return f"{SIGNS[row['sense']]} {row['goal']:g} ×"
+
+
+def state(row: Row) -> str:
+    """In a word or two: whether the goal is met, or why nobody can say."""
+    for why in ("void", "not measured"):
+        if row["note"].startswith(f"{why}:"):
+            return why
+    return MET[row["met"]]
