@@ -196,7 +196,7 @@ class WorkerThread:
         self.connection, self._theirs = socket.socketpair()
         self.connection.setblocking(False)
         spool = Spool(NODE, settings.spool_bytes)
-        bench = Workbench(self._theirs, node, NODE, spool, settings.worker_idle)
+        bench = Workbench(self._theirs, node, NODE, spool, settings.worker_idle, settings.limits)
         self._thread = threading.Thread(target=self._run, args=(bench,), daemon=True)
         self._thread.start()
 

@@ -50,10 +50,10 @@ class Captures:
             self._announced.add(identity)
 
     @property
-    def any(self) -> bool:
-        """Whether one is armed, or will be."""
+    def coming(self) -> bool:
+        """Whether one will be armed."""
         with self._lock:
-            return bool(self._announced or self._arming or self._running)
+            return bool(self._announced or self._arming)
 
     def arm(self, request: CaptureRequest) -> CaptureArmed:
         """Raises CommandError for an id that is in use or was ended, and whatever opening raises."""

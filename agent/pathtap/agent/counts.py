@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Since the worker began, in packets: `accepted` by the filters of captures that have ended, `delivered` to the agent, `lost`
-    by stage (docs/wire.md). At present: `captures` that are armed, and `waiting`, the bytes of packets that are yet to be sent.
+    """Since the worker began, in packets: `accepted` by the filters of captures that have ended, `delivered` to the agent, who
+    counts them, `lost` by stage (docs/wire.md). At present: `captures` that are armed, and `waiting`, the bytes of packets that
+    are yet to be sent.
 
     Once no capture is armed and nothing waits, accepted = delivered + all that is lost.
     """
@@ -30,8 +31,12 @@ class Counts:
         )
 
     def past(self) -> "Counts":
-        """What is left of them when the worker is gone."""
-        return Counts(accepted=self.accepted, delivered=self.delivered, lost=self.lost)
+        """What is left of them when the worker is gone. What captures accepted that had ended and did not come is lost with it;
+        captures that had not ended accepted what came of them, how much more nobody knows.
+        """
+        known = self.delivered + sum(self.lost.values())
+        lost = Counter(self.lost) + Counter(worker=max(0, self.accepted - known))
+        return Counts(accepted=max(self.accepted, known), delivered=self.delivered, lost=lost)
 
 
 def to_bytes(counts: Counts) -> bytes:

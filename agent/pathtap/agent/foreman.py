@@ -7,7 +7,7 @@ waits in the worker's spool, which is bounded.
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from pathtap.agent.counts import Counts, from_bytes
@@ -34,18 +34,26 @@ class _Asked:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Shift:
-    """One worker, from its start to its end. `ending`: how often it was told to end captures and has not said that it did."""
+    """One worker, from its start to its end. `ending`: how often it was told to end captures and has not said that it did.
+
+    `delivered` packets have come from it, `told` is what else it counted.
+    """
 
     worker: Worker
     before: "_Shift | None"
     asked: dict[int, _Asked] = field(default_factory=dict)
     armed: set[str] = field(default_factory=set)
     ending: int = 0
-    counts: Counts = field(default_factory=Counts)
+    delivered: int = 0
+    told: Counts = field(default_factory=Counts)
     orders: "asyncio.Queue[Frame | None]" = field(default_factory=asyncio.Queue)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
+
+    @property
+    def counts(self) -> Counts:
+        return replace(self.told, delivered=self.delivered)
 
 
 class Foreman:
@@ -139,6 +147,7 @@ class Foreman:
     async def _take(self, shift: _Shift, frame: Frame) -> None:
         match frame.kind:
             case Kind.BATCH:
+                shift.delivered += frame.token
                 await self._outbox.put(frame.body, packets=frame.token)
             case Kind.ANSWER | Kind.FAILURE:
                 asked = shift.asked.pop(frame.token, None)
@@ -155,7 +164,7 @@ class Foreman:
                 if not shift.ending:
                     shift.settled.set()
             case Kind.COUNTS:
-                shift.counts = from_bytes(frame.body)
+                shift.told = from_bytes(frame.body)
             case Kind.IDLE if not shift.asked and not shift.ending:
                 shift.armed.clear()
                 self._dismiss(shift)

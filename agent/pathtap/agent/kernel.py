@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pathtap.agent.captures import Capture
-from pathtap.agent.config import LIMITS, Limits
 from pathtap.agent.delivery import Deliver
-from pathtap.agent.limits import Limiter
 from pathtap.agent.shares import Shares
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.request import (
@@ -33,19 +31,12 @@ if TYPE_CHECKING:
 
 
 class KernelNode:
-    """Reads the network namespace that the process runs in. `cni_config` and `limits` are as in Settings."""
+    """Reads the network namespace that the process runs in. `cni_config` is as in Settings."""
 
-    def __init__(
-        self,
-        name: str,
-        boot_id: str,
-        cni_config: Path | None = None,
-        limits: Limits = LIMITS,
-    ) -> None:
+    def __init__(self, name: str, boot_id: str, cni_config: Path | None = None) -> None:
         self._name = name
         self._boot_id = boot_id
         self._cni_config = cni_config
-        self._limiter = Limiter(name, limits)
         self._shares = Shares()
 
     @staticmethod
@@ -86,11 +77,8 @@ class KernelNode:
         """On every ENI and the veths of the request's pods. Raises ValueError where no filter can be made of it."""
         from pathtap.agent.capture import choose_interfaces, open_capture
 
-        def opener(request: CaptureRequest, deliver: Deliver) -> Capture:
-            interfaces = self._reader.interfaces(time.time_ns())
-            return open_capture(self._name, request, choose_interfaces(interfaces, request), deliver)
-
-        return self._limiter.open(request, deliver, opener)
+        interfaces = self._reader.interfaces(time.time_ns())
+        return open_capture(self._name, request, choose_interfaces(interfaces, request), deliver)
 
     @cached_property
     def _reader(self) -> "SnapshotReader":

@@ -5,6 +5,7 @@ Knows no socket: stands between whoever opens a capture and whoever asked for it
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -19,6 +20,9 @@ from pathtap.model.rows import ROW
 
 log = logging.getLogger(__name__)
 
+# In seconds: as long as a trace may last, and its end. Whoever armed a capture that ended by itself may ask so much later.
+REMEMBERED = 630.0
+
 Open: TypeAlias = Callable[[CaptureRequest, Deliver], Capture]
 
 
@@ -30,6 +34,14 @@ class Limiter:
         self._limits = limits
         self._lock = threading.Lock()
         self._count = 0
+        # Of captures that ended by themselves and whose end nobody has asked for yet, until when somebody may.
+        self._unasked: dict[str, float] = {}
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a capture is open, or ended by itself so short a time ago that somebody may still ask what it saw."""
+        with self._lock:
+            return self._count > 0 or any(until > time.monotonic() for until in self._unasked.values())
 
     def open(self, request: CaptureRequest, deliver: Deliver, opener: Open) -> Capture:
         """What `opener` opens, within the limits. Raises CommandError beyond them, and whatever `opener` raises."""
@@ -44,8 +56,9 @@ class Limiter:
             return _Limited(
                 opener(replace(request, limit=most), _saying(why, deliver) if why else deliver),
                 self._limits.seconds,
-                lambda: deliver(Packets(lost=(self._expired(request),))),
+                lambda: self._expire(request, deliver),
                 self._release,
+                lambda: self._asked(request.id),
             )
         except BaseException:
             self._release()
@@ -55,21 +68,34 @@ class Limiter:
         with self._lock:
             self._count -= 1
 
-    def _expired(self, request: CaptureRequest) -> Lost:
+    def _expire(self, request: CaptureRequest, deliver: Deliver) -> None:
         """How many packets came later is not known, hence 0."""
+        log.warning("capture %s was not ended in time and ends now", request.id)
         why = f"the agent ends a capture after {self._limits.seconds:g} s (--max-seconds)"
-        return Lost(node=self._node, where="limit", count=0, capture=request.id, why=why)
+        deliver(Packets(lost=(Lost(node=self._node, where="limit", count=0, capture=request.id, why=why),)))
+        with self._lock:
+            self._unasked[request.id] = time.monotonic() + REMEMBERED
+
+    def _asked(self, capture: str) -> None:
+        with self._lock:
+            self._unasked.pop(capture, None)
 
 
 class _Limited:
     """A capture that ends by itself when its time is over; who ends it later gets what it said then."""
 
     def __init__(
-        self, capture: Capture, seconds: float, expired: Callable[[], None], release: Callable[[], None]
+        self,
+        capture: Capture,
+        seconds: float,
+        expired: Callable[[], None],
+        release: Callable[[], None],
+        asked: Callable[[], None],
     ) -> None:
         self._capture = capture
         self._expired = expired
         self._release = release
+        self._asked = asked
         self._lock = threading.Lock()
         self._ended: Future[CaptureEnded] = Future()
         self._timer = threading.Timer(seconds, self._expire)
@@ -88,25 +114,24 @@ class _Limited:
     def end(self) -> CaptureEnded:
         self._timer.cancel()
         self._finish()
+        self._asked()
         return self._ended.result()
 
     def _expire(self) -> None:
-        if self._finish():
-            log.warning("capture %s was not ended in time and ends now", self._capture.armed.id)
-            self._expired()
+        self._finish(self._expired)
 
-    def _finish(self) -> bool:
-        """Whether it had still been running."""
+    def _finish(self, before: Callable[[], None] = lambda: None) -> None:
+        """Once. `before` is done before anybody can know of the end."""
         with self._lock:
             if self._ended.done():
-                return False
+                return
             try:
+                before()
                 self._ended.set_result(self._capture.end())
             except BaseException as error:  # noqa: BLE001 - raised again by `end`
                 self._ended.set_exception(error)
             finally:
                 self._release()
-            return True
 
 
 def _packets(request: CaptureRequest, limits: Limits) -> tuple[int, str]:

@@ -42,7 +42,6 @@ class Spool:
         self._lost: dict[Lost, int] = {}
         self._taken = False
         self._closed = False
-        self._delivered = 0
         self._ever_lost: Counter[str] = Counter()
 
     def deliver(self, packets: Packets) -> None:
@@ -92,16 +91,15 @@ class Spool:
                 assert isinstance(reply, Frame)  # noqa: S101 - the packets before it are taken
                 return reply
             lost, self._lost = self._lost, {}
-            self._delivered += sum(1 if isinstance(each, PacketObservation) else len(each) for each in packets)
             for kind, count in lost.items():
                 self._ever_lost[kind.where] += count
         # Outside of the lock: captures must not wait for it.
         return _batch(packets, (replace(kind, count=count) for kind, count in lost.items()))
 
-    def counted(self) -> tuple[int, dict[str, int], int]:
-        """How many packets were ever taken, how many losses by stage, and how many bytes of packets wait."""
+    def counted(self) -> tuple[dict[str, int], int]:
+        """How many packets were ever told as lost, by stage, and how many bytes of packets wait."""
         with self._changed:
-            return self._delivered, dict(self._ever_lost), self._bytes
+            return dict(self._ever_lost), self._bytes
 
     @property
     def empty(self) -> bool:

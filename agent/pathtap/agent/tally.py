@@ -30,11 +30,10 @@ class Tally:
             self._accepted += accepted
 
     def counts(self) -> Counts:
-        delivered, lost, waiting = self._spool.counted()
+        """Without `delivered`, which is for whom it was delivered to to count."""
+        lost, waiting = self._spool.counted()
         with self._lock:
-            return Counts(
-                accepted=self._accepted, delivered=delivered, lost=lost, captures=self._captures, waiting=waiting
-            )
+            return Counts(accepted=self._accepted, lost=lost, captures=self._captures, waiting=waiting)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ import time
 
 from pathtap import wire
 from pathtap.agent.captures import Capture, Captures
-from pathtap.agent.counts import to_bytes
-from pathtap.agent.delivery import Packets
+from pathtap.agent.config import Limits
+from pathtap.agent.counts import Counts, to_bytes
+from pathtap.agent.delivery import Deliver, Packets
 from pathtap.agent.frames import Frame, Kind, receive, send
+from pathtap.agent.limits import Limiter
 from pathtap.agent.performer import Node, perform
 from pathtap.agent.spool import Spool
 from pathtap.agent.tally import Tally
@@ -32,12 +34,15 @@ _LOOK = 1.0
 class Workbench:
     """`run` it once, in the thread that reads. `idle` is in seconds: so long without a command it says that it is idle."""
 
-    def __init__(self, connection: socket.socket, node: Node, name: str, spool: Spool, idle: float) -> None:
+    def __init__(
+        self, connection: socket.socket, node: Node, name: str, spool: Spool, idle: float, limits: Limits
+    ) -> None:
         self._connection = connection
         self._node = node
         self._name = name
         self._spool = spool
         self._tally = Tally(spool)
+        self._limiter = Limiter(name, limits)
         self._idle = idle
         self._captures = Captures(self._open_capture)
         self._lock = threading.Lock()
@@ -46,6 +51,9 @@ class Workbench:
         self._under_way = 0
         self._last = time.monotonic()
         self._said = False
+        # The counts that the agent has, and whether it will be told others soon.
+        self._told = Counts()
+        self._telling = False
 
     def run(self) -> None:
         """Returns once the agent is gone, or has no more use for this worker; no capture is open then."""
@@ -56,6 +64,7 @@ class Workbench:
         try:
             while True:
                 if not poll.poll(min(_LOOK, self._idle / 4) * 1000):
+                    self._perhaps_tell()
                     self._perhaps_say_idle()
                 elif (frame := receive(self._connection)) is None:
                     return
@@ -71,11 +80,14 @@ class Workbench:
         told = time.monotonic()
         try:
             while (frame := self._spool.take()) is not None:
-                send(self._connection, frame)
-                # Often enough for metrics; and whoever saw a capture's end has seen all that it counted.
-                if frame.kind is not Kind.BATCH or time.monotonic() - told >= _LOOK:
-                    send(self._connection, Frame(Kind.COUNTS, to_bytes(self._tally.counts())))
-                    told = time.monotonic()
+                self._telling = self._telling and frame.kind is not Kind.COUNTS
+                counts = self._tally.counts()
+                # Before the frame: whoever sees a capture's end, or that packets were lost, has seen it counted.
+                if frame.kind is not Kind.BATCH or counts.lost != self._told.lost or time.monotonic() - told >= _LOOK:
+                    send(self._connection, Frame(Kind.COUNTS, to_bytes(counts)))
+                    self._told, told = counts, time.monotonic()
+                if frame.kind is not Kind.COUNTS:
+                    send(self._connection, frame)
         except OSError as error:
             # The reader sees that end too.
             log.debug("the agent takes nothing more: %s", error)
@@ -130,15 +142,25 @@ class Workbench:
         self._spool.deliver(Packets(lost=tuple(losses)))
         self._spool.reply(Frame(Kind.ENDED))
 
+    def _perhaps_tell(self) -> None:
+        """What changed behind the last frame's back: a capture that ended by itself, a spool that is empty now."""
+        if not self._telling and self._tally.counts() != self._told:
+            self._telling = True
+            self._spool.reply(Frame(Kind.COUNTS))
+
     def _perhaps_say_idle(self) -> None:
         with self._lock:
             rests = not self._under_way and time.monotonic() - self._last >= self._idle
-        if rests and not self._said and not self._captures.any and self._spool.empty:
+        busy = self._captures.coming or self._limiter.wanted or not self._spool.empty
+        if rests and not self._said and not busy:
             self._said = True
             self._spool.reply(Frame(Kind.IDLE))
 
     def _open_capture(self, request: CaptureRequest) -> Capture:
-        return self._tally.watched(self._node.open_capture(request, self._spool.deliver))
+        return self._limiter.open(request, self._spool.deliver, self._watched)
+
+    def _watched(self, request: CaptureRequest, deliver: Deliver) -> Capture:
+        return self._tally.watched(self._node.open_capture(request, deliver))
 
 
 def _answer(token: int, answer: pb.Answer) -> Frame:

@@ -29,14 +29,8 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     options = read_options()
-    limits = Limits(
-        packets=options.max_packets,
-        bytes=options.max_bytes,
-        seconds=options.max_seconds,
-        captures=options.max_captures,
-    )
     threading.Thread(target=KernelNode.prepare, name="prepare", daemon=True).start()
-    run(options, KernelNode(options.node, options.boot_id, options.cni_config, limits))
+    run(options, KernelNode(options.node, options.boot_id, options.cni_config))
 
 
 def run(options: argparse.Namespace, node: Node) -> None:
@@ -50,8 +44,14 @@ def run(options: argparse.Namespace, node: Node) -> None:
         signal.signal(number, lambda *_: None)
     connection = socket.socket(fileno=options.connection)
     connection.set_inheritable(False)
+    limits = Limits(
+        packets=options.max_packets,
+        bytes=options.max_bytes,
+        seconds=options.max_seconds,
+        captures=options.max_captures,
+    )
     spool = Spool(options.node, options.spool_bytes)
-    Workbench(connection, node, options.node, spool, options.idle).run()
+    Workbench(connection, node, options.node, spool, options.idle, limits).run()
     logging.shutdown()
     # Commands that nobody waits for any more have threads that are still at work.
     os._exit(0)

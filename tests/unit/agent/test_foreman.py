@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -125,6 +126,38 @@ def test_a_worker_that_dies_is_told_as_a_loss_of_its_captures(path: Path) -> Non
         assert len(collector.lost) == 2
 
     play(path, scene)
+
+
+async def metrics(port: int) -> dict[str, int]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+    lines = (await reader.read()).partition(b"\r\n\r\n")[2].decode().splitlines()
+    writer.close()
+    found = (line.removeprefix("pathtap_agent_").rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: int(value) for name, value in found}
+
+
+def lost_in(said: dict[str, int]) -> int:
+    return sum(value for name, value in said.items() if name.startswith("packets_lost_total"))
+
+
+def test_metrics_of_a_worker_that_dies_in_a_flood_add_up_and_count_every_packet_that_came(path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+
+    async def scene(collector: Collector) -> None:
+        assert isinstance(await collector.ask(replace(CAPTURE, limit=10**9)), CaptureArmed)
+        await collector.until(lambda: collector.packets > 1000)
+        assert (await metrics(port))["captures_armed"] == 1
+        os.kill(await worker_of(collector), signal.SIGKILL)
+        await collector.until(lambda: any(loss.where == "worker" for loss in collector.lost))
+        said = await metrics(port)
+        assert said["packets_delivered_total"] == collector.packets
+        assert said["packets_accepted_total"] == said["packets_delivered_total"] + lost_in(said)
+        assert (said["captures_armed"], said["spool_bytes"], said["workers_failed_total"]) == (0, 0, 1)
+
+    play(path, scene, health_port=port)
 
 
 def test_a_worker_leaves_when_it_is_idle_and_not_before(path: Path) -> None:

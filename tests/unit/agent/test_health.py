@@ -87,3 +87,12 @@ def test_counts_come_through_as_they_were_told_and_those_of_a_worker_that_is_gon
     both = COUNTS.past() + COUNTS
     assert (both.accepted, both.delivered, dict(both.lost)) == (24, 14, {"kernel": 6, "elsewhere": 4})
     assert (both.captures, both.waiting) == (1, 160)
+
+
+def test_of_a_worker_that_was_killed_what_it_told_adds_up() -> None:
+    """Of captures that had not ended, what came was accepted; of those that had, what did not come is lost with the worker."""
+    unfinished = Counts(accepted=5, delivered=20, lost={"kernel": 2}, captures=2, waiting=80).past()
+    assert (unfinished.accepted, unfinished.delivered, dict(unfinished.lost)) == (22, 20, {"kernel": 2})
+    spooled = Counts(accepted=30, delivered=20, lost={"kernel": 2}, waiting=640).past()
+    assert (spooled.accepted, spooled.delivered, dict(spooled.lost)) == (30, 20, {"kernel": 2, "worker": 8})
+    assert (unfinished.captures, spooled.waiting) == (0, 0)

@@ -123,3 +123,53 @@ def test_what_an_end_raises_reaches_who_ends_it() -> None:
     with pytest.raises(OSError, match="gone"):
         capture.end()
     assert limiter.open(REQUEST, lambda _: None, Kernel().open).end().id == "c"
+
+
+def test_a_capture_that_ended_by_itself_is_wanted_until_somebody_asks_or_nobody_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limiter = Limiter("n", Limits(seconds=0.01))
+    assert not limiter.wanted
+    kernel, came = Kernel(), threading.Event()
+
+    def ended(_: Packets) -> None:
+        came.set()
+
+    capture = limiter.open(REQUEST, ended, kernel.open)
+    assert limiter.wanted
+    assert came.wait(10)
+    assert limiter.wanted
+    capture.end()
+    assert not limiter.wanted
+    monkeypatch.setattr("pathtap.agent.limits.REMEMBERED", 0.05)
+    came.clear()
+    limiter.open(REQUEST, ended, kernel.open)
+    assert came.wait(10)
+    for _ in range(1000):
+        if not limiter.wanted:
+            break
+        time.sleep(0.01)
+    assert not limiter.wanted
+    assert kernel.ended == 2
+
+
+def test_who_asks_for_the_end_of_a_capture_has_heard_why_it_ended() -> None:
+    """The answer to EndCapture must not overtake the loss: docs/wire.md, Order."""
+    heard: list[str] = []
+
+    class Slow(Kernel):
+        def end(self) -> CaptureEnded:
+            time.sleep(0.1)
+            return super().end()
+
+    begun = threading.Event()
+
+    def hear(packets: Packets) -> None:
+        begun.set()
+        time.sleep(0.05)
+        heard.extend(each.where for each in packets.lost)
+
+    capture = Limiter("n", Limits(seconds=0.01)).open(REQUEST, hear, Slow().open)
+    assert begun.wait(10)
+    capture.end()
+    assert heard == ["limit"]
