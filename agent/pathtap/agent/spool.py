@@ -14,6 +14,7 @@ from typing import TypeAlias
 from pathtap import wire
 from pathtap.agent.delivery import Packets
 from pathtap.agent.frames import Frame, Kind
+from pathtap.model.losses import Losses
 from pathtap.model.packet import Lost, PacketObservation
 from pathtap.model.rows import ROW, PacketRows
 from pathtap.v1 import agent_pb2 as pb
@@ -39,13 +40,16 @@ class Spool:
         self._items: deque[_Item] = deque()
         self._bytes = 0
         self._replies = 0
-        self._lost: dict[Lost, int] = {}
+        # What is to be told, and how many packets were told as lost, by stage.
+        self._lost = Losses()
+        # Each capture's interfaces, once: every hand-over brings a tuple of its own.
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._taken = False
         self._closed = False
         self._ever_lost: Counter[str] = Counter()
 
     def deliver(self, packets: Packets) -> None:
-        """Keeps what there is room for, and counts the rest. Losses that differ by their count alone become one."""
+        """Keeps what there is room for, and counts the rest."""
         with self._changed:
             before = self._urgency
             for rows in packets.rows:
@@ -56,7 +60,7 @@ class Spool:
                 else:
                     self._overflow(observation.capture, observation.interface, 1)
             for loss in packets.lost:
-                self._count(loss, loss.count)
+                self._lost.add(loss)
             if self._urgency > before:
                 self._changed.notify_all()
 
@@ -90,11 +94,11 @@ class Spool:
                 reply = self._items.popleft()
                 assert isinstance(reply, Frame)  # noqa: S101 - the packets before it are taken
                 return reply
-            lost, self._lost = self._lost, {}
-            for kind, count in lost.items():
-                self._ever_lost[kind.where] += count
+            lost, self._lost = self._lost.all, Losses()
+            for each in lost:
+                self._ever_lost[each.where] += each.count
         # Outside of the lock: captures must not wait for it.
-        return _batch(packets, (replace(kind, count=count) for kind, count in lost.items()))
+        return _batch(packets, lost)
 
     def counted(self) -> tuple[dict[str, int], int]:
         """How many packets were ever told as lost, by stage, and how many bytes of packets wait."""
@@ -128,7 +132,7 @@ class Spool:
         room = max(0, (self._limit - self._bytes - HAND_OVER_BYTES) // ROW.size)
         kept, left = _cut(rows, room * ROW.size)
         if len(kept):
-            self._keep(kept)
+            self._keep(replace(kept, interfaces=self._names.setdefault(kept.interfaces, kept.interfaces)))
         # A row's last byte is its interface's number.
         numbers = left.rows[ROW.size - 1 :: ROW.size]
         for number in set(numbers):
@@ -152,12 +156,7 @@ class Spool:
 
     def _overflow(self, capture: str, interface: str, count: int) -> None:
         why = f"more than {self._limit} bytes of packets waited to be sent to the collector"
-        loss = Lost(node=self._node, where="spool", count=0, capture=capture, interface=interface, why=why)
-        self._count(loss, count)
-
-    def _count(self, kind: Lost, count: int) -> None:
-        key = replace(kind, count=0)
-        self._lost[key] = self._lost.get(key, 0) + count
+        self._lost.add(Lost(node=self._node, where="spool", count=count, capture=capture, interface=interface, why=why))
 
 
 def _answers(frame: Frame) -> bool:

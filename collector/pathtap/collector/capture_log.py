@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from pathtap.collector.joining.sifting import flows_in, sift
 from pathtap.model.address import FiveTuple
+from pathtap.model.losses import Losses
 from pathtap.model.packet import Lost, PacketObservation
 from pathtap.model.rows import ROW, PacketRows
 
@@ -18,6 +19,8 @@ MOST_BYTES = 64 << 20
 # What the objects around some rows, and one observation, take in memory: a little more than was measured on CPython 3.11.
 ROWS_OVERHEAD = 512
 OBSERVATION_BYTES = 1536
+# And the name of an interface; of the names that come with each batch one set is kept.
+NAME_BYTES = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +42,24 @@ class CaptureLog:
         self._room = most
         self._rows: list[PacketRows] = []
         self._observations: list[PacketObservation] = []
-        self._lost: Counter[Lost] = Counter()
+        self._lost = Losses()
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._delivered: Counter[tuple[str, str]] = Counter()
         self._cleared = 0
 
     def take(self, rows: PacketRows) -> int:
         """Returns how many of them were too many."""
-        fit = max(0, self._room - ROWS_OVERHEAD) // ROW.size * ROW.size
-        kept = rows if len(rows.rows) <= fit else replace(rows, rows=rows.rows[:fit])
+        names = self._names.get(rows.interfaces)
+        price = ROWS_OVERHEAD if names is not None else ROWS_OVERHEAD + NAME_BYTES * len(rows.interfaces)
+        fit = max(0, self._room - price) // ROW.size * ROW.size
+        kept = replace(rows, interfaces=names or rows.interfaces, rows=rows.rows[:fit])
         self._count(kept)
-        if kept is not rows:
+        if fit < len(rows.rows):
             self._lose(replace(rows, rows=rows.rows[fit:]))
         if len(kept):
             self._rows.append(kept)
-            self._room -= len(kept.rows) + ROWS_OVERHEAD
+            self._names[kept.interfaces] = kept.interfaces
+            self._room -= len(kept.rows) + price
         self.changed.set()
         return len(rows) - len(kept)
 
@@ -60,7 +67,7 @@ class CaptureLog:
         """Returns 1 where it was one too many."""
         fits = self._room >= OBSERVATION_BYTES
         if not fits:
-            self._lost[self._beyond(observation.node, observation.interface)] += 1
+            self._lost.add(self._beyond(observation.node, observation.interface, 1))
         else:
             self._delivered[observation.node, observation.interface] += 1
             self._observations.append(observation)
@@ -69,20 +76,21 @@ class CaptureLog:
         return not fits
 
     def lose(self, lost: Lost) -> None:
-        """Losses that differ by their count alone become one."""
-        self._lost[replace(lost, count=0)] += lost.count
+        self._lost.add(lost)
         self.changed.set()
 
     def clear(self) -> None:
         """Forgets the packets that came until now. They stay counted: they were delivered."""
         self._rows.clear()
         self._observations.clear()
+        self._names.clear()
         self._room = self._most
         self._cleared += 1
 
     @property
     def lost(self) -> tuple[Lost, ...]:
-        return tuple(replace(kind, count=count) for kind, count in self._lost.items())
+        """Added up where they differ by their count alone."""
+        return self._lost.all
 
     @property
     def delivered(self) -> Mapping[tuple[str, str], int]:
@@ -117,11 +125,11 @@ class CaptureLog:
 
     def _lose(self, rows: PacketRows) -> None:
         for interface, count in _by_interface(rows):
-            self._lost[self._beyond(rows.node, interface)] += count
+            self._lost.add(self._beyond(rows.node, interface, count))
 
-    def _beyond(self, node: str, interface: str) -> Lost:
+    def _beyond(self, node: str, interface: str, count: int) -> Lost:
         why = f"of one capture the collector keeps {self._most >> 20} MiB of packets"
-        return Lost(node=node, where="collector", count=0, capture=self._capture, interface=interface, why=why)
+        return Lost(node=node, where="collector", count=count, capture=self._capture, interface=interface, why=why)
 
 
 def in_order(

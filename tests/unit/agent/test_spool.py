@@ -1,6 +1,7 @@
 """Order, bounds and account of what waits to be sent."""
 
 import threading
+import tracemalloc
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -155,6 +156,21 @@ def test_losses_of_one_kind_add_up() -> None:
     assert batch(spool.take()).lost == (lost(5), lost(1, where="parse"))
 
 
+def test_whoever_chooses_the_reasons_does_not_choose_how_many_losses_there_are() -> None:
+    """A parser's reason names what a stranger wrote into a header."""
+    spool = Spool(NODE, LARGE)
+    for number in range(500):
+        for interface in INTERFACES:
+            reason = f"the IPv4 total length is {number}"
+            spool.deliver(Packets(lost=(replace(lost(2, "parse"), interface=interface, why=reason),)))
+        spool.deliver(Packets(lost=(lost(1, "kernel"),)))
+    told = batch(spool.take()).lost
+    assert len(told) == 2 * 9 + 1
+    assert sum(each.count for each in told if (each.where, each.interface) == ("parse", "eth1")) == 1000
+    assert [each.count for each in told if each.why == "for other reasons"] == [2 * 492] * 2
+    assert lost(500, "kernel") in told
+
+
 def test_what_is_not_kept_is_counted_by_its_interface() -> None:
     limit = HAND_OVER_BYTES + 10 * ROW.size
     spool = Spool(NODE, limit)
@@ -169,6 +185,20 @@ def test_what_is_not_kept_is_counted_by_its_interface() -> None:
     why = f"more than {limit} bytes of packets waited to be sent to the collector"
     assert {loss.why for loss in batch(frame).lost} == {why}
     assert spool.take() == answer(1)
+
+
+def test_memory_is_bounded_also_where_each_hand_over_names_many_interfaces() -> None:
+    limit, names = 1 << 20, [f"eni{number}" for number in range(256)]
+    spool = Spool(NODE, limit)
+    tracemalloc.start()
+    try:
+        for number in range(limit // (HAND_OVER_BYTES + ROW.size)):
+            one = replace(rows(), rows=bytes(bytearray(row_of(seen(number), 0))), interfaces=tuple(names))
+            spool.deliver(Packets(rows=(one,)))
+        assert tracemalloc.get_traced_memory()[0] < limit
+    finally:
+        tracemalloc.stop()
+    assert len(spool._items) > 1000
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a capture's log keeps, counts and gives out: rows in, objects of what a question is about, within bounds."""
 
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
@@ -7,12 +8,14 @@ from ipaddress import ip_address
 from journeys import CART_REDIS, handshake
 from small_cluster import NODE_1, NODE_2
 
-from pathtap.collector.capture_log import OBSERVATION_BYTES, ROWS_OVERHEAD, CaptureLog, Position
+from pathtap import wire
+from pathtap.collector.capture_log import NAME_BYTES, OBSERVATION_BYTES, ROWS_OVERHEAD, CaptureLog, Position
 from pathtap.collector.joining.correlate import Entries, join
 from pathtap.collector.joining.sifting import layout
 from pathtap.model.address import FiveTuple
 from pathtap.model.packet import Direction, Headers, IcmpHeader, Lost, PacketObservation, TcpFlag, TcpHeader
 from pathtap.model.rows import FIELDS, ROW, PacketRows, row_of
+from pathtap.v1 import agent_pb2 as pb
 
 PLACES = ("eth0", "eni1")
 
@@ -65,7 +68,7 @@ def test_packets_come_in_the_order_of_their_numbers_over_rows_and_observations_n
 
 
 def test_what_comes_beyond_the_bound_is_counted_by_its_interface_and_not_kept() -> None:
-    log = CaptureLog("c", ROWS_OVERHEAD + 3 * ROW.size)
+    log = CaptureLog("c", ROWS_OVERHEAD + 2 * NAME_BYTES + 3 * ROW.size)
     assert log.take(rows([seen(1), seen(2, place="eni1"), seen(3), seen(4), seen(5, place="eni1")])) == 2
     assert log.take(rows([seen(6)])) == 1
     assert log.see(seen(7)) == 1
@@ -79,6 +82,33 @@ def test_packets_that_fit_no_row_weigh_what_they_take() -> None:
     log = CaptureLog("c", 2 * OBSERVATION_BYTES)
     assert [log.see(seen(number)) for number in (1, 2, 3)] == [0, 0, 1]
     assert len(log.observations) == 2
+
+
+def test_memory_is_bounded_also_where_each_batch_names_sixty_interfaces_for_a_single_packet() -> None:
+    names = [f"eni0123456789{number:02d}" for number in range(60)]
+    sent = pb.Batch(rows=[pb.PacketRows(capture="c", interfaces=names, rows=row_of(seen(1), 0))]).SerializeToString()
+    most = 1 << 20
+    log, came = CaptureLog("c", most), 0
+    tracemalloc.start()
+    try:
+        while not log.lost:
+            (chunk,) = wire.batch_from_wire(pb.Batch.FromString(sent), NODE_1)[2]
+            log.take(chunk)
+            came += 1
+        assert tracemalloc.get_traced_memory()[0] < most
+    finally:
+        tracemalloc.stop()
+    assert sum(log.delivered.values()) + log.lost[0].count == came > 1000
+
+
+def test_names_that_differ_each_time_take_their_room_too() -> None:
+    log, most = CaptureLog("c", 64 << 10), (64 << 10) // (ROWS_OVERHEAD + ROW.size + 50 * NAME_BYTES)
+    packed = row_of(seen(1), 0)
+    for number in range(2 * most):
+        names = tuple(f"{number}-{each}" for each in range(50))
+        log.take(PacketRows(node=NODE_1, capture="c", interfaces=names, rows=packed))
+    assert sum(log.delivered.values()) == most
+    assert sum(each.count for each in log.lost) == most
 
 
 def test_losses_that_differ_by_their_count_alone_become_one() -> None:
