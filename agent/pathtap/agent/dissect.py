@@ -238,7 +238,7 @@ def _extensions(following: int, data: bytes) -> _Chain:
     offset, fragment_id = 0, None
     for _ in range(MOST_EXTENSIONS):
         if following not in EXTENSIONS:
-            return _Chain(protocol=following, payload=data[offset:], fragment_id=fragment_id)
+            return _Chain(protocol=following, payload=data[offset:], fragment_id=fragment_id, cut=offset > len(data))
         if len(data) < offset + 8:
             break
         after, size = data[offset], data[offset + 1]

@@ -24,7 +24,7 @@ from pathtap.model.request import CaptureRequest
 from pathtap.model.trace import Gap, Target
 from pathtap.v1 import trace_pb2
 
-# Peers' nodes that are captured beside the pod's own.
+# Whose nodes are captured: the pod's own, and those of its peers that showed first.
 MOST_NODES = 16
 
 
@@ -62,16 +62,18 @@ class FlowsRun:
             points=self._points(),
             inventory=self.inventory,
             snapshots=self.snapshots,
-            observations=log.observations,
+            # Beside the event loop, which traces share: there may be hundreds of thousands.
+            observations=await asyncio.to_thread(lambda: log.observations),
             entries=entries,
         )
+        flows = await asyncio.to_thread(flows_of, sightings)
         gaps = [
             *(replace(gap, decisive=gap.node == node and is_blinding(gap)) for gap in self.asking.gaps),
             *(loss_gap(lost) for lost in log.lost),
             *unaccounted(accounts_of(self.id, self.asking.ended, log.delivered, log.lost)),
             *self._unread(),
         ]
-        return wire.flows_to_wire(self.source, started_at, self.now(), flows_of(sightings), gaps)
+        return wire.flows_to_wire(self.source, started_at, self.now(), flows, gaps)
 
     async def _read(self, node: str) -> None:
         snapshot = await self.asking.snapshot(node, SNAPSHOT_TIMEOUT)
@@ -90,7 +92,7 @@ class FlowsRun:
     async def _follow_peers(self, log: CaptureLog) -> None:
         """Watches the packets come until the time is over, and captures on a peer's node once the peer has shown."""
         deadline = asyncio.get_running_loop().time() + self.timeout
-        asked, read = {self.source.node}, Position()
+        asked, left_out, read = {self.source.node}, set[str](), Position()
         known: set[FiveTuple] = set()
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             try:
@@ -102,12 +104,18 @@ class FlowsRun:
             rows, observations, read = log.news(read)
             seen = {*flows_in(rows, MOST_FLOWS)[0], *(each.headers.five_tuple for each in observations)}
             for node, pods in sorted(self._peers(seen - known).items()):
-                if node not in asked and len(asked) < MOST_NODES:
+                if node in asked:
+                    continue
+                if len(asked) < MOST_NODES:
                     asked.add(node)
                     address = self.source.socket.address
                     request = CaptureRequest(id=self.id, protocol=0, near=(address,), pods=tuple(sorted(pods)))
                     await self.asking.arm([node], request)
                     await self._read(node)
+                elif node not in left_out:
+                    left_out.add(node)
+                    why = f"peers of its were seen, and flows captures on {MOST_NODES} nodes at most"
+                    self.asking.gaps.append(Gap(node=node, part="capture", why=why))
             known |= seen
 
     def _peers(self, flows: Iterable[FiveTuple]) -> dict[str, set[Address]]:

@@ -48,6 +48,13 @@ def read(packet: Packet, cut: int | None = None, vlan: int | None = None) -> Hea
     return headers
 
 
+@pytest.mark.parametrize("following", [6, 47, 50, 59])
+def test_an_extension_header_that_is_longer_than_its_packet_is_cut_whatever_comes_behind_it(following: int) -> None:
+    headers = read(IPv6(src=A6, dst=B6, nh=0, plen=8) / Raw(bytes((following, 255)) + bytes(6)))
+    assert headers.five_tuple == tuple_of(following, A6, 0, B6, 0)
+    assert headers.truncated
+
+
 def test_tcp_over_ipv4() -> None:
     segment = TCP(sport=40000, dport=443, flags="SA", seq=7, ack=0xFFFFFFFF, options=[("MSS", 1460)])
     headers = read(IP(src=A, dst=B, ttl=61, id=0xBEEF) / segment / Raw(b"payload"))

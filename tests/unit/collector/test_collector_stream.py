@@ -657,6 +657,28 @@ def test_flows_capture_a_peers_node_once_the_peer_has_shown(tmp_path: Path) -> N
     run(main())
 
 
+def test_flows_say_which_peers_nodes_are_too_many_to_capture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pathtap.collector.flows.MOST_NODES", 1)
+
+    async def main() -> None:
+        cluster = Cluster()
+        async with AsyncExitStack() as stack:
+            bench = await cluster.connect(stack, tmp_path)
+            request = service_pb2.ListFlowsRequest(source="shop/cart", timeout_ms=600)
+            async for response in bench.client.ListFlows(request):
+                if response.progress.startswith("capturing"):
+                    await cluster.one.until(CaptureRequest)
+                    for port in (41_000, 41_001):
+                        cluster.one.see(handshake(port, flow("192.168.1.41", "192.168.2.41", port, 6379)), CAPTURE)
+                        await asyncio.sleep(0.05)
+                flows = response.flows
+            why = "peers of its were seen, and flows captures on 1 nodes at most"
+            assert [(gap.node, gap.part, gap.why) for gap in flows.gaps] == [(NODE_2, "capture", why)]
+            assert cluster.two.of(CaptureRequest) == []
+
+    run(main())
+
+
 def test_flows_of_a_pod_whose_node_has_no_agent(tmp_path: Path) -> None:
     async def main() -> None:
         async with serving(tmp_path, cluster()) as bench:
