@@ -7,6 +7,7 @@ from pathtap import wire
 from pathtap.collector.agents import Agent, AgentError, Agents
 from pathtap.collector.asking import read_patiently
 from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.judging.accounts import MOST
 from pathtap.model.node import NodeSnapshot, Unread
 from pathtap.model.request import ReadSnapshot
 from pathtap.v1 import service_pb2
@@ -14,8 +15,6 @@ from pathtap.v1 import service_pb2
 # Seconds for an agent that does not answer at all.
 SILENCE = 4.0
 MOST_NAMES = 200
-# What an agent counts is not believed beyond what the wire can carry.
-MOST = 2**64 - 1
 
 
 async def node_statuses(agents: Agents, inventory: Inventory) -> list[service_pb2.NodeStatus]:

@@ -86,6 +86,21 @@ def test_a_trace_tells_what_each_interface_accepted_delivered_and_lost(tmp_path:
     assert not [gap for gap in answer.verdict.gaps if "unaccounted" in gap.why]
 
 
+def test_counts_that_no_agent_can_have_end_no_trace(tmp_path: Path) -> None:
+    most = 2**64 - 1
+    one = ScriptedAgent(
+        node_1(), {ProbeRequest: losing(("kernel", most), ("kernel", most)), EndCapture: ended(eth0=most)}
+    )
+
+    async def main() -> trace_pb2.Trace:
+        answer, status = await traced(tmp_path, one)
+        assert (status.accepted, status.losses[0].count) == (most, most)
+        return answer
+
+    (account,) = [each for each in run(main()).accounts if (each.node, each.interface) == (NODE_1, "eth0")]
+    assert [(loss.where, loss.count) for loss in account.lost] == [("kernel", most)]
+
+
 def test_packets_that_nobody_speaks_of_are_a_gap_of_the_trace(tmp_path: Path) -> None:
     one = ScriptedAgent(node_1(), {ProbeRequest: losing(), EndCapture: ended(eth0=100)})
 

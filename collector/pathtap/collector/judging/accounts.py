@@ -8,6 +8,9 @@ from pathtap.model.packet import Lost
 from pathtap.model.request import CaptureEnded
 from pathtap.model.trace import Gap
 
+# What an agent counts is not believed beyond what the wire can carry.
+MOST = 2**64 - 1
+
 
 def accounts_of(
     capture: str,
@@ -33,7 +36,8 @@ def accounts_of(
             accepted=accepted.get((node, interface)),
             delivered=delivered.get((node, interface), 0),
             lost=tuple(
-                LostAt(where=where, count=count) for where, count in sorted(losses.get((node, interface), {}).items())
+                LostAt(where=where, count=min(count, MOST))
+                for where, count in sorted(losses.get((node, interface), {}).items())
             ),
         )
         for node, interface in places
