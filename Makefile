@@ -3,7 +3,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 SOURCES := agent collector proto model cli lab tests bench
 
-.PHONY: demo bench bench-faults fuzz fuzz-model compare-frames test unit check lint proto-check format setup clean
+.PHONY: demo bench bench-readme bench-faults fuzz fuzz-model compare-frames test unit check lint proto-check format setup clean
 
 demo: setup            ## build a lab, show the traces of the README, take it down
 	tools/demo
@@ -23,6 +23,9 @@ unit: setup            ## the tests that need no root
 bench: setup           ## measure, in namespaces and labs of its own; writes build/bench.json and .md; GROUPS="capture idle"
 	tools/bench-peers
 	python -m bench $(GROUPS)
+
+bench-readme: bench    ## the same, all of it, and its table into README.md
+	tools/bench-readme
 
 bench-faults: setup    ## how each fault is found, and how fast; writes build/faults.md
 	python -m bench.faults

@@ -105,5 +105,6 @@ def test_the_generator_as_the_limit_leaves_standing_what_is_decided_all_the_same
 def test_a_peer_whose_limit_is_not_asked_for_is_taken_as_measured() -> None:
     both = compared("x", highest(90, True), highest(100, True), 0.25, peer_as_measured=True)
     assert told(both) == (True, "the generator was the limit of ours and the peer")
+    assert both["note"].endswith("the goal is met of a peer of up to 360")
     ours_open = compared("x", highest(20, True), highest(100, True), 0.25, peer_as_measured=True)
     assert told(ours_open)[0] is None

@@ -1,8 +1,8 @@
 """Rows: which goal is met, and how they are told."""
 
 from bench.processes import why
-from bench.rows import at_least, row, unmeasured, void
-from bench.table import line, markdown, number
+from bench.rows import at_least, informs, noted, row, then, unmeasured, void
+from bench.table import line, markdown, number, state
 
 
 def test_less_is_better_for_one_kind_and_more_for_the_other() -> None:
@@ -22,6 +22,31 @@ def test_what_is_void_or_unmeasured_meets_nothing_and_says_why() -> None:
     missing = unmeasured("x", 0.5, "at most", "iperf3 is not installed.")
     assert (missing["ours"], missing["ratio"], missing["met"]) == (None, None, None)
     assert line(missing).endswith("not measured: iperf3 is not installed.")
+
+
+def test_a_second_goal_is_told_and_decides_nothing() -> None:
+    first = then(at_least("x", 9, 10, 0.8, "and more"), 1.0)
+    assert (first["met"], first["goal"], first["note"]) == (True, 0.8, "the second goal, 1 ×, is not met; and more")
+    assert then(at_least("x", 10, 10, 0.8), 1.0)["note"] == "the second goal, 1 ×, is met"
+    assert then(row("x", 1, 10, 0.8), 0.05)["note"] == "the second goal, 0.05 ×, is not met"
+    nothing = void(at_least("x", 10, 10, 0.8), "the generator was the limit")
+    assert then(nothing, 1.0) == nothing
+
+
+def test_a_row_to_be_read_beside_another_meets_nothing() -> None:
+    limit = informs(row("x", 1, 2, 1.0, "40 pairs"), "the kernel's price")
+    assert (limit["ratio"], limit["met"], limit["note"]) == (0.5, None, "the kernel's price; 40 pairs")
+
+
+def test_notes_are_added_to_one_another() -> None:
+    assert noted(noted(row("x", 1, 2, 1.0), "one"), "two")["note"] == "one; two"
+
+
+def test_a_rows_state_says_why_nobody_can_say() -> None:
+    met, missed = row("x", 1, 2, 1.0), row("x", 3, 2, 1.0)
+    states = [state(each) for each in (met, missed, void(met, "why"), unmeasured("x", 1, "at most", "why"))]
+    assert states == ["met", "not met", "void", "not measured"]
+    assert state(informs(met, "why")) == "–"
 
 
 def test_numbers_have_three_digits_or_all_before_the_point() -> None:
