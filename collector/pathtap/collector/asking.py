@@ -87,7 +87,8 @@ async def _outcome(asked: Awaitable[Kind]) -> Kind | AgentError:
 
 @dataclass(slots=True, kw_only=True)
 class Asking:
-    """`missing` are nodes whose agent was silent once: they are not waited for again. `attempted` may hold captures.
+    """`missing` are nodes whose agent was silent once: they are not waited for again. `attempted` may hold captures; `refused`
+    did not say that they do.
 
     `ended` is what each node's agent said of its capture in the end.
     """
@@ -96,6 +97,7 @@ class Asking:
     gaps: list[Gap] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     attempted: dict[str, None] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
     ended: dict[str, CaptureEnded] = field(default_factory=dict)
 
     async def snapshot(self, node: str, timeout: float, interiors: Sequence[Address] = ()) -> NodeSnapshot | None:
@@ -117,6 +119,7 @@ class Asking:
         present = [node for node in nodes if node not in self.missing]
         self.attempted.update(dict.fromkeys(present))
         answers = await self._each(dict.fromkeys(present, request), CaptureArmed, ARM_TIMEOUT)
+        self.refused.update(node for node in present if node not in answers)
         for node, armed in answers.items():
             self.gaps.extend(Gap(node=node, part=unread.part, why=unread.reason) for unread in armed.unread)
         return {node: armed.interfaces for node, armed in answers.items()}
@@ -124,12 +127,16 @@ class Asking:
     async def end(self, capture: str) -> None:
         """Ends the capture wherever it may be armed. What it still held has arrived before this returns.
 
-        An agent that was silent is told too, but not waited for: it may have armed the capture all the same.
+        An agent that was silent, or did not say that it armed the capture, is told too, but not waited for: it may have armed it
+        all the same, and what it answers is nothing new.
         """
         nodes, self.attempted = list(self.attempted), {}
-        for node in self.missing.intersection(nodes):
+        unsure = self.missing | self.refused
+        for node in unsure.intersection(nodes):
             self.agents.tell(node, EndCapture(id=capture))
-        self.ended |= await self._each({node: EndCapture(id=capture) for node in nodes}, CaptureEnded)
+        self.ended |= await self._each(
+            {node: EndCapture(id=capture) for node in nodes if node not in unsure}, CaptureEnded
+        )
 
     async def probe(self, node: str, request: ProbeRequest) -> tuple[ProbeReport, ...]:
         # The agent's own answer may come a little after the last probe's time-out.

@@ -25,6 +25,16 @@ def text_of(lines: list[Line]) -> str:
     return "\n".join(paint(line, colour=False) for line in lines)
 
 
+def test_a_loss_of_which_nobody_knows_the_count_is_no_loss_of_none() -> None:
+    """docs/wire.md, Loss: the count is 0 because how many it would have been is not known."""
+    losses = [service_pb2.NodeStatus.Loss(where=where, count=count) for where, count in (("limit", 0), ("spool", 3))]
+    node = service_pb2.NodeStatus(node="n", connected=True, losses=losses)
+    lines = node_lines(service_pb2.ListNodesResponse(nodes=[node]), 100)
+    text = "\n".join(paint(line, colour=False) for line in lines)
+    assert "an unknown number at limit" in text
+    assert "3 at spool" in text
+
+
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("name", TRACES)
 def test_traces_as_a_person_reads_them(name: str, width: int, a_trace: ATrace, golden: Golden) -> None:

@@ -11,7 +11,16 @@ from scripted_agent import Bench, Reaction, ScriptedAgent, always, serving
 from small_cluster import NODE_1, NODE_2, cluster, node_1, node_2
 
 from pathtap.model.packet import Lost
-from pathtap.model.request import Answer, CaptureEnded, CaptureRequest, CaptureStats, Command, EndCapture, ProbeRequest
+from pathtap.model.request import (
+    Answer,
+    CaptureEnded,
+    CaptureRequest,
+    CaptureStats,
+    Command,
+    EndCapture,
+    Failure,
+    ProbeRequest,
+)
 from pathtap.v1 import service_pb2, trace_pb2
 
 
@@ -99,6 +108,28 @@ def test_counts_that_no_agent_can_have_end_no_trace(tmp_path: Path) -> None:
 
     (account,) = [each for each in run(main()).accounts if (each.node, each.interface) == (NODE_1, "eth0")]
     assert [(loss.where, loss.count) for loss in account.lost] == [("kernel", most)]
+
+
+def test_a_capture_that_an_agent_refuses_is_told_once_and_ended_all_the_same(tmp_path: Path) -> None:
+    full = "The agent has 16 captures armed and may have no more (--max-captures): try again later."
+    not_armed = "No capture is armed."
+    one = ScriptedAgent(
+        node_1(),
+        {
+            CaptureRequest: always(Failure(reason=full)),
+            ProbeRequest: always((answered(CART_REDIS),)),
+            EndCapture: always(Failure(reason=not_armed)),
+        },
+    )
+
+    async def main() -> trace_pb2.Trace:
+        answer, _ = await traced(tmp_path, one)
+        await one.until(EndCapture)
+        return answer
+
+    gaps = run(main()).verdict.gaps
+    assert [gap.decisive for gap in gaps if gap.why == full] == [True]
+    assert not_armed not in [gap.why for gap in gaps]
 
 
 def test_packets_that_nobody_speaks_of_are_a_gap_of_the_trace(tmp_path: Path) -> None:

@@ -25,7 +25,9 @@ def node_lines(nodes: service_pb2.ListNodesResponse, width: int) -> list[Line]:
             said = f"{node.accepted} accepted, {node.delivered} delivered"
             lines += hanging((Span("   packets ", Style.FAINT),), said, "", width)
         for loss in node.losses:
-            lines += hanging((Span("   lost    ", Style.BAD),), f"{loss.count} at {loss.where}", "", width)
+            # Nobody knows how many: docs/wire.md, Loss.
+            counted = str(loss.count or "an unknown number")
+            lines += hanging((Span("   lost    ", Style.BAD),), f"{counted} at {loss.where}", "", width)
     return lines
 
 
