@@ -17,25 +17,21 @@ from pathtap.agent.bpf import Program
 from pathtap.agent.delivery import Deliver
 from pathtap.agent.filter import header_program
 from pathtap.agent.listener import Listener
-from pathtap.agent.ring import Ring, RingSize, why
+from pathtap.agent.ring import SLOT, Ring, RingSize, why
 from pathtap.agent.rings import close_rings, open_rings
 from pathtap.model.node import Interface, Role, Unread
 from pathtap.model.request import CaptureArmed, CaptureEnded, CaptureRequest
 
 # All rings of one capture, at most.
 RINGS_BYTES = 32 << 20
-# A block is handed over when its time is up, however little is in it: so many that the reader may be held up for a while.
-BLOCKS, FEWEST_BLOCKS = 256, 8
-# In milliseconds: what a packet of a quiet flow waits at most, twice that where it comes as a block's time ends.
-RETIRE = 4
+# A reader may be held up for a while, whatever the number of rings.
+FEWEST_SLOTS = 128
 
 
 def ring_size(rings: int) -> RingSize:
-    """What each of so many rings may take: a power of two, so that blocks are whole pages of one size."""
+    """What each of so many rings may take: a power of two."""
     share = RINGS_BYTES // max(1, rings)
-    share = max(1 << (share.bit_length() - 1), FEWEST_BLOCKS * mmap.PAGESIZE)
-    block_bytes = max(share // BLOCKS, mmap.PAGESIZE)
-    return RingSize(blocks=share // block_bytes, block_bytes=block_bytes, retire=RETIRE)
+    return RingSize(slots=max(1 << (share.bit_length() - 1), mmap.PAGESIZE, FEWEST_SLOTS * SLOT) // SLOT)
 
 
 def choose_interfaces(interfaces: Sequence[Interface], request: CaptureRequest) -> tuple[str, ...]:

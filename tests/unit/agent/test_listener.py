@@ -35,7 +35,7 @@ ABSURD = PLAIN[:20]
 class Tap:
     """Offers what a `Ring` does; each take gives the next of `turns`, and `counted` is what the kernel says beside them."""
 
-    size = RingSize(blocks=64, block_bytes=4096, retire=4)
+    size = RingSize(slots=1024)
     taken = 1
 
     def __init__(self, interface: str, turns: Sequence[Sequence[bytes]], counted: int = 0, refused: int = 0) -> None:
