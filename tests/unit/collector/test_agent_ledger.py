@@ -144,6 +144,17 @@ def test_what_two_captures_of_one_agent_accepted_is_added_and_kept_apart() -> No
     assert sums(agent) == (11, 7, {})
 
 
+def test_what_one_capture_lost_is_no_loss_of_another() -> None:
+    agents = collector()
+    agent = join(agents)
+    with agents.capture("c") as log, agents.capture("d") as other:
+        agents.receive(agent, batch(1, 0, [lost("kernel", 4)]))
+        assert (len(log.lost), other.lost) == (1, ())
+        everybodys = replace(lost("stream", 1), capture="")
+        agents.receive(agent, batch(2, 0, [everybodys]))
+        assert (len(log.lost), other.lost) == (2, (everybodys,))
+
+
 def test_what_the_collector_has_no_room_for_is_accepted_and_lost_there() -> None:
     agents = Agents(lambda: 0, most=0)
     with agents.capture("c"):

@@ -132,6 +132,15 @@ def test_news_are_read_once_and_after_a_clearing_from_the_begin() -> None:
     assert log.delivered == {(NODE_1, "eth0"): 4}
 
 
+def test_a_log_that_was_cleared_has_all_of_its_room_again() -> None:
+    log = CaptureLog("c", ROWS_OVERHEAD + 2 * NAME_BYTES + ROW.size)
+    for _ in range(3):
+        assert log.take(rows([seen(1)])) == 0
+        assert log.take(rows([seen(2)])) == 1
+        log.clear()
+    assert log.delivered == {(NODE_1, "eth0"): 3}
+
+
 def test_flows_are_told_in_the_order_of_their_first_packets_and_said_to_be_all_or_not() -> None:
     log = filled([rows([seen(n, other(n % 5 + 1)) for n in range(1, 50)]), rows([seen(1, node=NODE_2)])])
     assert log.flows(NODE_1, 3) == ((other(2), other(3), other(4)), False)
