@@ -32,3 +32,27 @@ def test_a_hello_counts_the_packets_that_were_sent_and_no_others() -> None:
         return tuple(counts)
 
     assert asyncio.run(main()) == (0, 3, 3, 7)
+
+
+def test_what_was_cut_short_goes_out_again_unless_it_is_an_answer_of_the_stream_that_ended() -> None:
+    async def main() -> None:
+        outbox = Outbox("n", "b")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(outbox.put(BATCH, packets=3))
+            cut_short = await outbox.next()
+            outbox.forget_answers()
+            assert await outbox.next() == cut_short
+            outbox.sent()
+            tasks.create_task(outbox.put(BATCH, answer=True))
+            await outbox.next()
+            outbox.forget_answers()
+            outbox.sent()
+            tasks.create_task(outbox.put(BATCH, packets=4))
+            message = await outbox.next()
+            assert message is not None
+            # The answer's number is not given again.
+            assert pb.ConnectRequest.FromString(message).sequence == 3
+            outbox.sent()
+        assert told(outbox) == 7
+
+    asyncio.run(main())

@@ -187,6 +187,18 @@ def test_what_is_not_kept_is_counted_by_its_interface() -> None:
     assert spool.take() == answer(1)
 
 
+def test_what_is_left_of_a_hand_over_of_which_a_part_was_taken_keeps_its_room() -> None:
+    count = 3 * BATCH // ROW.size
+    spool = Spool(NODE, HAND_OVER_BYTES + count * ROW.size)
+    spool.deliver(as_rows(*range(count)))
+    sent = len(sequences(spool.take()))
+    spool.deliver(as_rows(*range(count, 2 * count)))
+    waiting = sum(len(item.rows) for item in spool._items if isinstance(item, PacketRows))
+    assert waiting + len(spool._items) * HAND_OVER_BYTES <= HAND_OVER_BYTES + count * ROW.size
+    left = -(-HAND_OVER_BYTES // ROW.size)
+    assert [each.count for each in batch(spool.take()).lost] == [count - sent + left]
+
+
 def test_memory_is_bounded_also_where_each_hand_over_names_many_interfaces() -> None:
     limit, names = 1 << 20, [f"eni{number}" for number in range(256)]
     spool = Spool(NODE, limit)
