@@ -11,17 +11,20 @@ from pathtap.collector.joining.sifting import Key, key_of, layout, one
 from pathtap.collector.plan import live_flow
 from pathtap.model.address import FiveTuple
 from pathtap.model.packet import PacketObservation, TcpFlag
-from pathtap.model.rows import ICMP_LAYER, TCP_LAYER, PacketRows
+from pathtap.model.rows import ICMP_LAYER, TCP_LAYER, Mark, PacketRows
 
 _PACKET = layout(
     ("source", "destination"),
     ("source_port", "source_port"),
     ("destination_port", "destination_port"),
+    ("marks", "marks"),
     ("tcp_flags", "tcp_flags"),
     ("layer", "layer"),
 )
 _FLOW = layout(("source", "destination_port"), ("protocol", "protocol"))
 OPENING = TcpFlag.SYN | TcpFlag.ACK
+# Of packets that may tell no ports.
+PORTLESS = Mark.FRAGMENT | Mark.TRUNCATED
 
 
 class LiveTraffic:
@@ -78,8 +81,10 @@ class LiveTraffic:
         if chunk.node != (source.node or chunk.node) or ends not in chunk.rows:
             return
         known = False
-        for number, (seen, from_port, to_port, flags, layer) in enumerate(_PACKET.iter_unpack(chunk.rows)):
-            if seen != ends or destination.socket.port not in (0, to_port) or (layer == ICMP_LAYER and not from_port):
+        for number, (seen, from_port, to_port, marks, flags, layer) in enumerate(_PACKET.iter_unpack(chunk.rows)):
+            if seen != ends or destination.socket.port not in (0, to_port):
+                continue
+            if not from_port and (layer == ICMP_LAYER or marks & PORTLESS):
                 continue
             opens = layer != TCP_LAYER or flags & OPENING == TcpFlag.SYN
             if opens or not known:

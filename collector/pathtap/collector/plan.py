@@ -103,12 +103,17 @@ def live_flow(question: Question, observations: Sequence[PacketObservation], *, 
             seen.source == question.source.socket.address
             and seen.destination == destination.address
             and destination.port in (0, seen.destination_port)
-            and (seen.source_port or not observation.headers.icmp)
+            and (seen.source_port or not _portless(observation.headers))
             and observation.node == (question.source.node or observation.node)
             and (opens(observation.headers) or not opening)
         ):
             return seen
     return None
+
+
+def _portless(headers: Headers) -> bool:
+    """Whether port 0 says that none is told: what answers an echo, a later fragment, a packet that is cut off."""
+    return bool(headers.icmp or headers.fragment or headers.truncated)
 
 
 def opens(headers: Headers) -> bool:

@@ -140,3 +140,5 @@ def test_a_capture_too_many_is_refused_and_one_that_has_ended_makes_room() -> No
         )
         talk.ask(EndCapture(id="a"))
         assert isinstance(talk.ask(replace(CAPTURE, id="b")), CaptureArmed)
+        talk.ask(EndCapture(id="b"))
+        assert talk.counts == Counts(accepted=46, lost={"kernel": 6})
