@@ -116,7 +116,8 @@ def test_an_echo_reply_begins_no_flow_and_a_request_does() -> None:
 def test_a_packet_that_tells_no_ports_is_no_flow_and_hides_none(protocol: Protocol, cut: str) -> None:
     flow = replace(CART_REDIS, protocol=protocol, destination_port=0 if protocol is Protocol.ICMP else 53)
     asked = question(port=0, protocol=protocol)
-    without = Headers(five_tuple=replace(flow, source_port=0, destination_port=0), ttl=64, length=1500, **{cut: True})
+    bare = Headers(five_tuple=replace(flow, source_port=0, destination_port=0), ttl=64, length=1500)
+    without = replace(bare, fragment=cut == "fragment", truncated=cut == "truncated")
     icmp = IcmpHeader(type=8, code=0) if protocol is Protocol.ICMP else None
     whole = tcp(flow, SYN) if protocol is Protocol.TCP else Headers(five_tuple=flow, ttl=64, length=1500, icmp=icmp)
     assert traffic(without, asked=asked).flow is None
