@@ -39,7 +39,7 @@ def main(names: Sequence[str]) -> None:
     if unknown := [name for name in names if name not in GROUPS]:
         raise SystemExit(f"There is no group {unknown[0]}; there are {', '.join(GROUPS)}.")
     rows: list[Row] = []
-    load = os.getloadavg()[0]
+    about = caption(os.getloadavg()[0])
     for name in names or GROUPS:
         began = time.monotonic()
         for row in measured(name):
@@ -49,7 +49,7 @@ def main(names: Sequence[str]) -> None:
     build = Path("build")
     build.mkdir(exist_ok=True)
     (build / "bench.json").write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
-    (build / "bench.md").write_text(markdown(rows, caption(load)))
+    (build / "bench.md").write_text(markdown(rows, about))
 
 
 def measured(name: str) -> list[Row]:
@@ -62,7 +62,7 @@ def measured(name: str) -> list[Row]:
 
 
 def caption(load: float) -> str:
-    """When, on what machine, of which commit; `load` is the average that the run found (/proc/loadavg)."""
+    """When, on what machine, of which commit; `load` is the average before the run (/proc/loadavg)."""
     commit = _output("git", "rev-parse", "--short", "HEAD") or "unknown"
     changed = " with changes" if _output("git", "status", "--porcelain", "-uno") else ""
     return (

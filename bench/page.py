@@ -33,6 +33,7 @@ _BUSY = "with 2.7 % of a processor, the rest of it busy, headers decoded; peer:"
 _PACKET = "cBPF instructions for a packet that does not match"
 _ONE, _SEVERAL = f"{_PACKET}, one address on each side", f"{_PACKET}, 2 near and 6 far addresses"
 _BYTE = "processor time for a byte of a node's"
+_TRACED = "while another flow is traced, upper end of the 95 % interval; peer:"
 _RINGLESS = "while packet sockets with the trace's filter and no ring are open, upper"
 _IDLE = "an idle agent"
 _FIRST, _LAST = "before its first trace", "30 s after its last trace"
@@ -50,11 +51,17 @@ LINES = (
     _line(f"{_ONE}, the worst", _WORST, LIBPCAP),
     _line(f"{_SEVERAL}, mean", "cBPF instructions for the same of a translated flow, mean", LIBPCAP),
     _line(f"{_SEVERAL}, the worst", _WORST, LIBPCAP),
-    _line(f"{_BYTE} UDP while another", "processor time for a byte of UDP, another flow traced: at most", "no trace"),
+    _line(
+        f"{_BYTE} UDP {_TRACED} untraced", "processor time for a byte of UDP, another flow traced (at most)", "no trace"
+    ),
     _line(f"{_BYTE} UDP {_RINGLESS}", _SOCKETS, "no sockets"),
-    _line("more of a node's UDP lost", "more UDP lost, percentage points: at most", "2"),
-    _line(f"{_BYTE} TCP while another", "processor time for a byte of TCP, another flow traced: at most", "no trace"),
+    _line(f"{_BYTE} UDP {_TRACED} while", "the same of a trace beside such sockets", "those sockets"),
+    _line("more of a node's UDP lost", "more UDP lost, percentage points (at most)", "2"),
+    _line(
+        f"{_BYTE} TCP {_TRACED} untraced", "processor time for a byte of TCP, another flow traced (at most)", "no trace"
+    ),
     _line(f"{_BYTE} TCP {_RINGLESS}", _SOCKETS, "no sockets"),
+    _line(f"{_BYTE} TCP {_TRACED} while", "the same of a trace beside such sockets", "those sockets"),
     _line("events/s from one agent's ring", "from the ring to the collector's log, events/s", f"{TCPDUMP}, lossless"),
     _line("wall time of one warm trace: pod to pod, other node, ICMP", "a warm ICMP trace, ms", "ping + 250 ms"),
     _line(f"{_IDLE}, {_FIRST}: MB", f"{_IDLE} {_FIRST}, MB", "60 MB"),
