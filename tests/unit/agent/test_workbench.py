@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -12,10 +12,11 @@ from agent_stage import HERE, NODE, SmallCapture, SmallNode
 from pathtap import wire
 from pathtap.agent.config import Limits
 from pathtap.agent.counts import Counts, from_bytes
-from pathtap.agent.delivery import Deliver
+from pathtap.agent.delivery import Deliver, Packets
 from pathtap.agent.frames import Frame, Kind, receive, send
 from pathtap.agent.spool import Spool
 from pathtap.agent.workbench import Workbench
+from pathtap.model.packet import Lost
 from pathtap.model.request import (
     Answer,
     CaptureArmed,
@@ -77,8 +78,14 @@ class Talk:
         return from_bytes(next(each.body for each in reversed(self.frames) if each.kind is Kind.COUNTS))
 
     def lost(self) -> list[tuple[str, str]]:
+        return [(loss.where, loss.why) for loss in self.told_lost()]
+
+    def losses(self, where: str) -> list[int]:
+        return [loss.count for loss in self.told_lost() if loss.where == where]
+
+    def told_lost(self) -> list[pb.Lost]:
         batches = [pb.ConnectRequest.FromString(each.body).batch for each in self.frames if each.kind is Kind.BATCH]
-        return [(loss.where, loss.why) for batch in batches for loss in batch.lost]
+        return [loss for batch in batches for loss in batch.lost]
 
 
 @contextmanager
@@ -103,6 +110,53 @@ def test_whoever_takes_the_end_of_a_capture_has_all_that_was_counted() -> None:
         assert talk.counts.captures == 1
         assert isinstance(talk.ask(EndCapture(id="a")), CaptureEnded)
         assert talk.counts == Counts(accepted=23, lost={"kernel": 3})
+
+
+class LosingCapture(CountedCapture):
+    """Loses packets while it runs, twice."""
+
+    def __init__(self, request: CaptureRequest, deliver: Deliver, ended: Callable[[str], None]) -> None:
+        super().__init__(request, deliver, ended)
+        self._again = threading.Thread(target=self._lose, args=(deliver,))
+        self._again.start()
+
+    def _lose(self, deliver: Deliver) -> None:
+        for count in (5, 6):
+            time.sleep(0.15)
+            deliver(Packets(lost=(Lost(node=NODE, where="kernel", count=count, capture="a", interface="eth0"),)))
+
+    def end(self) -> CaptureEnded:
+        self._again.join()
+        return super().end()
+
+
+class LosingNode(SmallNode):
+    def open_capture(self, request: CaptureRequest, deliver: Deliver) -> LosingCapture:
+        return LosingCapture(request, deliver, self.ended.append)
+
+
+def test_losses_are_counted_before_they_are_told() -> None:
+    """A worker that is killed afterwards has told all of them: metrics and trace agree."""
+    with bench(LosingNode()) as talk:
+        talk.ask(CAPTURE)
+        while len(talk.lost()) < 2:
+            talk.until(Kind.BATCH)
+            assert talk.counts.lost.get("kernel", 0) == sum(talk.losses("kernel"))
+        assert talk.counts.lost["kernel"] == 11
+
+
+def test_captures_that_their_stream_outlived_are_lost_by_their_names() -> None:
+    node = CountingNode()
+    with bench(node) as talk:
+        for identity in ("a", "b"):
+            talk.ask(replace(CAPTURE, id=identity))
+        send(talk.connection, Frame(Kind.END_CAPTURES, b"the collector went away"))
+        talk.until(Kind.ENDED)
+        assert sorted(node.ended) == ["a", "b"]
+        why = "the capture was ended before its time: the collector went away"
+        told = [loss for loss in talk.told_lost() if loss.where == "stream"]
+        assert [(loss.capture, loss.count, loss.why) for loss in told] == [("a", 0, why), ("b", 0, why)]
+        assert talk.counts == Counts(accepted=46, lost={"kernel": 6, "stream": 0})
 
 
 def test_a_capture_that_the_agent_ends_is_counted_then_and_not_when_somebody_asks() -> None:
