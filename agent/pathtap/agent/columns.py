@@ -186,7 +186,8 @@ class Columns:
         if bare.any():
             self.decoded[level.where(bare).rows] = True
         for number, least in ((Protocol.TCP, 20), (Protocol.UDP, 8), (icmp, 8)):
-            chosen = (protocol == number) & ~bare & (level.room >= least)
+            # As a plain int: an enumeration's member makes numpy widen the whole column.
+            chosen = (protocol == int(number)) & ~bare & (level.room >= least)
             if not chosen.any():
                 continue
             if number == Protocol.TCP:
