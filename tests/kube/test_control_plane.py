@@ -16,7 +16,7 @@ def test_it_serves_the_administrator_and_no_invented_token(control_plane: Contro
         for each in json.loads(control_plane.kubectl("get", "namespaces", "-o", "json"))["items"]
     }
     assert {"default", "kube-system"} <= names
-    stranger = control_plane.kubeconfig("stranger", token="invented")
+    stranger = control_plane.kubeconfig("stranger", token="invented")  # noqa: S106
     with pytest.raises(LabError, match="Unauthorized"):
         control_plane.kubectl("get", "namespaces", kubeconfig=stranger)
 
