@@ -31,9 +31,10 @@ from small_cluster import (
     service_item,
 )
 
+from pathtap.collector.cluster.api_object import InventoryError
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.inventory_file import InventoryFile, InventoryFileError, read
-from pathtap.collector.cluster.kube_objects import InventoryError, decode
+from pathtap.collector.cluster.kube_objects import decode
 from pathtap.model.inventory import Backend, ServicePort
 
 DOCUMENT: dict[str, Any] = {"apiVersion": "v1", "kind": "List", "items": cluster_items()}

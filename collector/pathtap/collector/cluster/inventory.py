@@ -30,10 +30,21 @@ class Inventory:
 
     @cached_property
     def _pods_by_address(self) -> Mapping[Address, Pod]:
-        """Of two pods the one that is not being deleted: an address is given again once the former holder has let it go."""
+        """Of two pods the one that is not being deleted, then the one that began later: an address is given again once the
+        former holder has let it go, though what the API says of that one may not know yet."""
         owners = [pod for pod in self.pods.values() if not pod.host_network and pod.phase not in FINISHED]
-        owners.sort(key=lambda pod: not pod.deleting)
+        owners.sort(key=lambda pod: (not pod.deleting, pod.started_at, pod.uid))
         return {address: pod for pod in owners for address in pod.addresses}
+
+    @cached_property
+    def pods_by_workload(self) -> Mapping[str, Mapping[str, tuple[Pod, ...]]]:
+        """By kind, then by `namespace/name`: {"deployment": {"shop/cart": …}}. The pods in the order of their names."""
+        found: dict[str, dict[str, list[Pod]]] = {}
+        for pod in sorted(self.pods.values(), key=lambda pod: pod.key):
+            for workload in pod.workloads:
+                kind, _, name = workload.partition("/")
+                found.setdefault(kind, {}).setdefault(f"{pod.namespace}/{name}", []).append(pod)
+        return {kind: {key: tuple(pods) for key, pods in named.items()} for kind, named in found.items()}
 
     @cached_property
     def _nodes_by_address(self) -> Mapping[Address, Node]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import yaml
 
+from pathtap.collector.cluster.api_object import InventoryError
 from pathtap.collector.cluster.inventory import Inventory
-from pathtap.collector.cluster.kube_objects import InventoryError, decode
+from pathtap.collector.cluster.kube_objects import decode
 
 log = logging.getLogger(__name__)
 
