@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -66,14 +66,19 @@ class Api:
         """PUT. A resourceVersion in the body that is not the present one gives status 409."""
         return await self._answer("PUT", path, json=body)
 
-    async def watch(self, path: str, **parameters: str) -> AsyncIterator[Mapping[str, Any]]:
+    async def watch(
+        self, path: str, opened: Callable[[], None] | None = None, **parameters: str
+    ) -> AsyncGenerator[Mapping[str, Any], None]:
         """Events as the API has them, {"type": …, "object": …}, until the server ends the watch. Who leaves early closes it
         (contextlib.aclosing).
 
-        An ERROR event is raised with the code of its Status: 410 for a resourceVersion that is gone.
+        `opened` is called once the server has taken it. An ERROR event is raised with the code of its Status: 410 for a
+        resourceVersion that is gone.
         """
         timeout = httpx.Timeout(CONNECT_PATIENCE, read=self._watch_patience)
         async with self._request("GET", path, params={**parameters, "watch": "true"}, timeout=timeout) as response:
+            if opened is not None:
+                opened()
             async for line in _lines(response):
                 event = self._object(line)
                 if event.get("type") == "ERROR":
