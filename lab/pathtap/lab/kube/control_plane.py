@@ -15,8 +15,9 @@ from pathlib import Path
 from pathtap.lab.errors import LabError
 from pathtap.lab.kube.certificates import Authority, KeyPair, new_authority, new_key
 from pathtap.lab.kube.kubeconfig import kubeconfig
+from pathtap.lab.kube.programs import ASSETS as ASSETS
+from pathtap.lab.procfs import ROLE
 
-ASSETS = "KUBEBUILDER_ASSETS"
 ISSUER = "https://kubernetes.default.svc"
 SERVICES = "10.100.0.0/16"
 # The first address of SERVICES is the API server's own.
@@ -29,7 +30,8 @@ _TAIL = 8
 class Where:
     """`assets` holds the programs, `directory` (made by the caller) gets files and logs. They listen on `address` (etcd on
     loopback), in the network namespace that `enter` leads into: the words before a command, such as nsenter's; none for the
-    caller's own. `port` 0 is any that is free; `names` are further ones in the server's certificate."""
+    caller's own. `port` 0 is any that is free; `names` are further ones in the server's certificate. `reached_at` is the URL
+    where the caller finds the API server, if that is not where it listens."""
 
     assets: Path
     directory: Path
@@ -37,6 +39,7 @@ class Where:
     enter: tuple[str, ...] = ()
     port: int = 0
     names: tuple[str, ...] = ()
+    reached_at: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -47,6 +50,7 @@ class ControlPlane:
         self.where = where
         self.port = where.port or free_port()
         self.server = f"https://{where.address}:{self.port}"
+        self.reached_at = where.reached_at or self.server
         self.authority: Authority = new_authority("kubernetes", datetime.now(UTC))
         self._etcd = f"http://127.0.0.1:{free_port()}"
         self._etcd_peer = f"http://127.0.0.1:{free_port()}"
@@ -66,10 +70,18 @@ class ControlPlane:
         """The kubeconfig of a person in system:masters."""
         return self.where.directory / "admin.kubeconfig"
 
-    def kubeconfig(self, name: str, *, token: str = "", pair: KeyPair | None = None, namespace: str = "") -> Path:
-        """Writes one more, NAME.kubeconfig."""
+    @property
+    def _manager(self) -> Path:
+        """The same person's, where the programs themselves are."""
+        return self.where.directory / "manager.kubeconfig"
+
+    def kubeconfig(
+        self, name: str, *, token: str = "", pair: KeyPair | None = None, namespace: str = "", inside: bool = False
+    ) -> Path:
+        """Writes one more, NAME.kubeconfig: for the caller, or for who is `inside`, where the API server listens."""
+        server = self.server if inside else self.reached_at
         return self._write(
-            f"{name}.kubeconfig", kubeconfig(self.server, self.ca, token=token, pair=pair, namespace=namespace)
+            f"{name}.kubeconfig", kubeconfig(server, self.ca, token=token, pair=pair, namespace=namespace)
         )
 
     def kubectl(self, *arguments: str, stdin: str = "", kubeconfig: Path | None = None) -> str:
@@ -94,7 +106,7 @@ class ControlPlane:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, **self.where.environment},
+                    env={**os.environ, **self.where.environment, ROLE: name},
                     start_new_session=True,
                 )
             if name == "kube-apiserver":
@@ -119,10 +131,23 @@ class ControlPlane:
         for name in reversed(tuple(self._running)):
             self.stop(name)
 
+    def leave(self) -> None:
+        """Lets the programs run on, to be ended by somebody else."""
+        for process in self._running.values():
+            # A process that is not waited for is nothing to be warned of.
+            process.returncode = 0
+        self._running.clear()
+
     def with_controllers(self) -> None:
         """Adds the controllers and the scheduler to what `start` starts, and service accounts to what pods have."""
-        self._commands["kube-apiserver"].remove("--disable-admission-plugins=ServiceAccount")
         secrets = self.where.directory
+        server = self._commands["kube-apiserver"]
+        server.remove("--disable-admission-plugins=ServiceAccount")
+        # Kubelets ask who wants logs and forwarded ports.
+        server += [
+            f"--kubelet-client-certificate={secrets / 'kubelet-client.crt'}",
+            f"--kubelet-client-key={secrets / 'kubelet-client.key'}",
+        ]
         manager = [
             f"--service-account-private-key-file={secrets / 'sa.key'}",
             f"--root-ca-file={secrets / 'ca.crt'}",
@@ -132,7 +157,13 @@ class ControlPlane:
         ]
         for name, options in (("kube-controller-manager", manager), ("kube-scheduler", [])):
             program = str(self.where.assets / name)
-            self._commands[name] = [program, f"--kubeconfig={self.admin}", "--leader-elect=false", "--port=0", *options]
+            self._commands[name] = [
+                program,
+                f"--kubeconfig={self._manager}",
+                "--leader-elect=false",
+                "--port=0",
+                *options,
+            ]
 
     def _write_files(self) -> None:
         names = (
@@ -145,18 +176,23 @@ class ControlPlane:
             "kubernetes.default.svc",
         )
         server = self.authority.server("kube-apiserver", tuple(dict.fromkeys(names)))
+        kubelets = self.authority.client("kube-apiserver-kubelet-client", ("system:masters",))
         signing = new_key()
         files = {
             "ca.crt": self.ca,
             "ca.key": self.authority.pair.key,
             "server.crt": server.certificate,
             "server.key": server.key,
+            "kubelet-client.crt": kubelets.certificate,
+            "kubelet-client.key": kubelets.key,
             "sa.pub": signing.certificate,
             "sa.key": signing.key,
         }
         for name, content in files.items():
             self._write(name, content.decode())
-        self.kubeconfig("admin", pair=self.authority.client("admin", ("system:masters",)))
+        administrator = self.authority.client("admin", ("system:masters",))
+        self.kubeconfig("admin", pair=administrator)
+        self.kubeconfig("manager", pair=administrator, inside=True)
 
     def _write(self, name: str, content: str) -> Path:
         path = self.where.directory / name
@@ -202,7 +238,7 @@ class ControlPlane:
         argv = [
             *self.where.enter,
             str(self.where.assets / "kubectl"),
-            f"--kubeconfig={self.admin}",
+            f"--kubeconfig={self._manager}",
             "get",
             "--raw=/readyz",
         ]
