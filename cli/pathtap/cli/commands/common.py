@@ -10,8 +10,10 @@ from typing import Any
 
 import click
 
-from pathtap.cli import kubeconfig, output
+from pathtap.cli import output
+from pathtap.cli.channel import direct
 from pathtap.cli.client import Collector, connected
+from pathtap.cli.cluster import place
 from pathtap.cli.options import Settings
 from pathtap.cli.render.page import Line
 from pathtap.cli.request import is_bare
@@ -74,8 +76,8 @@ def namespace(chosen: Settings, names: Sequence[str]) -> str:
     """-n, else the kubeconfig context's; read only where a name leaves its namespace open. Empty means unique."""
     if chosen.namespace or not any(is_bare(name) for name in names):
         return chosen.namespace
-    paths = kubeconfig.files(chosen.kubeconfig, os.environ, Path.home())
-    return kubeconfig.context_namespace(paths, chosen.context)
+    where = place.Where(file=chosen.kubeconfig, context=chosen.context, environment=os.environ, home=Path.home())
+    return place.namespace_of_bare_names(where, reached=direct(chosen) is None)
 
 
 def write_lines(chosen: Settings, lines: Sequence[Line]) -> None:
