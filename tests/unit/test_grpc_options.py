@@ -7,11 +7,12 @@ import pytest
 
 from pathtap.agent import stream
 from pathtap.cli import client
-from pathtap.collector import program as collector
+from pathtap.collector import ports as collector
 
 EVERY_OPTION = {
     "agent": stream.CHANNEL_OPTIONS,
     "collector": collector.CHANNEL_OPTIONS,
+    "collector, for certificates": collector.CERTIFICATE_OPTIONS,
     "cli": client._OPTIONS,
 }
 

@@ -25,14 +25,16 @@ async def node_statuses(agents: Agents, inventory: Inventory) -> list[service_pb
     return list(await asyncio.gather(*(_status(node, connected.get(node), inventory) for node in every)))
 
 
-def names(inventory: Inventory, prefix: str) -> list[str]:
-    """Pods by key, then nodes and services with their kind, as far as they begin with `prefix`."""
+def names(inventory: Inventory, prefix: str, namespace: str = "") -> list[str]:
+    """Pods by key, then nodes and services with their kind, as far as they begin with `prefix`. Bare names are those of the
+    namespace, or where none is given those that are unique.
+    """
     candidates = [
         *sorted(inventory.pods),
         *(f"node/{name}" for name in sorted(inventory.nodes)),
         *(f"svc/{key}" for key in sorted(inventory.services)),
     ]
-    by_name = Counter(pod.name for pod in inventory.pods.values())
+    by_name = Counter(pod.name for pod in inventory.pods.values() if namespace in ("", pod.namespace))
     candidates += sorted(name for name, pods in by_name.items() if pods == 1)
     return [name for name in candidates if name.startswith(prefix)][:MOST_NAMES]
 
