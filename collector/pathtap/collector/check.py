@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import Asking, Progress
 from pathtap.collector.cluster.inventory import Inventory, inventory_gaps
-from pathtap.collector.cluster.resolve import UnknownName, nearest
+from pathtap.collector.cluster.naming import nearest
+from pathtap.collector.cluster.resolve import UnknownName
 from pathtap.collector.foreseeing.sampling import Sampled, sample, share
 from pathtap.collector.inspections import Defect, inspect, inspect_cluster, own_pods, view_of
 from pathtap.forwarding.fabric import Fabric

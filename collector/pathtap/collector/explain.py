@@ -68,6 +68,8 @@ class ExplainRun:
 
     async def _read(self, nodes: Iterable[str]) -> dict[str, NodeSnapshot]:
         nodes = list(nodes)
+        for choice in self.question.chosen:
+            await self.progress(choice)
         await self.progress(f"reading {', '.join(nodes)}")
         read = await asyncio.gather(
             *(

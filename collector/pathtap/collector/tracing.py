@@ -74,6 +74,8 @@ class TraceRun:
         """Never raises for an agent's sake: what is missing is in the record's gaps."""
         started_at = self.now()
         nodes = concerned_nodes(self.question, self.inventory)
+        for choice in self.question.chosen:
+            await self.progress(choice)
         async with asyncio.TaskGroup() as tasks:
             reading = {node: tasks.create_task(self._snapshot(node)) for node in nodes}
             await self.progress(f"reading {', '.join(nodes)}")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from pathtap.model.address import Address
-from pathtap.model.inventory import Node, Pod, Service
+from pathtap.model.inventory import Backend, Node, Pod, Service
 from pathtap.model.trace import Gap
 
 FINISHED = ("Succeeded", "Failed")
@@ -55,6 +55,17 @@ class Inventory:
         owners = [pod for pod in self.pods.values() if not pod.host_network and pod.phase not in FINISHED]
         owners.sort(key=lambda pod: (not pod.deleting, pod.started_at, pod.uid))
         return {address: pod for pod in owners for address in pod.addresses}
+
+    def backends_of_node_port(self, number: int) -> tuple[Backend, ...]:
+        """Of every service that has this node port, of whatever protocol."""
+        return tuple(
+            backend
+            for service in self.services.values()
+            for port in service.ports
+            if port.node_port == number
+            for backend in service.backends
+            if backend.port_name == port.name
+        )
 
     @cached_property
     def pods_by_workload(self) -> Mapping[str, Mapping[str, tuple[Pod, ...]]]:
