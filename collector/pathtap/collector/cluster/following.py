@@ -63,7 +63,7 @@ async def follow(api: Api, find: Find[Item], reflection: Reflection[Item], now: 
             reflection.waited()
             continue
         try:
-            if form is None or (isinstance(order, List) and not order.token):
+            if form is None or (isinstance(order, List) and not order.after):
                 form = await find(api)
             if isinstance(order, List):
                 await _list(api, form, order, reflection, now)
@@ -77,8 +77,8 @@ async def follow(api: Api, find: Find[Item], reflection: Reflection[Item], now: 
 
 async def _list(api: Api, form: Form[Item], order: List, reflection: Reflection[Item], now: Callable[[], int]) -> None:
     parameters = {} if order.whole else {"limit": str(PAGE)}
-    if order.token:
-        parameters["continue"] = order.token
+    if order.after:
+        parameters["continue"] = order.after
     answer = await api.get(form.path, **parameters)
     listed(answer.get("items"), ("items",))
     for complaint in reflection.listed(answer, form, now()):

@@ -21,9 +21,9 @@ GONE = 410
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class List:
-    """A page, from the beginning where `token` is empty. `whole`: without a limit, since pages expired while they were read."""
+    """A page, from the beginning where `after`, the API's continue token, is empty. `whole`: without a limit, since pages expired while they were read."""
 
-    token: str = ""
+    after: str = ""
     whole: bool = False
 
 
@@ -85,9 +85,9 @@ class Reflection(Generic[Item]):
             except InventoryError as error:
                 malformed.append(_complaint(form.kind, raw, error))
         metadata = mapping(answer.get("metadata"), ("metadata",))
-        token = metadata.get("continue")
-        if token:
-            self._page, self._order = page, List(token=str(token))
+        after = metadata.get("continue")
+        if after:
+            self._page, self._order = page, List(after=str(after))
             return tuple(malformed)
         self._take(page)
         self._order = Watch(resource_version=str(metadata.get("resourceVersion") or ""))
@@ -121,7 +121,7 @@ class Reflection(Generic[Item]):
         """`status` is HTTP's, 0 without an answer. What the server has forgotten is listed again at once, the first time."""
         self.failing = why
         self._failures += 1
-        paging = isinstance(self._order, List) and bool(self._order.token)
+        paging = isinstance(self._order, List) and bool(self._order.after)
         if status == GONE:
             self._waited = self._failures == 1
             self._begin_again(whole=paging)
