@@ -24,7 +24,7 @@ from pathtap.collector.access.reviews import GROUP, RESOURCE, VERB, Reviews
 Metadata = Iterable[tuple[str, str | bytes]]
 Context = grpc.aio.ServicerContext[Any, Any]
 # The ClusterRole of daemonset.yaml that a binding gives to people.
-ROLE = "pathtap-tracer"
+ROLE = "pathtap-user"
 # The namespace of bare names, as kubectl has it.
 DEFAULT_NAMESPACE = "default"
 # So many permissions are asked for at once to find out what somebody sees of the cluster.

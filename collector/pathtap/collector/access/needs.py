@@ -10,18 +10,13 @@ from ipaddress import ip_address
 
 from pathtap.collector.cluster.inventory import FINISHED, Inventory
 from pathtap.collector.cluster.resolve import Question
+from pathtap.collector.cluster.workloads import workload_kind
 from pathtap.model.address import Address
 from pathtap.model.inventory import Service
 from pathtap.model.trace import Target
 
-NODES = frozenset({"node"})
-# What may stand before a name; pathtap.collector.cluster.resolve reads them.
-KINDS = frozenset(
-    {
-        *("pod", "svc", "service", "deploy", "deployment", "rs", "replicaset", "sts", "statefulset"),
-        *("ds", "daemonset", "job", "cronjob"),
-    }
-)
+# What may stand before a name, beside words for workloads; pathtap.collector.cluster.resolve reads them.
+KINDS = frozenset({"pod", "svc", "service"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +48,9 @@ def of_words(text: str, namespace: str) -> Needs:
     if not text or address_in(text) is not None:
         return Needs()
     kind, _, rest = text.partition("/")
-    if kind in NODES and rest:
+    if kind == "node" and rest:
         return CLUSTER
-    name = rest if kind in KINDS and rest else text
+    name = rest if rest and (kind in KINDS or workload_kind(kind)) else text
     return Needs(namespaces=frozenset({name.partition("/")[0] if "/" in name else namespace}))
 
 
