@@ -153,8 +153,10 @@ def main(prefix: str, name: str, assets: str) -> None:
     node = next(node for node in find(prefix).nodes if node.name == name)
     files = StateDirectory(prefix).kube_node(name)
     programs = Programs(assets=Path(assets), version=_version(Path(assets)), files=files)
-    cgroups.enter(prefix, name)
-    make_own_files(files)
+    known = cgroups.hierarchies(Path("/proc/self/mountinfo").read_text())
+    cgroups.enter(prefix, name, known)
+    make_own_files(files, known)
+    cgroups.make_room()
     write_files(programs, options, node)
     run(services(programs, node))
 

@@ -4,9 +4,11 @@ What a node writes is in memory, above the machine's files, which it sees and ne
 own, and so are the settings of the kernel that a kubelet would change for the whole machine. Called by the node's first process.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pathtap.lab.kernel import command
+from pathtap.lab.kube.cgroups import Hierarchy
 
 _DISK_BYTES = "4g"
 # Written over by a kubelet (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables), and the machine's.
@@ -18,14 +20,15 @@ _TUNABLES = (
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 )
+_CGROUPS = Path("/sys/fs/cgroup")
 _LAYERED = ("etc", "opt", "var")
 # Not on a layered file system: containerd layers its images' files itself.
 _PLAIN = ("/var/lib/containerd", "/var/lib/kubelet")
 
 
-def make_own_files(shared: Path) -> None:
-    """`shared` is the one directory below /run that the node has in common with the machine. The namespaces of mounts, of
-    processes and of networks must be the node's already.
+def make_own_files(shared: Path, cgroups: Sequence[Hierarchy]) -> None:
+    """`shared` is the one directory below /run that the node has in common with the machine; `cgroups` are the machine's. The
+    namespaces of mounts, processes, networks and cgroups must be the node's already.
     """
     # Names of other nodes' namespaces: held here, they would outlive their removal.
     if Path("/run/netns").is_dir():
@@ -44,7 +47,7 @@ def make_own_files(shared: Path) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
         _mount("--bind", own, path)
     _keep_tunables(disk)
-    _own_sys(disk)
+    _own_sys(cgroups)
     _own_run(disk, shared)
     # The kubelet and runc hand mounts on to containers that ask for them.
     _mount("--make-rshared", "/")
@@ -61,13 +64,17 @@ def _keep_tunables(disk: Path) -> None:
             _mount("--bind", own, real)
 
 
-def _own_sys(disk: Path) -> None:
-    """A /sys that shows the node's links, with the machine's cgroups."""
-    cgroups = disk / "cgroups"
-    cgroups.mkdir()
-    _mount("--rbind", "/sys/fs/cgroup", cgroups)
+def _own_sys(cgroups: Sequence[Hierarchy]) -> None:
+    """A /sys that shows the node's links, and of the machine's cgroups the node's."""
     _mount("-t", "sysfs", "pathtap", "/sys")
-    _mount("--rbind", cgroups, "/sys/fs/cgroup")
+    if all(each.mount != _CGROUPS for each in cgroups):
+        _mount("-t", "tmpfs", "-o", "mode=755", "pathtap", _CGROUPS)
+    for each in cgroups:
+        each.mount.mkdir(exist_ok=True)
+        kind, options = ("cgroup2", ()) if each.version == 2 else ("cgroup", ("-o", ",".join(each.options)))
+        _mount("-t", kind, *options, "pathtap", each.mount)
+        for controller in each.options if len(each.options) > 1 else ():
+            (_CGROUPS / controller).symlink_to(each.mount.name)
 
 
 def _own_run(disk: Path, shared: Path) -> None:
