@@ -9,20 +9,22 @@ RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3 >/dev/null \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*
 
-# Makes wheels, with a compiler for python-iptables. Of this stage and the three that follow only /opt/pathtap reaches an image.
-# What a person set for pip (an index, a certificate) is not in here: mount it, as tools/build-images does.
+# Makes wheels. Of this stage and the three that follow only /opt/pathtap reaches an image. What a person set for pip (an index, a
+# certificate) is not in here: mount it, as tools/build-images does. Few steps: without overlays each costs a copy.
 FROM python AS build
-RUN apt-get update -qq \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev python3-dev python3-venv >/dev/null
 COPY deploy/images/build.txt /src/
-RUN python3 -m venv /opt/build \
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null \
+ && python3 -m venv /opt/build \
  && /opt/build/bin/pip install --quiet --no-cache-dir --require-hashes -r /src/build.txt \
  && python3 -m venv --without-pip /opt/pathtap
 
-# Test suites of libraries are of no use here; bytecode is, as nothing can be written where this runs.
+# With a compiler, for python-iptables. Test suites of libraries are of no use here; bytecode is, as nothing can be written where
+# this runs.
 FROM build AS agent-packages
 COPY deploy/images/agent.txt /src/
-RUN /opt/build/bin/pip wheel --quiet --no-cache-dir --no-build-isolation --require-hashes -r /src/agent.txt -w /wheels \
+RUN DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev python3-dev >/dev/null \
+ && /opt/build/bin/pip wheel --quiet --no-cache-dir --no-build-isolation --require-hashes -r /src/agent.txt -w /wheels \
  && /opt/build/bin/pip --python /opt/pathtap install --quiet --no-index --no-deps /wheels/* \
  && find /opt/pathtap -type d -name tests -prune -exec rm -rf {} +
 
@@ -32,14 +34,9 @@ RUN /opt/build/bin/pip wheel --quiet --no-cache-dir --no-build-isolation --requi
  && /opt/build/bin/pip --python /opt/pathtap install --quiet --no-index --no-deps /wheels/* \
  && find /opt/pathtap -type d -name tests -prune -exec rm -rf {} +
 
+# .dockerignore says what that is.
 FROM build AS pathtap
-COPY LICENSE README.md pyproject.toml /src/
-COPY model /src/model
-COPY proto /src/proto
-COPY cli /src/cli
-COPY lab /src/lab
-COPY agent /src/agent
-COPY collector /src/collector
+COPY . /src/
 RUN /opt/build/bin/pip wheel --quiet --no-cache-dir --no-build-isolation --no-deps -w /wheels /src \
  && /opt/build/bin/pip --python /opt/pathtap install --quiet --no-index --no-deps /wheels/*
 

@@ -54,14 +54,19 @@ class Settings:
 
 
 def collector_target(address: str) -> str:
-    """gRPC's target for HOST:PORT, [IPv6]:PORT or unix:PATH. Raises SettingsError for what is none of them."""
+    """gRPC's target for HOST:PORT, [HOST]:PORT or unix:PATH. Raises SettingsError for what is none of them.
+
+    Brackets stand around an IPv6 address; around anything else they mean nothing, so that a manifest can put them around an
+    address of either family.
+    """
     if address.startswith("unix:") and len(address) > len("unix:"):
         return address
     host, colon, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not host or (":" in host and not bracketed) or not _is_port(port):
+    bare = host[1:-1] if bracketed else host
+    if not colon or not bare or (":" in bare and not bracketed) or not _is_port(port):
         raise SettingsError(f"The collector's address is HOST:PORT or unix:PATH, not {address!r}.")
-    return f"dns:///{address}"
+    return f"dns:///{address}" if ":" in bare else f"dns:///{bare}:{port}"
 
 
 def settings(

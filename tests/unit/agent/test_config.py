@@ -25,6 +25,7 @@ GOOD: dict[str, Any] = {
         ("collector:9443", "dns:///collector:9443"),
         ("192.0.2.1:9443", "dns:///192.0.2.1:9443"),
         ("[2001:db8::1]:9443", "dns:///[2001:db8::1]:9443"),
+        ("[192.0.2.1]:9443", "dns:///192.0.2.1:9443"),
         ("unix:/run/pathtap.sock", "unix:/run/pathtap.sock"),
     ],
 )
@@ -39,6 +40,8 @@ def test_targets(address: str, target: str) -> None:
         "collector",
         "collector:",
         ":9443",
+        "[]:9443",
+        "[$(PATHTAP_COLLECTOR_SERVICE_HOST)]:$(PATHTAP_COLLECTOR_SERVICE_PORT_GRPC)",
         "collector:0",
         "collector:65536",
         "collector:http",
