@@ -45,7 +45,7 @@ def opened(
     with _transport(chosen, seconds or CLUSTER_SECONDS, quiet=quiet) as way, _channel(way) as channel:
         # Watching a channel costs 0.2 s when it is closed, and a unix socket has told all that can be told of it.
         if not way.target.startswith("unix:"):
-            _wait(channel, way, seconds or (READY_SECONDS if not way.server_name else CLUSTER_SECONDS))
+            _wait(channel, way, seconds or (CLUSTER_SECONDS if way.forwarded else READY_SECONDS))
         yield channel, way
 
 
@@ -138,12 +138,8 @@ def _wait(channel: grpc.Channel, way: Transport, seconds: float) -> None:
             if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
                 raise CommandError(f"{failed}: {_why(channel, way)}")
     except queue.Empty:
-        hint = (
-            "is the address right?"
-            if way.plaintext
-            else "is the address right, and does it speak TLS? (else --insecure)"
-        )
-        raise CommandError(f"{failed} within {seconds:g} s; {way.trouble() or hint}") from None
+        hint = way.trouble() or _hint(way, "is the address right")
+        raise CommandError(f"{failed} within {seconds:g} s; {hint}") from None
     finally:
         channel.unsubscribe(keep)
 
@@ -158,10 +154,17 @@ def _why(channel: grpc.Channel, way: Transport) -> str:
         service_pb2_grpc.TraceServiceStub(channel).ListNames(service_pb2.ListNamesRequest(), timeout=READY_SECONDS)
         said = ""
     except grpc.RpcError as error:
-        said = error.details() or ""
-    if "Hostname Verification" in said or "Peer name" in said:
+        said = (error.details() or "").lower()
+    if "hostname verification" in said or "peer name" in said:
         name = way.server_name or way.target.rpartition(":")[0]
         return f"its certificate is not one of {name}. Nothing was sent to it."
-    if "CERTIFICATE_VERIFY_FAILED" in said:
-        return "its certificate is signed by nobody that is trusted here. Nothing was sent to it."
-    return way.trouble() or "the connection failed; is it running, and does it speak TLS? (else --insecure)"
+    if "certificate" in said:
+        trusted = "by the ConfigMap that the cluster has" if way.forwarded else "here"
+        return f"its certificate is signed by nobody who is trusted {trusted}. Nothing was sent to it."
+    return way.trouble() or f"the connection failed; {_hint(way, 'is it running')}"
+
+
+def _hint(way: Transport, question: str) -> str:
+    if way.plaintext:
+        return f"{question}?"
+    return "its log says more." if way.forwarded else f"{question}, and does it speak TLS? (else --insecure)"

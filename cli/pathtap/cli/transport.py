@@ -11,12 +11,13 @@ def _nothing() -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
     """`target` is gRPC's; `called` is the same in sentences. `roots` is PEM, None for the system's; `server_name` is what the
-    certificate must have, empty for the target's host. A token is shown only over TLS. `trouble` says what the way itself met
-    until now, empty where nothing."""
+    certificate must have, empty for the target's host. `forwarded` is for a port of a cluster. A token is shown only over TLS.
+    `trouble` says what the way itself met until now, empty where nothing."""
 
     target: str
     called: str
     plaintext: bool = False
+    forwarded: bool = False
     roots: bytes | None = field(default=None, repr=False)
     server_name: str = ""
     token: str = field(default="", repr=False)

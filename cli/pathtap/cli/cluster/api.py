@@ -79,7 +79,7 @@ async def session(server: Server, credential: Credential, seconds: float) -> Asy
     try:
         client = httpx.AsyncClient(
             base_url=server.url,
-            headers={"User-Agent": "pathtap", "Accept": "application/json", **shown},
+            headers={"User-Agent": "pathtap", **shown},
             verify=_trust(server, credential),
             proxy=server.proxy or None,
             timeout=seconds,

@@ -116,8 +116,8 @@ class Forward:
         except ConnectionError:
             # The command has closed its end.
             return
-        except _BROKEN as error:
-            self.trouble = self.trouble or str(error) or "the API server closed the forward"
+        except _BROKEN:
+            self.trouble = self.trouble or "the pod, its kubelet or the API server closed the port-forward"
 
 
 @asynccontextmanager

@@ -53,6 +53,7 @@ async def _way(place: Place, seconds: float) -> AsyncIterator[Transport]:
                 yield Transport(
                     target=f"127.0.0.1:{forward.port}",
                     called=f"{namespace}/{backend.pod}, port {backend.port}, forwarded by {place.server.url}",
+                    forwarded=True,
                     roots=authority,
                     server_name=installation.server_name(namespace),
                     # The API server takes a certificate before a token, and so the person is who it says.
