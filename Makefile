@@ -3,10 +3,13 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 SOURCES := agent collector proto model cli lab tests bench
 
-.PHONY: demo bench bench-faults fuzz fuzz-model compare-frames test unit check lint proto-check format setup clean
+.PHONY: demo demo-kube bench bench-faults fuzz fuzz-model compare-frames test unit check lint proto-check format setup clean
 
 demo: setup            ## build a lab, show the traces of the README, take it down
 	tools/demo
+
+demo-kube: setup       ## a lab with a real Kubernetes (KUBEBUILDER_ASSETS), traced by a person with a token, taken down again
+	tools/demo-kube
 
 fuzz: setup            ## 10,000,000 hostile frames, from the parser to a rendered trace; OPTIONS="--inputs N --seed WORD"
 	python tools/fuzz-frames $(OPTIONS)
