@@ -32,6 +32,8 @@ _OPTIONS = (
     # Also the time that one attempt to connect may take, 20 s unless told.
     ("grpc.min_reconnect_backoff_ms", int(READY_SECONDS * 1000)),
 )
+# OpenSSL's words for a certificate that leads to no root, or whose root of that name is another one.
+_UNTRUSTED = ("certificate_verify_failed", "certificate signature failure")
 
 
 @contextmanager
@@ -158,7 +160,7 @@ def _why(channel: grpc.Channel, way: Transport) -> str:
     if "hostname verification" in said or "peer name" in said:
         name = way.server_name or way.target.rpartition(":")[0]
         return f"its certificate is not one of {name}. Nothing was sent to it."
-    if "certificate" in said:
+    if any(each in said for each in _UNTRUSTED):
         trusted = "by the ConfigMap that the cluster has" if way.forwarded else "here"
         return f"its certificate is signed by nobody who is trusted {trusted}. Nothing was sent to it."
     return way.trouble() or f"the connection failed; {_hint(way, 'is it running')}"
