@@ -66,8 +66,10 @@ class Stream:
             async with self._deadline, open_channel(self._settings) as channel:
                 self._running = True
                 # The worker has serialized what goes up.
-                connect = channel.stream_stream(_CONNECT, response_deserializer=pb.ConnectResponse.FromString)
-                call: Call = connect(metadata=_metadata(self._settings))
+                decode = pb.ConnectResponse.FromString
+                call: Call = channel.stream_stream(_CONNECT, response_deserializer=decode)(
+                    metadata=_metadata(self._settings)
+                )
                 # Completes only when a connection took it: gRPC holds it back until then.
                 await call.write(hello)
                 if self._settings.token_file is not None:

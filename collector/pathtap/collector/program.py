@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ from pathtap.model.printable import log_to
 
 log = logging.getLogger("pathtap.collector")
 
+# What runs beside the server until it stops.
+Background = list[Callable[[], Coroutine[Any, Any, None]]]
+
 GRACE = 1.0
 
 
@@ -41,15 +45,15 @@ async def serve(settings: Settings) -> None:
     tracer = TraceServer(agents, inventory, time.time_ns, lambda: secrets.token_hex(6), Desk(gate))
     ports = Ports(settings, gate, Intake(agents, gate), tracer)
     if api is not None and settings.listen_certificates:
-        background.append(ports.run(api))
+        background.append(partial(ports.run, api))
     if api is not None and settings.authenticates and settings.tls_ca is not None:
-        background.append(Bundle(api, settings.tls_ca, settings.namespace, time.time).run())
+        background.append(Bundle(api, settings.tls_ca, settings.namespace, time.time).run)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     await ports.open()
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(each) for each in background]
+        running = [tasks.create_task(each()) for each in background]
         await stopped.wait()
         log.info("stopping")
         # Agents are let go first: a trace that still runs ends at once, with what it has, instead of being cut off.
@@ -61,11 +65,11 @@ async def serve(settings: Settings) -> None:
         await api.close()
 
 
-def _inventory(settings: Settings, api: Api | None) -> tuple[Callable[[], Inventory], list[Coroutine[Any, Any, None]]]:
+def _inventory(settings: Settings, api: Api | None) -> tuple[Callable[[], Inventory], Background]:
     """What gives the present inventory, and what keeps it."""
     if api is not None:
         live = LiveInventory(api, time.time_ns)
-        return live.current, [live.run()]
+        return live.current, [live.run]
     assert settings.inventory is not None  # noqa: S101 - Settings saw to it
     return InventoryFile(settings.inventory).current, []
 
