@@ -29,7 +29,7 @@ def endpoint(pod: str, ready: bool | None) -> dict[str, Any]:
 
 def test_a_ready_pod_and_its_port_are_found_by_the_ports_name() -> None:
     named = {"ports": [{"name": "grpc", "port": 9469}, {"name": "grpc-certificate", "port": 9471}]}
-    slices = [
+    slices: list[dict[str, Any]] = [
         {**named, "endpoints": [endpoint("b", True), endpoint("a", None), endpoint("gone", False)]},
         {"ports": [{"name": "grpc", "port": 1}], "endpoints": [{"addresses": ["192.0.2.9"]}]},
         {"ports": None, "endpoints": None},

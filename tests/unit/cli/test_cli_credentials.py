@@ -57,8 +57,13 @@ def test_what_is_written_down_is_read(tmp_path: Path) -> None:
     (tmp_path / "k.pem").write_text("K")
     assert shown(tmp_path, token="static") == Credential(token="static")  # noqa: S106
     assert shown(tmp_path, token="static", tokenFile="token").token == "renewed"  # noqa: S105, S106
-    assert shown(tmp_path, **{"client-certificate": "c.pem", "client-key": str(tmp_path / "k.pem")}).key == b"K"
-    data = {"client-certificate-data": "Qw==", "client-key-data": "Sw==", "client-certificate": "/nowhere"}
+    files: dict[str, Any] = {"client-certificate": "c.pem", "client-key": str(tmp_path / "k.pem")}
+    assert shown(tmp_path, **files).key == b"K"
+    data: dict[str, Any] = {
+        "client-certificate-data": "Qw==",
+        "client-key-data": "Sw==",
+        "client-certificate": "/nowhere",
+    }
     assert shown(tmp_path, **data) == Credential(certificate=b"C", key=b"K")
 
 
@@ -101,7 +106,11 @@ def test_a_plugin_answers_with_a_token_or_a_certificate(version: str, plugin: Pl
 @pytest.mark.parametrize("command", ["plugin", "./plugin"])
 def test_a_plugin_is_found_in_the_path_or_beside_the_kubeconfig(command: str, plugin: Plugin, tmp_path: Path) -> None:
     plugin({"token": "made"})
-    further = {"args": ["get", "token"], "env": [{"name": "REGION", "value": "eu"}], "provideClusterInfo": True}
+    further: dict[str, Any] = {
+        "args": ["get", "token"],
+        "env": [{"name": "REGION", "value": "eu"}],
+        "provideClusterInfo": True,
+    }
     assert shown(tmp_path, exec=executed(command, **further)).token == "made"  # noqa: S105
     info, region, arguments = told(tmp_path)
     assert (region, arguments) == ("eu", "get token")

@@ -37,13 +37,11 @@ class Api:
     def __init__(self, client: httpx.AsyncClient, server: Server) -> None:
         self._client = client
         self._server = server
-        self._extensions = {"sni_hostname": server.name} if server.name else {}
 
     async def get(self, path: str, **parameters: str) -> Mapping[str, Any]:
         """A JSON object at the API's own path, "/api/v1/…"."""
-        with_name = self._extensions or None
         try:
-            response = await self._client.get(path, params=parameters, extensions=with_name)
+            response = await self._client.get(path, params=parameters)
         except (httpx.HTTPError, ssl.SSLError, OSError) as error:
             raise unreachable(error, self._server) from error
         if not response.is_success:
@@ -62,7 +60,6 @@ class Api:
             keepalive_ping_interval_seconds=PING_SECONDS,
             keepalive_ping_timeout_seconds=None,
             params=parameters,
-            extensions=self._extensions,
         )
 
     def opening(self, error: Exception) -> CommandError:
@@ -147,13 +144,38 @@ def _mapping(content: bytes, server: Server) -> Mapping[str, Any]:
     return document
 
 
+class _Trust(ssl.SSLContext):
+    """Expects the server to have `name`, where one is set, in place of the name or address that was dialled.
+
+    httpx's own extension for that is not used: httpcore leaves it out behind a proxy, and accepts the address instead.
+    """
+
+    name = ""
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        return super().wrap_bio(incoming, outgoing, server_side, self.name or server_hostname, session)
+
+
 def _trust(server: Server, credential: Credential) -> ssl.SSLContext:
-    """The kubeconfig's roots alone where it has some. Raises CommandError."""
+    """The kubeconfig's roots alone where it has some. Raises CommandError.
+
+    Made here and not by ssl.create_default_context, which since Python 3.13 asks of CA certificates what those of clusters,
+    EKS's among them, do not have.
+    """
+    context = _Trust(ssl.PROTOCOL_TLS_CLIENT)
+    context.name = server.name
     try:
-        roots = server.authority.decode("ascii") if server.authority is not None else None
-        context = ssl.create_default_context(cadata=roots)
-        # Python 3.13 asks of CA certificates what clusters' own ones, EKS's among them, do not have.
-        context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", ssl.VerifyFlags(0))
+        if server.authority is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(cadata=server.authority.decode("ascii"))
     except (ssl.SSLError, ValueError) as error:
         raise CommandError("The kubeconfig's certificate-authority is no certificate in PEM.") from error
     if not server.verified:
