@@ -15,7 +15,8 @@ class ConfigError(Exception):
 class Settings:
     """`listen` is HOST:PORT or unix:PATH, and so is `listen_certificates`, which is empty for none. Without `insecure` both
     `tls_certificate` and `tls_key` are needed. Exactly one of `inventory`, `kubeconfig` and `in_cluster` says who is who.
-    `namespace` is the collector's own; `agents` is the service account that agents run as, NAMESPACE/NAME.
+    `metrics` is HOST:PORT, empty for none. `namespace` is the collector's own; `agents` is the service account that agents run
+    as, NAMESPACE/NAME.
     """
 
     listen: str
@@ -25,6 +26,7 @@ class Settings:
     context: str = ""
     in_cluster: bool = False
     listen_certificates: str = ""
+    metrics: str = ""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_ca: Path | None = None
@@ -53,7 +55,13 @@ class Settings:
             raise ConfigError("--listen-certificates needs TLS and a cluster, which tells whose certificates to take")
         if self.agents.count("/") != 1 or not all(self.agents.split("/")):
             raise ConfigError(f"--agents takes a service account as NAMESPACE/NAME, not {self.agents!r}")
-        for option, address in (("--listen", self.listen), ("--listen-certificates", self.listen_certificates)):
+        if self.metrics.startswith("unix:"):
+            raise ConfigError(f"--metrics takes HOST:PORT, not {self.metrics!r}")
+        for option, address in (
+            ("--metrics", self.metrics),
+            ("--listen", self.listen),
+            ("--listen-certificates", self.listen_certificates),
+        ):
             bare = address.removeprefix("unix:")
             if address and bare == address and not bare.rpartition(":")[2].isdigit():
                 raise ConfigError(f"{option} takes HOST:PORT or unix:PATH, not {address!r}")

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from pathtap.collector import monitor
 from pathtap.collector.access.bundle import Bundle
 from pathtap.collector.access.desk import Desk
 from pathtap.collector.access.gate import ClusterGate, Gate, OpenGate
@@ -52,6 +53,9 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     await ports.open()
+    metrics = (
+        await monitor.serve(settings.metrics, lambda: monitor.figures(agents, inventory)) if settings.metrics else None
+    )
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(each()) for each in background]
         await stopped.wait()
@@ -61,6 +65,8 @@ async def serve(settings: Settings) -> None:
         await ports.close(GRACE)
         for task in running:
             task.cancel()
+    if metrics is not None:
+        metrics.close()
     if api is not None:
         await api.close()
 
@@ -85,6 +91,12 @@ def _gate(settings: Settings, api: Api | None) -> Gate:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--listen", required=True, metavar="ADDRESS", help="HOST:PORT or unix:PATH.")
 @click.option("--listen-certificates", default="", metavar="ADDRESS", help="The same, for who shows a certificate.")
+@click.option(
+    "--metrics",
+    default="",
+    metavar="HOST:PORT",
+    help="Where /healthz and /metrics are served, without TLS; nowhere otherwise.",
+)
 @click.option(
     "--inventory",
     type=click.Path(path_type=Path),
