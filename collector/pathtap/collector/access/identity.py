@@ -74,13 +74,18 @@ def user_of_certificate(pem: bytes, now: datetime) -> User:
 
     A connection may outlive its certificate, so the time is looked at again. `now` has its time zone.
     """
-    certificate = x509.load_pem_x509_certificate(pem)
-    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-        raise unknown(f"the client certificate was valid until {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
-    names = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    groups = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
-    if not names or not names[0]:
-        raise unknown("the client certificate has no common name: Kubernetes takes it as the user's")
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        names = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        groups = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    except ValueError as error:
+        raise unknown(f"the client certificate cannot be read: {error}") from error
+    begun, ended = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not begun <= now <= ended:
+        raise unknown(f"the client certificate was valid from {begun:%Y-%m-%d %H:%M} to {ended:%Y-%m-%d %H:%M} UTC")
+    # Of several, Kubernetes takes the last: nobody who has signed such a one meant it.
+    if len(names) != 1 or not names[0]:
+        raise unknown("the client certificate must have one common name: Kubernetes takes it as the user's")
     return User(name=names[0], groups=tuple(dict.fromkeys((*groups, EVERYBODY_KNOWN))))
 
 
