@@ -19,8 +19,8 @@ from pathtap.collector.cluster.credentials import Credentials, CredentialsError,
 # Seconds for a connection, and for each silence within an answer; a list of 500 pods takes less than one.
 CONNECT_PATIENCE = 5.0
 ANSWER_PATIENCE = 30.0
-# Seconds a watch may be silent: the API server sends a bookmark each minute (cacher.go, bookmarkFrequency).
-WATCH_PATIENCE = 80.0
+# Seconds a watch may be silent, longer than any that is asked for lasts.
+WATCH_PATIENCE = 40.0
 # Bytes of one watch event; etcd refuses objects beyond 1.5 MiB.
 LONGEST_EVENT = 16 << 20
 # A server that went away without a word is noticed in 10 + 3 × 5 s by the kernel, in the middle of a watch too.
@@ -43,8 +43,16 @@ class ApiError(Exception):
 class Api:
     """Requests to one API server. Every method raises ApiError and nothing else. Paths are the API's: "/api/v1/pods"."""
 
-    def __init__(self, credentials: Credentials, *, watch_patience: float = WATCH_PATIENCE) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        watch_patience: float = WATCH_PATIENCE,
+        answer_patience: float = ANSWER_PATIENCE,
+    ) -> None:
+        """Both in seconds of silence."""
         self._credentials = credentials
+        self._answer_patience = answer_patience
         self._watch_patience = watch_patience
         self._renewing = asyncio.Lock()
         self._client = self._new_client()
@@ -144,7 +152,7 @@ class Api:
             transport=httpx.AsyncHTTPTransport(
                 verify=self._credentials.context(), proxy=self._credentials.proxy, socket_options=KEEPALIVE
             ),
-            timeout=httpx.Timeout(ANSWER_PATIENCE, connect=CONNECT_PATIENCE),
+            timeout=httpx.Timeout(self._answer_patience, connect=CONNECT_PATIENCE),
             headers={"User-Agent": "pathtap-collector"},
         )
 

@@ -19,8 +19,9 @@ log = logging.getLogger(__name__)
 
 # Objects of one page: some MiB of JSON, decoded in tens of milliseconds.
 PAGE = 250
-# Seconds after which the server ends a watch in order; client-go asks for 5 to 10 minutes.
-WATCH_SECONDS = 300
+# Seconds after which the server ends a watch in order, and another begins: where nothing happens nobody sends bookmarks, and
+# only a new watch tells that the server is still there. Less than the silence that api.WATCH_PATIENCE takes for its absence.
+WATCH_SECONDS = 30
 
 PODS = Form(kind="Pod", path="/api/v1/pods", decode=pod_of)
 NODES = Form(kind="Node", path="/api/v1/nodes", decode=node_of)

@@ -21,7 +21,10 @@ GONE = 410
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class List:
-    """A page, from the beginning where `after`, the API's continue token, is empty. `whole`: without a limit, since pages expired while they were read."""
+    """A page, behind the one that gave `after` for its continue token; empty: from the beginning.
+
+    `whole`: without a limit, since pages expired while they were read.
+    """
 
     after: str = ""
     whole: bool = False
