@@ -24,7 +24,7 @@ from pathtap.collector.requested import flows_requested, snat_requested, trace_r
 from pathtap.collector.snat import CONNECTIONS, SnatRun
 from pathtap.collector.snat import Options as SnatOptions
 from pathtap.collector.snat_table import SnatTableRun
-from pathtap.collector.status import names, node_statuses
+from pathtap.collector.status import names, node_statuses, unread_of
 from pathtap.collector.tracing import Options, TraceRun
 from pathtap.model.request import MAX_PROBE_SIZE, MOST_CONNECTIONS
 from pathtap.v1 import service_pb2, service_pb2_grpc, snat_pb2
@@ -198,7 +198,8 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         async with self._desk.asked(request, context, Audited(what="nodes")) as caller:
             await caller.may(CLUSTER)
             inventory = self._inventory()
-        return service_pb2.ListNodesResponse(nodes=await node_statuses(self._agents, inventory))
+        nodes = await node_statuses(self._agents, inventory)
+        return service_pb2.ListNodesResponse(nodes=nodes, unread=unread_of(inventory))
 
     async def ListNames(  # noqa: N802
         self,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from small_cluster import CART, NODE_1, NODE_2, ORDERS, REDIS, SEARCH, WEB, pod_item
 
+from pathtap.collector.access.admission import completable
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.kube_objects import decode
 from pathtap.collector.cluster.resolve import (
@@ -18,6 +19,7 @@ from pathtap.collector.cluster.resolve import (
     resolve,
     resolve_source,
 )
+from pathtap.collector.status import names
 
 OWNED = {
     "deploy": ("ReplicaSet", "cart-7d9"),
@@ -144,3 +146,18 @@ def test_an_address_is_its_newest_holders() -> None:
     left = Inventory(pods={**inventory(former).pods, finished.key: finished}).pod_at(ip_address(CART))
     assert left is not None
     assert left.name == "z-former"
+
+
+def test_workloads_are_completed_by_their_short_kinds() -> None:
+    known = inventory(*CARTS, owned("shop/db-0", WEB, OWNED["sts"]), REDIS_ITEM)
+    assert names(known, "deploy/") == ["deploy/shop/cart"]
+    assert names(known, "s") == [
+        "shop/cart-7d9-a",
+        "shop/cart-7d9-b",
+        "shop/cart-7d9-c",
+        "shop/db-0",
+        "shop/redis",
+        "sts/shop/db",
+    ]
+    assert completable("deploy/", "default", known) == completable("d", "default", known) == {"shop", "default"}
+    assert completable("deploy/x/", "default", known) == {"x"}

@@ -10,6 +10,7 @@ from pathtap.collector.access.gate import Caller
 from pathtap.collector.access.needs import CLUSTER, Needs, of_text, of_words, together
 from pathtap.collector.access.veil import view
 from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.workloads import SHORT
 
 
 async def look(caller: Caller, words: Iterable[str], namespace: str, inventory: Inventory) -> Inventory:
@@ -52,10 +53,13 @@ async def look_up(caller: Caller, prefix: str, inventory: Inventory) -> Inventor
 def completable(prefix: str, default: str, inventory: Inventory) -> frozenset[str]:
     """The namespaces whose names can begin so. Pure."""
     every = _namespaces(inventory)
-    key = prefix.removeprefix("svc/")
+    kinds = [f"{kind}/" for kind in ("svc", *SHORT.values())]
+    key = next((prefix.removeprefix(kind) for kind in kinds if prefix.startswith(kind)), prefix)
     if "/" in key:
         return frozenset({key.partition("/")[0]})
-    return frozenset({default} | {each for each in every if each.startswith(key) or not key or "svc/".startswith(key)})
+    if any(kind.startswith(key) for kind in kinds):
+        return every | {default}
+    return frozenset({default} | {each for each in every if each.startswith(key)})
 
 
 def _namespaces(inventory: Inventory) -> frozenset[str]:

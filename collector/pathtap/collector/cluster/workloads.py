@@ -18,6 +18,9 @@ WORDS = {
     for word in words
 }
 
+# As a shell completes those that people name; ReplicaSets are many, and mostly old.
+SHORT = {"deployment": "deploy", "statefulset": "sts", "daemonset": "ds", "job": "job"}
+
 
 def workload_kind(word: str) -> str:
     """`deployment` of `deploy`, and of `deployment.apps` as `kubectl get -o name` has it; empty for what names no workload."""
