@@ -1,5 +1,6 @@
 """Who is turned away, and how: each case of the table against a real API server and a real collector."""
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from kube_access import AGENTS, OTHER, OWN, PEOPLE, SHOP, Collector, Place, call
 
 from pathtap.lab.kube.certificates import new_authority, new_key
 from pathtap.lab.kube.control_plane import ControlPlane
-from pathtap.v1 import service_pb2
+from pathtap.v1 import agent_pb2_grpc, service_pb2
 
 pytestmark = pytest.mark.kube
 
@@ -26,6 +27,7 @@ class Stage:
     place: Place
     collector: Collector
     channel: grpc.Channel
+    agents: grpc.Channel
     ann: str
     root: str
     rows: list[tuple[str, str, str]]
@@ -38,7 +40,7 @@ class Stage:
         return self.noted(case, status, caught.value)
 
     def agent_refused(self, case: str, status: grpc.StatusCode, node: str, token: str | None) -> str:
-        stream = introduce(self.channel, node, token)
+        stream = introduce(self.agents, node, token)
         with pytest.raises(grpc.RpcError) as caught:
             next(stream)
         return self.noted(case, status, caught.value)
@@ -56,9 +58,10 @@ def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
     with (
         collecting(control_plane, tmp_path_factory.mktemp("access") / "tls") as collector,
         collector.channel() as channel,
+        collector.channel(agent=True) as agents,
     ):
         ann, root = place.token(f"{PEOPLE}/ann"), place.token(f"{PEOPLE}/root")
-        yield Stage(place, collector, channel, ann, root, rows)
+        yield Stage(place, collector, channel, agents, ann, root, rows)
     TABLE.parent.mkdir(exist_ok=True)
     lines = [f"| {case} | {status} | {sentence.replace('|', '/')} |" for case, status, sentence in rows]
     TABLE.write_text("\n".join(["| case | status | sentence |", "|---|---|---|", *lines, ""]))
@@ -138,7 +141,7 @@ def test_an_agent_that_claims_another_node_gets_nothing(stage: Stage) -> None:
 
 
 def test_an_agent_is_let_in_for_its_node_and_asked(stage: Stage) -> None:
-    stream = introduce(stage.channel, "k2-node-1", stage.place.agent_token(1))
+    stream = introduce(stage.agents, "k2-node-1", stage.place.agent_token(1))
     nodes = call(stage.channel, "ListNodes", service_pb2.ListNodesRequest(), stage.root)[0].nodes
     assert [node.node for node in nodes if node.connected] == ["k2-node-1"]
     assert next(stream).WhichOneof("body") == "read_snapshot"
@@ -290,8 +293,31 @@ def test_a_long_request_is_refused(stage: Stage) -> None:
     long = trace("x" * 70_000)
     with pytest.raises(grpc.RpcError) as caught:
         call(stage.channel, "Trace", long, stage.ann)
-    stage.noted("a request of 70,000 bytes", grpc.StatusCode.INVALID_ARGUMENT, caught.value)
+    stage.noted("a request of 70,000 bytes", grpc.StatusCode.RESOURCE_EXHAUSTED, caught.value)
     pair = stage.place.plane.authority.client("k2-ann")
     with stage.collector.channel(pair=pair) as channel, pytest.raises(grpc.RpcError) as caught:
         call(channel, "Trace", long, None)
     stage.noted("the same with a client certificate", grpc.StatusCode.RESOURCE_EXHAUSTED, caught.value)
+
+
+def test_agents_and_people_have_ports_of_their_own(stage: Stage) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(stage.agents, "Trace", trace(), stage.ann)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    stream = introduce(stage.channel, "k2-node-1", stage.place.agent_token(1))
+    with pytest.raises(grpc.RpcError) as caught:
+        next(stream)
+    # Whoever is no person hears no more than that.
+    assert caught.value.code() in (UNKNOWN, grpc.StatusCode.UNIMPLEMENTED)
+
+
+def test_one_stream_of_an_agent_at_a_time_may_be_silent(stage: Stage) -> None:
+    token = stage.place.agent_token(2)
+    metadata, stub = (("authorization", f"Bearer {token}"),), agent_pb2_grpc.IntakeServiceStub(stage.agents)
+    silent = stub.Connect(iter(threading.Event().wait, True), metadata=metadata, timeout=30)
+    time.sleep(0.5)
+    said = stage.agent_refused("a second stream of an agent that said nothing on the first", DENIED, "k2-node-2", token)
+    assert "has not said yet who it is" in said
+    with pytest.raises(grpc.RpcError) as caught:
+        next(silent)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

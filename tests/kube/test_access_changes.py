@@ -30,7 +30,7 @@ from kube_access import (
 from pathtap.collector.access.bundle import Bundle
 from pathtap.collector.cluster.api import connect
 from pathtap.lab.kube.certificates import new_authority
-from pathtap.lab.kube.control_plane import ControlPlane
+from pathtap.lab.kube.control_plane import ControlPlane, free_port
 from pathtap.v1 import service_pb2
 
 pytestmark = pytest.mark.kube
@@ -143,7 +143,7 @@ def agent_log(collector: Collector, node: str, token: str, until: str) -> str:
     """What a real agent says until it says that, and 2 s later."""
     directory = collector.directory
     (directory / "token").write_text(token)
-    argv = [sys.executable, "-m", "pathtap.agent", f"--collector=127.0.0.1:{collector.port}", f"--node={node}"]
+    argv = [sys.executable, "-m", "pathtap.agent", f"--collector=127.0.0.1:{collector.agent_port}", f"--node={node}"]
     argv += [f"--tls-ca={directory / 'ca.crt'}", f"--tls-server-name={SERVER_NAME}", "--health-port=0"]
     argv += [f"--token-file={directory / 'token'}"]
     log = directory / f"{node}.log"
@@ -166,7 +166,7 @@ def test_a_real_agent_shows_its_token(place: Place, collector: Collector) -> Non
 
 def test_a_real_agent_that_is_refused_says_so_and_comes_back_slowly(place: Place, collector: Collector) -> None:
     said = agent_log(collector, "k2-node-2", place.agent_token(1), "refuses this agent")
-    assert said.count("not connected:") == 1
+    assert said.count("refuses this agent") == 1
     assert 'may not speak for the node "k2-node-2" (PERMISSION_DENIED)' in said
     assert "connected to the collector" not in said
     assert "agent of k2-node-2 connected" not in collector.log
@@ -185,6 +185,19 @@ def test_without_the_api_server_nobody_new_is_let_in(place: Place, collector: Co
         finally:
             place.plane.start("kube-apiserver")
         eventually(lambda: call(channel, "Explain", CART, unseen))
+
+
+def test_a_port_that_is_taken_is_one_line_and_the_end(place: Place, collector: Collector) -> None:
+    directory, taken = collector.directory, f"127.0.0.1:{collector.port}"
+    argv = [sys.executable, "-m", "pathtap.collector", f"--kubeconfig={place.plane.admin}"]
+    argv += [f"--tls-cert={directory / 'tls.crt'}", f"--tls-key={directory / 'tls.key'}"]
+    for ports in ([f"--listen={taken}"], [f"--listen=127.0.0.1:{free_port()}", f"--listen-certificates={taken}"]):
+        done = subprocess.run([*argv, *ports], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr.splitlines()[-1]) == (
+            1,
+            f"Error: cannot listen on {taken}: is another collector there?",
+        )
+        assert "Traceback" not in done.stderr
 
 
 def test_a_missing_secret_is_one_line_and_the_end(place: Place, tmp_path: Path) -> None:

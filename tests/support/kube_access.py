@@ -183,6 +183,7 @@ class Collector:
     directory: Path
     authority: Authority
     port: int
+    agent_port: int
     certificate_port: int
     process: subprocess.Popen[bytes]
 
@@ -190,13 +191,13 @@ class Collector:
     def log(self) -> str:
         return (self.directory / "collector.log").read_text()
 
-    def channel(self, *, roots: bytes | None = None, pair: KeyPair | None = None) -> grpc.Channel:
-        """With a client certificate to the port for these."""
+    def channel(self, *, roots: bytes | None = None, pair: KeyPair | None = None, agent: bool = False) -> grpc.Channel:
+        """With a client certificate to the port for these; for an agent to theirs."""
         credentials = grpc.ssl_channel_credentials(
             roots or (self.directory / "ca.crt").read_bytes(), *((pair.key, pair.certificate) if pair else ())
         )
         options = (("grpc.ssl_target_name_override", SERVER_NAME), ("grpc.use_local_subchannel_pool", 1))
-        port = self.certificate_port if pair else self.port
+        port = self.certificate_port if pair else self.agent_port if agent else self.port
         return grpc.secure_channel(f"127.0.0.1:{port}", credentials, options)
 
     def until(self, pattern: str, seconds: float = 20.0) -> None:
@@ -221,17 +222,23 @@ def collecting(plane: ControlPlane, directory: Path, *more: str, kubeconfig: Pat
     directory.mkdir()
     authority = new_authority("k2", datetime.now(UTC))
     write_certificate(directory, authority)
-    port, certificate_port = free_port(), free_port()
+    port, agent_port, certificate_port = free_port(), free_port(), free_port()
     files = [
         f"--tls-{kind}={directory / name}" for kind, name in (("cert", "tls.crt"), ("key", "tls.key"), ("ca", "ca.crt"))
     ]
     argv = [sys.executable, "-m", "pathtap.collector", f"--listen=127.0.0.1:{port}", *files, *more]
+    argv += [f"--listen-agents=127.0.0.1:{agent_port}"]
     argv += [f"--listen-certificates=127.0.0.1:{certificate_port}", f"--kubeconfig={kubeconfig or plane.admin}"]
     argv += [f"--namespace={OWN}", f"--agents={AGENTS}"]
     with (directory / "collector.log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     running = Collector(
-        directory=directory, authority=authority, port=port, certificate_port=certificate_port, process=process
+        directory=directory,
+        authority=authority,
+        port=port,
+        agent_port=agent_port,
+        certificate_port=certificate_port,
+        process=process,
     )
     try:
         running.until("listening on .* for client certificates")

@@ -13,7 +13,8 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`listen` is HOST:PORT or unix:PATH, and so is `listen_certificates`, which is empty for none. Without `insecure` both
+    """`listen` is HOST:PORT or unix:PATH, and so are `listen_agents`, empty where agents come to `listen` too, and
+    `listen_certificates`, empty for none. Without `insecure` both
     `tls_certificate` and `tls_key` are needed. Exactly one of `inventory`, `kubeconfig` and `in_cluster` says who is who.
     `metrics` is HOST:PORT, empty for none. `namespace` is the collector's own; `agents` is the service account that agents run
     as, NAMESPACE/NAME.
@@ -25,6 +26,7 @@ class Settings:
     kubeconfig: Path | None = None
     context: str = ""
     in_cluster: bool = False
+    listen_agents: str = ""
     listen_certificates: str = ""
     metrics: str = ""
     tls_certificate: Path | None = None
@@ -60,6 +62,7 @@ class Settings:
         for option, address in (
             ("--metrics", self.metrics),
             ("--listen", self.listen),
+            ("--listen-agents", self.listen_agents),
             ("--listen-certificates", self.listen_certificates),
         ):
             bare = address.removeprefix("unix:")

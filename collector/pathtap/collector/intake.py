@@ -9,7 +9,7 @@ import grpc.aio
 
 from pathtap import wire
 from pathtap.collector.access.audit import Seldom
-from pathtap.collector.access.gate import Gate
+from pathtap.collector.access.gate import AgentIdentity, Gate
 from pathtap.collector.access.refusal import Refused, denied, quoted
 from pathtap.collector.agents import Agent, Agents
 from pathtap.v1 import agent_pb2, agent_pb2_grpc
@@ -19,11 +19,16 @@ log = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[agent_pb2.ConnectRequest, agent_pb2.ConnectResponse]
 
 
+# Seconds for the first message of a stream.
+GREETING = 10.0
+
+
 class Intake(agent_pb2_grpc.IntakeServiceServicer):
     def __init__(self, agents: Agents, gate: Gate) -> None:
         self._agents = agents
         self._gate = gate
         self._strangers = Seldom()
+        self._greeted: set[str] = set()
 
     async def Connect(  # type: ignore[override]  # noqa: N802 - the stub's name; grpc.aio takes a coroutine that writes
         self, request_iterator: AsyncIterator[agent_pb2.ConnectRequest], context: Context
@@ -52,7 +57,7 @@ class Intake(agent_pb2_grpc.IntakeServiceServicer):
         """The first message, once whoever sends it has shown who they are, and if it is of their own node."""
         try:
             identity = await self._gate.agent(context)
-            hello = await anext(aiter(requests), None)
+            hello = await self._greeting(identity, requests)
             if identity is not None and hello is not None and hello.node != identity.node:
                 claimed = quoted(hello.node)
                 raise denied(f'{identity.pod} runs on {identity.node} and may not speak for the node "{claimed}"')
@@ -61,6 +66,23 @@ class Intake(agent_pb2_grpc.IntakeServiceServicer):
                 log.warning("an agent at %s is refused: %s", context.peer(), error)
             await context.abort(error.status, str(error))
         return hello
+
+    async def _greeting(
+        self, identity: AgentIdentity | None, requests: AsyncIterator[agent_pb2.ConnectRequest]
+    ) -> agent_pb2.ConnectRequest | None:
+        """The first message, for which an agent does not make others wait: one stream of each at a time, and not for long."""
+        node = identity.node if identity is not None else ""
+        if node in self._greeted:
+            raise denied(f"another stream of {node}'s agent has not said yet who it is")
+        if node:
+            self._greeted.add(node)
+        try:
+            async with asyncio.timeout(GREETING):
+                return await anext(aiter(requests), None)
+        except TimeoutError:
+            return None
+        finally:
+            self._greeted.discard(node)
 
     async def _read(self, agent: Agent, requests: AsyncIterator[agent_pb2.ConnectRequest]) -> None:
         try:

@@ -1,6 +1,7 @@
-"""The addresses that a collector listens on: one for agents and for people with tokens, one for client certificates.
+"""The addresses that a collector listens on: for people with tokens, for agents, for people with client certificates.
 
-Two servers, because what each may cost differs: gRPC's limits are a server's, and it cannot ask for a certificate optionally.
+Each has a server of its own, because gRPC's limits are a server's, and it cannot ask for a certificate optionally. Where agents
+have no address of their own, they come to that of the people, whose requests may then be as large as a node's rules.
 """
 
 import asyncio
@@ -44,13 +45,12 @@ BOUNDED: Options = (
     ("grpc.max_metadata_size", 32 << 10),
     ("grpc.absolute_max_metadata_size", 48 << 10),
 )
-# A node's rules may be large (docs/wire.md); how long a person's request may be the desk says.
+# A node's rules may be large (docs/wire.md).
 CHANNEL_OPTIONS: Options = (*ALIVE, *BOUNDED, ("grpc.max_receive_message_length", 64 << 20))
+PEOPLE_OPTIONS: Options = (*ALIVE, *BOUNDED, ("grpc.max_receive_message_length", LONGEST_REQUEST))
 # A client authority that is taken away holds for an hour at most, and no trace is cut off by that.
 CERTIFICATE_OPTIONS: Options = (
-    *ALIVE,
-    *BOUNDED,
-    ("grpc.max_receive_message_length", LONGEST_REQUEST),
+    *PEOPLE_OPTIONS,
     ("grpc.max_connection_age_ms", 3_600_000),
     ("grpc.max_connection_age_grace_ms", 660_000),
 )
@@ -65,37 +65,38 @@ class Ports:
         self._tracer = tracer
         self._pair = _pair_of(settings)
         doorkeeper = [Doorkeeper(gate)] if isinstance(gate, ClusterGate) else []
-        self._server = grpc.aio.server(options=CHANNEL_OPTIONS, interceptors=doorkeeper)
-        agent_pb2_grpc.add_IntakeServiceServicer_to_server(intake, self._server)
-        service_pb2_grpc.add_TraceServiceServicer_to_server(tracer, self._server)
-        self._for_certificates: grpc.aio.Server | None = None
+        own = settings.listen_agents
+        people = grpc.aio.server(options=PEOPLE_OPTIONS if own else CHANNEL_OPTIONS, interceptors=doorkeeper)
+        agents = grpc.aio.server(options=CHANNEL_OPTIONS, interceptors=doorkeeper) if own else people
+        service_pb2_grpc.add_TraceServiceServicer_to_server(tracer, people)
+        agent_pb2_grpc.add_IntakeServiceServicer_to_server(intake, agents)
+        self._servers = {settings.listen: people} | ({own: agents} if own else {})
 
     async def open(self) -> None:
-        """Raises ConfigError where the address is not to be had."""
-        listen = self._settings.listen
-        if listen.startswith("unix:") and _somebody_listens(listen.removeprefix("unix:")):
-            raise ConfigError(f"cannot listen on {listen}: another collector is there")
-        _bind(self._server, listen, self._pair, None)
-        await self._server.start()
-        log.info("listening on %s", listen)
+        """Raises ConfigError where an address is not to be had."""
+        for listen, server in self._servers.items():
+            if listen.startswith("unix:") and _somebody_listens(listen.removeprefix("unix:")):
+                raise ConfigError(f"cannot listen on {listen}: another collector is there")
+            _bind(server, listen, self._pair, None)
+            await server.start()
+            log.info("listening on %s", listen)
 
     async def run(self, api: Api) -> None:
-        """The other port, as soon as it is known who signs clients' certificates. Raises ConfigError, as `open`."""
+        """The port for client certificates, as soon as it is known who signs them. Raises ConfigError, as `open`."""
         authority = ClientAuthority(api)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(authority.run())
             await authority.known.wait()
             server = grpc.aio.server(options=CERTIFICATE_OPTIONS)
             service_pb2_grpc.add_TraceServiceServicer_to_server(self._tracer, server)
+            self._servers[self._settings.listen_certificates] = server
             _bind(server, self._settings.listen_certificates, self._pair, lambda: authority.pem)
             await server.start()
-            self._for_certificates = server
             log.info("listening on %s for client certificates", self._settings.listen_certificates)
 
     async def close(self, grace: float) -> None:
         """`grace` is what calls that run are given, in seconds."""
-        servers = [each for each in (self._server, self._for_certificates) if each is not None]
-        await asyncio.gather(*(each.stop(grace) for each in servers))
+        await asyncio.gather(*(each.stop(grace) for each in self._servers.values()))
 
 
 def _bind(server: grpc.aio.Server, listen: str, pair: KeyPair | None, clients: Callable[[], bytes] | None) -> None:

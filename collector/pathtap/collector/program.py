@@ -35,6 +35,8 @@ log = logging.getLogger("pathtap.collector")
 Background = list[Callable[[], Coroutine[Any, Any, None]]]
 
 GRACE = 1.0
+# What a person can act on, in its own words.
+SENTENCES = (ConfigError, InventoryFileError, ApiError)
 
 
 async def serve(settings: Settings) -> None:
@@ -52,23 +54,25 @@ async def serve(settings: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await ports.open()
-    metrics = (
-        await monitor.serve(settings.metrics, lambda: monitor.figures(agents, inventory)) if settings.metrics else None
-    )
-    async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(each()) for each in background]
-        await stopped.wait()
-        log.info("stopping")
+    metrics = None
+    try:
+        await ports.open()
+        if settings.metrics:
+            metrics = await monitor.serve(settings.metrics, lambda: monitor.figures(agents, inventory))
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(each()) for each in background]
+            await stopped.wait()
+            log.info("stopping")
+            for task in running:
+                task.cancel()
+    finally:
         # Agents are let go first: a trace that still runs ends at once, with what it has, instead of being cut off.
         agents.dismiss()
         await ports.close(GRACE)
-        for task in running:
-            task.cancel()
-    if metrics is not None:
-        metrics.close()
-    if api is not None:
-        await api.close()
+        if metrics is not None:
+            metrics.close()
+        if api is not None:
+            await api.close()
 
 
 def _inventory(settings: Settings, api: Api | None) -> tuple[Callable[[], Inventory], Background]:
@@ -90,6 +94,7 @@ def _gate(settings: Settings, api: Api | None) -> Gate:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--listen", required=True, metavar="ADDRESS", help="HOST:PORT or unix:PATH.")
+@click.option("--listen-agents", default="", metavar="ADDRESS", help="The same, for agents alone; else they share it.")
 @click.option("--listen-certificates", default="", metavar="ADDRESS", help="The same, for who shows a certificate.")
 @click.option(
     "--metrics",
@@ -136,5 +141,18 @@ def command(**options: Any) -> None:
         raise click.UsageError(str(error)) from error
     try:
         asyncio.run(serve(settings))
-    except* (ConfigError, InventoryFileError, ApiError) as group:
-        raise click.ClickException("; ".join(map(str, group.exceptions))) from None
+    except SENTENCES as error:
+        raise click.ClickException(str(error)) from error
+    except ExceptionGroup as group:
+        known, others = group.split(SENTENCES)
+        if known is None or others is not None:
+            raise
+        raise click.ClickException(str(_first(known))) from group
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """Tasks of tasks tell what happened in groups of groups."""
+    error: Exception = group
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
