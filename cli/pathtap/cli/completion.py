@@ -4,14 +4,16 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pathtap.cli.channel import direct
 from pathtap.cli.client import connected
-from pathtap.cli.cluster import place
-from pathtap.cli.cluster.values import Terminal
 from pathtap.cli.options import settings
+
+if TYPE_CHECKING:
+    from pathtap.cli.cluster import place
 
 # Where the collector is at hand, and where the way to it leads through an API server and a port-forward.
 SECONDS = 0.5
@@ -69,7 +71,8 @@ def complete_namespaces(context: click.Context, _parameter: click.Parameter, inc
     try:
         if direct(chosen) is not None:
             return []
-        from pathtap.cli.cluster import tunnel
+        from pathtap.cli.cluster import place, tunnel
+        from pathtap.cli.cluster.values import Terminal
 
         terminal = Terminal(interactive=False, quiet=True, patience=CLUSTER_SECONDS)
         found = tunnel.namespaces(place.find(_where(context), chosen.pathtap_namespace, terminal), CLUSTER_SECONDS)
@@ -78,7 +81,9 @@ def complete_namespaces(context: click.Context, _parameter: click.Parameter, inc
     return _fit(found, incomplete)
 
 
-def _where(context: click.Context) -> place.Where:
+def _where(context: click.Context) -> "place.Where":
+    from pathtap.cli.cluster import place
+
     chosen = settings(context)
     return place.Where(file=chosen.kubeconfig, context=chosen.context, environment=os.environ, home=Path.home())
 

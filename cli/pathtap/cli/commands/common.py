@@ -13,7 +13,6 @@ import click
 from pathtap.cli import output
 from pathtap.cli.channel import direct
 from pathtap.cli.client import Collector, connected
-from pathtap.cli.cluster import place
 from pathtap.cli.options import Settings
 from pathtap.cli.render.page import Line
 from pathtap.cli.request import is_bare
@@ -76,6 +75,8 @@ def namespace(chosen: Settings, names: Sequence[str]) -> str:
     """-n, else the kubeconfig context's; read only where a name leaves its namespace open. Empty means unique."""
     if chosen.namespace or not any(is_bare(name) for name in names):
         return chosen.namespace
+    from pathtap.cli.cluster import place
+
     where = place.Where(file=chosen.kubeconfig, context=chosen.context, environment=os.environ, home=Path.home())
     return place.namespace_of_bare_names(where, reached=direct(chosen) is None)
 
