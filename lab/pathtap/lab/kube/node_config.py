@@ -20,6 +20,9 @@ KUBELET_ROOT = "/var/lib/kubelet"
 # From here on containerd is the only runtime, and this option of the kubelet is refused: Kubernetes v1.27.
 _REMOTE_IS_ALL = (1, 27)
 
+# pkg/kubelet/eviction/api, the signals that a kubelet acts on by itself.
+_PRESSURES = ("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available", "imagefs.inodesFree")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programs:
@@ -66,8 +69,8 @@ def kubelet_config(node: Node, authority: Path) -> dict[str, Any]:
         "cgroupsPerQOS": False,
         "enforceNodeAllocatable": [],
         "failSwapOn": False,
-        # The machine's memory and disk are shared with others: their pressure is not this node's.
-        "evictionHard": {"memory.available": "1Mi", "nodefs.available": "1Mi", "imagefs.available": "1Mi"},
+        # The machine's memory and disk are shared with others, whose pressure is not this node's: 0% means never.
+        "evictionHard": dict.fromkeys(_PRESSURES, "0%"),
         "imageGCHighThresholdPercent": 100,
         "maxPods": sum(network.num_addresses for eni in node.enis for network in eni.delegated) + 2,
         "readOnlyPort": 0,
