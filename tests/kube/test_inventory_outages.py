@@ -1,14 +1,18 @@
 """What becomes of the inventory while a real API server is away, hangs, forgets, refuses, or no longer offers what it did."""
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -38,6 +42,7 @@ from pathtap.model.inventory import Pod
 pytestmark = pytest.mark.kube
 
 SERVER = "kube-apiserver"
+PROGRAMS = Path(sys.executable).parent
 # Seconds for which the API server takes a token that has expired (go-jose, jwt.DefaultLeeway).
 LEEWAY = 60
 
@@ -303,6 +308,63 @@ def test_a_server_that_was_never_there(own: ControlPlane, tmp_path: Path) -> Non
         await api.close()
 
     asyncio.run(scenario())
+
+
+@contextmanager
+def collector(listen: str, kubeconfig: Path) -> Iterator[subprocess.Popen[str]]:
+    argv = [PROGRAMS / "pathtap-collector", "--listen", listen, "--insecure", "--kubeconfig", kubeconfig]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def pathtap(listen: str, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = [str(PROGRAMS / "pathtap"), "--collector", listen, *words]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+
+def patiently(ask: Callable[[], bool]) -> None:
+    asyncio.run(until(ask))
+
+
+def test_a_collector_answers_once_it_has_read_and_says_when_that_is_old(own: ControlPlane, tmp_path: Path) -> None:
+    listen = f"unix:{tmp_path / 'socket'}"
+    own.kubectl(
+        "create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "told"}})
+    )
+
+    def asked(*words: str) -> dict[str, Any]:
+        done = pathtap(listen, *words, "-o", "json")
+        return dict(json.loads(done.stdout)) if not done.returncode else {}
+
+    try:
+        own.stop(SERVER)
+        with collector(listen, own.admin) as process:
+            patiently(lambda: "has not been read from the API server yet" in pathtap(listen, "nodes").stderr)
+            refused = pathtap(listen, "trace", "shop/cart", "to", "shop/redis")
+            assert (refused.returncode, refused.stdout) == (1, "")
+            assert "does not answer" in refused.stderr
+            own.start(SERVER)
+            patiently(lambda: "told" in [node["node"] for node in asked("nodes").get("nodes", [])])
+            assert asked("nodes")["unread"] == []
+            own.stop(SERVER)
+            patiently(lambda: [each["part"] for each in asked("nodes").get("unread", [])] == ["inventory"])
+            assert pathtap(listen, "nodes").stdout.startswith("inventory  it is as of 20")
+            assert "told" in [node["node"] for node in asked("nodes")["nodes"]]
+            process.terminate()
+            log = process.communicate(timeout=30)[1]
+    finally:
+        own.stop(SERVER)
+        own.start(SERVER)
+    assert process.returncode == 0
+    said = [line.split(" ", 3)[3] for line in log.splitlines() if "the inventory is" in line]
+    assert [line.partition(":")[0].split(" as of ")[0] for line in said] == [
+        "the inventory is unread",
+        "the inventory is up to date",
+        "the inventory is",
+    ]
 
 
 def test_a_server_that_no_longer_offers_slices(own: ControlPlane) -> None:
