@@ -3,17 +3,30 @@
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from kube_access import AGENTS, OTHER, OWN, PEOPLE, SHOP, Collector, Place, call, collecting, furnish, introduce
+from kube_access import (
+    AGENTS,
+    OTHER,
+    OWN,
+    PEOPLE,
+    SHOP,
+    Collector,
+    Place,
+    add_pod,
+    call,
+    collecting,
+    furnish,
+    introduce,
+)
 
 from pathtap.lab.kube.certificates import new_authority, new_key
 from pathtap.lab.kube.control_plane import ControlPlane
-from pathtap.v1 import agent_pb2_grpc, service_pb2
+from pathtap.v1 import agent_pb2, agent_pb2_grpc, service_pb2
 
 pytestmark = pytest.mark.kube
 
@@ -321,3 +334,32 @@ def test_one_stream_of_an_agent_at_a_time_may_be_silent(stage: Stage) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         next(silent)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("raw", [b"\xff" * 50, b"\x0a\xff\xff\xff\xff\x0f"])
+def test_what_is_no_message_is_refused_without_a_traceback(stage: Stage, raw: bytes) -> None:
+    for token, status in ((stage.root, grpc.StatusCode.INVALID_ARGUMENT), (None, UNKNOWN)):
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        for method in service_pb2.DESCRIPTOR.services_by_name["TraceService"].methods:
+            send = stage.channel.unary_stream if method.server_streaming else stage.channel.unary_unary
+            with pytest.raises(grpc.RpcError) as caught:
+                list(send(f"/pathtap.v1.TraceService/{method.name}")(raw, metadata=metadata))
+            assert caught.value.code() is status
+    metadata = (("authorization", f"Bearer {stage.place.agent_token(1)}"),)
+    hello = agent_pb2.ConnectRequest(node="k2-node-1", boot_id="k2", sequence=1, hello=agent_pb2.Hello())
+    connect = stage.agents.stream_stream("/pathtap.v1.IntakeService/Connect")
+    with pytest.raises(grpc.RpcError) as caught:
+        list(connect(iter([raw]), metadata=metadata, timeout=10))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert list(connect(iter([hello.SerializeToString(), raw]), metadata=metadata, timeout=10)) == []
+    assert "agent of k2-node-1 sent a malformed message and is disconnected" in stage.collector.log
+    assert "Traceback" not in stage.collector.log
+
+
+def test_an_agent_whose_pod_is_gone(stage: Stage) -> None:
+    add_pod(stage.place.plane, f"{OWN}/agent-9", "k2-node-2", "")
+    uid = stage.place.plane.kubectl("get", "pod", "agent-9", "-n", OWN, "-o", "jsonpath={.metadata.uid}")
+    place = replace(stage.place, uids={f"{OWN}/agent-9": uid})
+    token = place.agent_token(9)
+    place.plane.kubectl("delete", "pod", "agent-9", "-n", OWN, "--force", "--grace-period=0", "--wait=false")
+    stage.agent_refused("an agent whose pod is gone", UNKNOWN, "k2-node-2", token)

@@ -65,6 +65,9 @@ class Intake(agent_pb2_grpc.IntakeServiceServicer):
             if self._strangers.may_say() is not None:
                 log.warning("an agent at %s is refused: %s", context.peer(), error)
             await context.abort(error.status, str(error))
+        except wire.WireError as error:
+            log.warning("an agent at %s sent what cannot be understood: %s", context.peer(), error)
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         return hello
 
     async def _greeting(

@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 
 from pathtap.collector.access.client_authority import ClientAuthority
+from pathtap.collector.access.decoding import Decoding
 from pathtap.collector.access.desk import LONGEST_REQUEST
 from pathtap.collector.access.doorkeeper import Doorkeeper
 from pathtap.collector.access.gate import ClusterGate, Gate
@@ -64,10 +65,11 @@ class Ports:
         self._settings = settings
         self._tracer = tracer
         self._pair = _pair_of(settings)
-        doorkeeper = [Doorkeeper(gate)] if isinstance(gate, ClusterGate) else []
+        inner = Decoding()
+        guards = [Doorkeeper(gate), inner] if isinstance(gate, ClusterGate) else [inner]
         own = settings.listen_agents
-        people = grpc.aio.server(options=PEOPLE_OPTIONS if own else CHANNEL_OPTIONS, interceptors=doorkeeper)
-        agents = grpc.aio.server(options=CHANNEL_OPTIONS, interceptors=doorkeeper) if own else people
+        people = grpc.aio.server(options=PEOPLE_OPTIONS if own else CHANNEL_OPTIONS, interceptors=guards)
+        agents = grpc.aio.server(options=CHANNEL_OPTIONS, interceptors=guards) if own else people
         service_pb2_grpc.add_TraceServiceServicer_to_server(tracer, people)
         agent_pb2_grpc.add_IntakeServiceServicer_to_server(intake, agents)
         self._servers = {settings.listen: people} | ({own: agents} if own else {})
@@ -87,7 +89,7 @@ class Ports:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(authority.run())
             await authority.known.wait()
-            server = grpc.aio.server(options=CERTIFICATE_OPTIONS)
+            server = grpc.aio.server(options=CERTIFICATE_OPTIONS, interceptors=[Decoding()])
             service_pb2_grpc.add_TraceServiceServicer_to_server(self._tracer, server)
             self._servers[self._settings.listen_certificates] = server
             _bind(server, self._settings.listen_certificates, self._pair, lambda: authority.pem)
