@@ -143,6 +143,25 @@ def test_an_exec_plugin_that_fails(script: str, said: str, tmp_path: Path, confi
         renewed(tmp_path / "config", config)
 
 
+@pytest.mark.parametrize(
+    ("part", "more", "said"),
+    [
+        ("users", {"as": "root"}, "impersonation"),
+        ("users", {"as-groups": ["system:masters"]}, "impersonation"),
+        ("clusters", {"proxy-url": "http://192.0.2.9", "tls-server-name": "kubernetes"}, "do not go together"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(
+    part: str, more: dict[str, Any], said: str, tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "left").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "left"))
+    config[part][0][part[:-1]] |= more
+    with pytest.raises(CredentialsError, match=said):
+        renewed(tmp_path / "config", config)
+    assert list((tmp_path / "left").iterdir()) == []
+
+
 def test_connecting_without_credentials_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ApiError, match="there is no such file") as refusal:
         asyncio.run(connect(tmp_path / "nothing", ""))

@@ -10,7 +10,6 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, Protocol
 
-import kr8s
 from yaml import YAMLError
 
 # Where a kubelet mounts a pod's token, and the CA that the API server is known by.
@@ -112,6 +111,9 @@ class Kubeconfig:
             raise CredentialsError(f"the kubeconfig {self._path} cannot be used: {error}") from error
 
     async def _read(self) -> None:
+        # 17 MiB that a collector in its cluster does without.
+        import kr8s
+
         # A factory would ask the server for its version, without a time-out, and warn of those it does not test with.
         loaded: Any = kr8s.Api(
             bypass_factory=True,
@@ -124,6 +126,7 @@ class Kubeconfig:
         named = config.get_context(loaded.active_context)
         user, cluster = config.get_user(named["user"]), config.get_cluster(named["cluster"])
         try:
+            _refuse_what_is_passed_over(user, cluster)
             tls = await loaded.ssl_context()
         finally:
             _remove_copies(loaded, user, cluster)
@@ -132,6 +135,14 @@ class Kubeconfig:
         self._token = loaded.token or ""
         has_file = not self._token and "tokenFile" in user
         self._token_file = self._path.parent / user["tokenFile"] if has_file else None
+
+
+def _refuse_what_is_passed_over(user: Mapping[str, Any], cluster: Mapping[str, Any]) -> None:
+    """What would be left out without a word: another's rights, and a name that httpcore does not look at behind a proxy."""
+    if any(name.startswith("as") and (name == "as" or name[2:3] == "-") for name in user):
+        raise ValueError("impersonation (`as`) is not supported")
+    if "proxy-url" in cluster and "tls-server-name" in cluster:
+        raise ValueError("`proxy-url` and `tls-server-name` do not go together")
 
 
 def _remove_copies(loaded: Any, user: Mapping[str, Any], cluster: Mapping[str, Any]) -> None:
