@@ -312,7 +312,7 @@ def test_a_server_that_was_never_there(own: ControlPlane, tmp_path: Path) -> Non
 
 @contextmanager
 def collector(listen: str, kubeconfig: Path) -> Iterator[subprocess.Popen[str]]:
-    argv = [PROGRAMS / "pathtap-collector", "--listen", listen, "--insecure", "--kubeconfig", kubeconfig]
+    argv = [str(PROGRAMS / "pathtap-collector"), "--listen", listen, "--insecure", "--kubeconfig", str(kubeconfig)]
     with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
