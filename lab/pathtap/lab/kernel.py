@@ -29,7 +29,7 @@ _PROTO_KERNEL, _PROTO_BOOT = 2, 3
 _NUD_PERMANENT = 0x80
 # By IP version.
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
-_COMMAND_SECONDS = 30
+_COMMAND_SECONDS = 30.0
 
 Result = TypeVar("Result")
 
@@ -53,17 +53,19 @@ def _batch(lines: Sequence[str], *, mark: str, force: bool = False) -> None:
         command(["ip", *options, "-batch", "-"], stdin="".join(f"{line}\n" for line in lines), mark=mark)
 
 
-def command(argv: Sequence[str], *, stdin: str = "", mark: str = "") -> str:
-    """Runs `argv` in the calling thread's namespace and returns what it printed. LabError where it failed."""
+def command(argv: Sequence[str], *, stdin: str = "", mark: str = "", timeout: float = _COMMAND_SECONDS) -> str:
+    """Runs `argv` in the calling thread's namespace and returns what it printed. LabError where it failed, or took longer
+    than `timeout` seconds.
+    """
     environment = {**os.environ, MARK: mark} if mark else None
     try:
         done = subprocess.run(
-            argv, input=stdin, text=True, capture_output=True, timeout=_COMMAND_SECONDS, check=False, env=environment
+            argv, input=stdin, text=True, capture_output=True, timeout=timeout, check=False, env=environment
         )
     except FileNotFoundError as error:
         raise LabError(f"The command {argv[0]} is missing: install iproute2 and iptables.") from error
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"`{' '.join(argv)}` did not end within {_COMMAND_SECONDS} s.") from error
+        raise LabError(f"`{' '.join(argv)}` did not end within {timeout:g} s.") from error
     if done.returncode != 0:
         raise CommandFailedError(" ".join(argv), done.stderr.strip() or f"exit code {done.returncode}")
     return done.stdout

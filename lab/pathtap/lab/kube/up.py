@@ -22,7 +22,7 @@ from pathtap.lab.processes import start_ready
 from pathtap.lab.procfs import roles
 from pathtap.lab.state import StateDirectory
 
-_START_SECONDS, _READY_SECONDS, _POLL_SECONDS = 60.0, 120.0, 0.5
+_START_SECONDS, _LOAD_SECONDS, _READY_SECONDS, _POLL_SECONDS = 60.0, 180.0, 120.0, 0.5
 # What a node is in besides its network: it ends with its first process, and its mounts with it.
 _OWN = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc")
 
@@ -68,7 +68,10 @@ def load(directory: StateDirectory, node: str, images: Sequence[Path]) -> None:
         raise LabError(f"No containerd runs on {node}: `pathtap lab status` shows what does.")
     address = f"/proc/{pid}/root{CONTAINERD_SOCKET}"
     for image in images:
-        command(["ctr", "--address", address, "--namespace", "k8s.io", "images", "import", str(image)])
+        command(
+            ["ctr", "--address", address, "--namespace", "k8s.io", "images", "import", str(image)],
+            timeout=_LOAD_SECONDS,
+        )
 
 
 def _start_control_plane(directory: StateDirectory, cluster: Cluster, assets: Path) -> ControlPlane:
