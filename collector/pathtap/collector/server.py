@@ -4,6 +4,7 @@ Each method takes its request at the desk, which ends the call of who may not; `
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import grpc.aio
 
@@ -16,6 +17,7 @@ from pathtap.collector.agents import Agents
 from pathtap.collector.asking import Progress
 from pathtap.collector.check import CheckRun, nodes_to_check
 from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.meanwhile import gone_meanwhile
 from pathtap.collector.explain import ExplainRun
 from pathtap.collector.flows import FlowsRun
 from pathtap.collector.progress import with_progress
@@ -85,7 +87,11 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
             yield response
 
     async def _trace(self, run: TraceRun) -> service_pb2.TraceResponse:
-        return service_pb2.TraceResponse(trace=wire.trace_to_wire(await run.trace()))
+        trace = await run.trace()
+        ends = (run.question.source, run.question.destination)
+        gone = gone_meanwhile(ends, run.inventory, self._inventory())
+        verdict = replace(trace.verdict, gaps=(*trace.verdict.gaps, *gone))
+        return service_pb2.TraceResponse(trace=wire.trace_to_wire(replace(trace, verdict=verdict)))
 
     async def Explain(  # noqa: N802
         self,
