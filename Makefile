@@ -3,7 +3,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 SOURCES := agent collector proto model cli lab tests bench
 
-.PHONY: demo demo-kube bench bench-faults fuzz fuzz-model compare-frames test unit check lint proto-check format setup clean
+.PHONY: images test-kube demo demo-kube bench bench-faults fuzz fuzz-model compare-frames test unit check lint proto-check format setup clean
 
 demo: setup            ## build a lab, show the traces of the README, take it down
 	tools/demo
@@ -19,6 +19,12 @@ compare-frames: setup  ## a million frames over a veth, the capture against tsha
 
 test: setup            ## every test: unit, namespaces, and the demo's traces end to end
 	pytest
+
+images: setup          ## both container images as OCI archives in build/images, without a daemon; as root
+	tools/build-images
+
+test-kube: setup images  ## what needs a real Kubernetes (KUBEBUILDER_ASSETS): API server, kubelets, the images
+	pytest -m kube
 
 unit: setup            ## the tests that need no root
 	pytest -m "not netns and not e2e"
