@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import click
@@ -36,15 +36,34 @@ _OPTIONS = (
 _UNTRUSTED = ("certificate_verify_failed", "certificate signature failure")
 
 
-@contextmanager
-def opened(
-    chosen: Settings, seconds: float | None = None, *, quiet: bool = False
-) -> Iterator[tuple[grpc.Channel, Transport]]:
+Opened = tuple[grpc.Channel, Transport]
+
+
+def opened(chosen: Settings, seconds: float | None = None, *, quiet: bool = False) -> AbstractContextManager[Opened]:
     """A channel to a collector that answered within `seconds`, and the way it goes. CommandError names what did not.
 
-    `quiet` keeps an exec plugin from speaking to the person and from taking long.
+    What may ask a person for something, an exec plugin, is run by the call; the rest happens when the context is entered.
+    `quiet` keeps the plugin from asking, and from taking long.
     """
-    with _transport(chosen, seconds or CLUSTER_SECONDS, quiet=quiet) as way, _channel(way) as channel:
+    address = direct(chosen)
+    if address is not None:
+        return _opened(nullcontext(_addressed(address, chosen)), seconds)
+    from pathtap.cli.cluster import place, tunnel
+    from pathtap.cli.cluster.values import Terminal
+
+    patience = seconds or CLUSTER_SECONDS
+    terminal = Terminal(
+        interactive=not quiet and sys.stdin is not None and sys.stdin.isatty(),
+        quiet=quiet,
+        patience=patience if quiet else None,
+    )
+    where = place.Where(file=chosen.kubeconfig, context=chosen.context, environment=os.environ, home=Path.home())
+    return _opened(tunnel.reached(place.find(where, chosen.pathtap_namespace, terminal), patience), seconds)
+
+
+@contextmanager
+def _opened(transport: AbstractContextManager[Transport], seconds: float | None) -> Iterator[Opened]:
+    with transport as way, _channel(way) as channel:
         # Watching a channel costs 0.2 s when it is closed, and a unix socket has told all that can be told of it.
         if not way.target.startswith("unix:"):
             _wait(channel, way, seconds or (CLUSTER_SECONDS if way.forwarded else READY_SECONDS))
@@ -54,26 +73,6 @@ def opened(
 def direct(chosen: Settings) -> Address | None:
     """The collector's address where the way does not lead through a cluster's API server."""
     return choose(chosen.collector, lab=not (chosen.kubectl or chosen.kubeconfig or chosen.context))
-
-
-@contextmanager
-def _transport(chosen: Settings, seconds: float, *, quiet: bool) -> Iterator[Transport]:
-    address = direct(chosen)
-    if address is not None:
-        yield _addressed(address, chosen)
-        return
-    from pathtap.cli.cluster import place, tunnel
-    from pathtap.cli.cluster.values import Terminal
-
-    terminal = Terminal(
-        interactive=not quiet and sys.stdin is not None and sys.stdin.isatty(),
-        quiet=quiet,
-        patience=seconds if quiet else None,
-    )
-    where = place.Where(file=chosen.kubeconfig, context=chosen.context, environment=os.environ, home=Path.home())
-    found = place.find(where, chosen.pathtap_namespace, terminal)
-    with tunnel.reached(found, seconds) as way:
-        yield way
 
 
 def _addressed(address: Address, chosen: Settings) -> Transport:

@@ -4,13 +4,13 @@ Knows no command line and no terminal; `channel` is how it gets there.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import click
 import grpc
 
-from pathtap.cli.channel import opened
+from pathtap.cli.channel import Opened, opened
 from pathtap.cli.errors import CommandError, WrongRequest
 from pathtap.cli.options import Settings
 from pathtap.cli.transport import Transport
@@ -124,8 +124,15 @@ def _last(responses: Iterator[Response], wanted: str, progress: Progress) -> Res
     raise CommandError("The collector ended the call without an answer. Its log says why.")
 
 
+def connected(
+    chosen: Settings, seconds: float | None = None, *, quiet: bool = False
+) -> AbstractContextManager[Collector]:
+    """A collector that answered within `seconds`; CommandError names the address where none did. `opened` says what the call
+    itself does."""
+    return _collector(opened(chosen, seconds, quiet=quiet))
+
+
 @contextmanager
-def connected(chosen: Settings, seconds: float | None = None, *, quiet: bool = False) -> Iterator[Collector]:
-    """A collector that answered within `seconds`; CommandError names the address where none did."""
-    with opened(chosen, seconds, quiet=quiet) as (channel, way):
+def _collector(channel_and_way: AbstractContextManager[Opened]) -> Iterator[Collector]:
+    with channel_and_way as (channel, way):
         yield Collector(channel, way)

@@ -89,5 +89,7 @@ def write_lines(chosen: Settings, lines: Sequence[Line]) -> None:
 def asking(chosen: Settings, first: str) -> Iterator[tuple[Collector, Callable[[str], None]]]:
     """A connected collector, and where to show what it is doing."""
     colour = output.coloured(chosen.color, sys.stderr, os.environ)
-    with output.waiting(first, colour, os.environ) as progress, connected(chosen) as collector:
+    # Before the terminal's line is taken: a credential plugin may want to ask for a password.
+    connection = connected(chosen)
+    with output.waiting(first, colour, os.environ) as progress, connection as collector:
         yield collector, progress
