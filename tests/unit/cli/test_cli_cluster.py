@@ -133,3 +133,9 @@ def test_the_completions_program_prints_them_and_never_fails(tmp_path: Path) -> 
 def test_what_is_no_namespace_comes_into_no_path(name: str, run: Run) -> None:
     result = run("--pathtap-namespace", name, "nodes")
     assert (result.exit_code, "is no namespace" in result.stderr) == (2, True)
+
+
+def test_without_a_cluster_nothing_of_it_is_loaded() -> None:
+    loaded = "import sys; from pathtap.cli import program; print(*sys.modules)"
+    names = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, timeout=60, check=True)
+    assert not {"httpx", "httpx_ws", "anyio", "kr8s", "pathtap.cli.cluster"} & set(names.stdout.split())
