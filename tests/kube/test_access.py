@@ -17,11 +17,14 @@ from kube_access import (
     SHOP,
     Collector,
     Place,
+    Turned,
     add_pod,
     call,
     collecting,
+    ended,
     furnish,
     introduce,
+    shown,
 )
 
 from pathtap.lab.kube.certificates import new_authority, new_key
@@ -47,21 +50,17 @@ class Stage:
 
     def refused(self, case: str, status: grpc.StatusCode, method: str, request: Any, token: str | None) -> str:
         """The sentence that a person gets, who must get nothing else."""
-        with pytest.raises(grpc.RpcError) as caught:
+        with pytest.raises(Turned) as caught:
             call(self.channel, method, request, token)
-        assert caught.value.messages == 0
         return self.noted(case, status, caught.value)
 
     def agent_refused(self, case: str, status: grpc.StatusCode, node: str, token: str | None) -> str:
-        stream = introduce(self.agents, node, token)
-        with pytest.raises(grpc.RpcError) as caught:
-            next(stream)
-        return self.noted(case, status, caught.value)
+        return self.noted(case, status, ended(introduce(self.agents, node, token)))
 
-    def noted(self, case: str, status: grpc.StatusCode, error: Any) -> str:
-        assert error.code() is status, error.details()
-        self.rows.append((case, status.name, error.details()))
-        return str(error.details())
+    def noted(self, case: str, status: grpc.StatusCode, turned: Turned) -> str:
+        assert (turned.status, turned.messages) == (status, 0), turned.said
+        self.rows.append((case, status.name, turned.said))
+        return turned.said
 
 
 @pytest.fixture(scope="module")
@@ -169,9 +168,9 @@ def test_a_namespace_without_the_right(stage: Stage) -> None:
 
 def test_the_command_of_a_refusal_gives_the_right(stage: Stage) -> None:
     token = stage.place.token(f"{OTHER}/default")
-    with pytest.raises(grpc.RpcError) as caught:
+    with pytest.raises(Turned) as caught:
         call(stage.channel, "Explain", trace(f"{OTHER}/vault"), token)
-    command = caught.value.details().partition("To allow it: kubectl ")[2].split()
+    command = caught.value.said.partition("To allow it: kubectl ")[2].split()
     stage.place.plane.kubectl(*command)
     # What was refused is remembered for 10 s.
     deadline = time.monotonic() + 15
@@ -184,18 +183,18 @@ def attempt(stage: Stage, token: str) -> str | None:
     """The source's name as it was resolved; None where that was refused."""
     try:
         return str(call(stage.channel, "Explain", trace(f"{OTHER}/vault"), token)[-1].trace.source.name)
-    except grpc.RpcError:
+    except Turned:
         return None
 
 
 def test_what_is_not_there_is_refused_as_what_is(stage: Stage) -> None:
     there = stage.refused("a name in such a namespace", DENIED, "Trace", trace(destination=f"{OTHER}/vault"), stage.ann)
-    with pytest.raises(grpc.RpcError) as caught:
+    with pytest.raises(Turned) as caught:
         call(stage.channel, "Trace", trace(destination=f"{OTHER}/nobody"), stage.ann)
-    assert (caught.value.code(), caught.value.details()) == (DENIED, there)
-    with pytest.raises(grpc.RpcError) as caught:
+    assert (caught.value.status, caught.value.said) == (DENIED, there)
+    with pytest.raises(Turned) as caught:
         call(stage.channel, "Trace", trace(destination="no-such-namespace/vault"), stage.ann)
-    assert caught.value.details() == there.replace(OTHER, "no-such-namespace")
+    assert caught.value.said == there.replace(OTHER, "no-such-namespace")
 
 
 def test_the_address_of_a_foreign_pod(stage: Stage) -> None:
@@ -258,9 +257,9 @@ def test_every_call_of_the_service_is_guarded(stage: Stage) -> None:
     for method in methods:
         request = getattr(service_pb2, method.input_type.name)()
         for token in (None, nobody):
-            with pytest.raises(grpc.RpcError) as caught:
+            with pytest.raises(Turned) as caught:
                 call(stage.channel, method.name, request, token)
-            assert caught.value.code() is UNKNOWN, method.name
+            assert caught.value.status is UNKNOWN, method.name
 
 
 def test_what_one_may_is_answered(stage: Stage) -> None:
@@ -276,10 +275,10 @@ def test_what_one_may_is_answered(stage: Stage) -> None:
 
 
 def test_suggestions_and_completion_know_nothing_of_others(stage: Stage) -> None:
-    with pytest.raises(grpc.RpcError) as caught:
+    with pytest.raises(Turned) as caught:
         call(stage.channel, "Trace", trace(destination=f"{SHOP}/vault"), stage.ann)
-    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-    assert OTHER not in caught.value.details()
+    assert caught.value.status is grpc.StatusCode.NOT_FOUND
+    assert OTHER not in caught.value.said
     names = call(stage.channel, "ListNames", service_pb2.ListNamesRequest(), stage.ann)[0].names
     assert set(names) == {f"{SHOP}/cart", f"{SHOP}/redis", f"svc/{SHOP}/mixed", f"svc/{SHOP}/redis"}
     everything = call(stage.channel, "ListNames", service_pb2.ListNamesRequest(), stage.root)[0].names
@@ -290,68 +289,65 @@ def test_a_client_certificate_is_a_person(stage: Stage) -> None:
     pair = stage.place.plane.authority.client("k2-ann", ("developers",))
     with stage.collector.channel(pair=pair) as channel:
         assert call(channel, "Explain", trace(), None)[-1].trace.source.name == f"{SHOP}/cart"
-        with pytest.raises(grpc.RpcError) as caught:
+        with pytest.raises(Turned) as caught:
             call(channel, "Explain", trace(f"{OTHER}/vault"), None)
         assert 'user "k2-ann" may not' in stage.noted("a client certificate without the right", DENIED, caught.value)
 
 
 def test_a_client_certificate_of_another_authority_gets_no_connection(stage: Stage) -> None:
     stranger = new_authority("stranger", stage.place.plane.authority.now).client("k2-ann")
-    with stage.collector.channel(pair=stranger) as channel, pytest.raises(grpc.RpcError) as caught:
+    with stage.collector.channel(pair=stranger) as channel, pytest.raises(Turned) as caught:
         call(channel, "Explain", trace(), None, 5)
     stage.noted("a client certificate of another authority", grpc.StatusCode.UNAVAILABLE, caught.value)
 
 
 def test_a_long_request_is_refused(stage: Stage) -> None:
     long = trace("x" * 70_000)
-    with pytest.raises(grpc.RpcError) as caught:
+    with pytest.raises(Turned) as caught:
         call(stage.channel, "Trace", long, stage.ann)
     stage.noted("a request of 70,000 bytes", grpc.StatusCode.RESOURCE_EXHAUSTED, caught.value)
     pair = stage.place.plane.authority.client("k2-ann")
-    with stage.collector.channel(pair=pair) as channel, pytest.raises(grpc.RpcError) as caught:
+    with stage.collector.channel(pair=pair) as channel, pytest.raises(Turned) as caught:
         call(channel, "Trace", long, None)
     stage.noted("the same with a client certificate", grpc.StatusCode.RESOURCE_EXHAUSTED, caught.value)
 
 
 def test_agents_and_people_have_ports_of_their_own(stage: Stage) -> None:
-    with pytest.raises(grpc.RpcError) as caught:
+    with pytest.raises(Turned) as caught:
         call(stage.agents, "Trace", trace(), stage.ann)
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    stream = introduce(stage.channel, "k2-node-1", stage.place.agent_token(1))
-    with pytest.raises(grpc.RpcError) as caught:
-        next(stream)
-    # Whoever is no person hears no more than that.
-    assert caught.value.code() in (UNKNOWN, grpc.StatusCode.UNIMPLEMENTED)
+    assert caught.value.status is grpc.StatusCode.UNIMPLEMENTED
+    turned = ended(introduce(stage.channel, "k2-node-1", stage.place.agent_token(1)))
+    assert turned.status is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_one_stream_of_an_agent_at_a_time_may_be_silent(stage: Stage) -> None:
     token = stage.place.agent_token(2)
-    metadata, stub = (("authorization", f"Bearer {token}"),), agent_pb2_grpc.IntakeServiceStub(stage.agents)
-    silent = stub.Connect(iter(threading.Event().wait, True), metadata=metadata, timeout=30)
+    stub = agent_pb2_grpc.IntakeServiceStub(stage.agents)
+    silent = stub.Connect(nothing(), metadata=shown(token), timeout=30)
     time.sleep(0.5)
     said = stage.agent_refused("a second stream of an agent that said nothing on the first", DENIED, "k2-node-2", token)
     assert "has not said yet who it is" in said
-    with pytest.raises(grpc.RpcError) as caught:
-        next(silent)
-    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert ended(silent).status is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def nothing() -> Iterator[agent_pb2.ConnectRequest]:
+    """What an agent sends that keeps a stream open and says nothing."""
+    threading.Event().wait(30)
+    yield from ()
 
 
 @pytest.mark.parametrize("raw", [b"\xff" * 50, b"\x0a\xff\xff\xff\xff\x0f"])
 def test_what_is_no_message_is_refused_without_a_traceback(stage: Stage, raw: bytes) -> None:
     for token, status in ((stage.root, grpc.StatusCode.INVALID_ARGUMENT), (None, UNKNOWN)):
-        metadata = (("authorization", f"Bearer {token}"),) if token else ()
         for method in service_pb2.DESCRIPTOR.services_by_name["TraceService"].methods:
-            send = stage.channel.unary_stream if method.server_streaming else stage.channel.unary_unary
-            with pytest.raises(grpc.RpcError) as caught:
-                list(send(f"/pathtap.v1.TraceService/{method.name}")(raw, metadata=metadata))
-            assert caught.value.code() is status
-    metadata = (("authorization", f"Bearer {stage.place.agent_token(1)}"),)
+            with pytest.raises(Turned) as caught:
+                call(stage.channel, method.name, raw, token)
+            assert caught.value.status is status
     hello = agent_pb2.ConnectRequest(node="k2-node-1", boot_id="k2", sequence=1, hello=agent_pb2.Hello())
-    connect = stage.agents.stream_stream("/pathtap.v1.IntakeService/Connect")
-    with pytest.raises(grpc.RpcError) as caught:
-        list(connect(iter([raw]), metadata=metadata, timeout=10))
-    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert list(connect(iter([hello.SerializeToString(), raw]), metadata=metadata, timeout=10)) == []
+    connect: Any = stage.agents.stream_stream("/pathtap.v1.IntakeService/Connect")
+    known = {"metadata": shown(stage.place.agent_token(1)), "timeout": 10}
+    assert ended(connect(iter([raw]), **known)).status is grpc.StatusCode.INVALID_ARGUMENT
+    assert list(connect(iter([hello.SerializeToString(), raw]), **known)) == []
     assert "agent of k2-node-1 sent a malformed message and is disconnected" in stage.collector.log
     assert "Traceback" not in stage.collector.log
 

@@ -20,6 +20,7 @@ from kube_access import (
     SHOP,
     Collector,
     Place,
+    Turned,
     ask,
     call,
     collecting,
@@ -81,9 +82,9 @@ def test_a_certificate_is_exchanged_without_a_restart(place: Place, collector: C
         with collector.channel() as later:
             assert call(later, "Explain", CART, root)
         assert call(kept, "Explain", CART, root)
-        with collector.channel(roots=former) as distrustful, pytest.raises(grpc.RpcError) as caught:
+        with collector.channel(roots=former) as distrustful, pytest.raises(Turned) as caught:
             call(distrustful, "Explain", CART, root, 5)
-        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert caught.value.status is grpc.StatusCode.UNAVAILABLE
     assert "the certificate was read again" in collector.log
     both = former.decode(), (collector.directory / "ca.crt").read_text()
     eventually(lambda: all(each in published(place.plane)[0] for each in both))
@@ -123,7 +124,7 @@ def test_the_bundle_is_written_where_it_differs_alone(place: Place, tmp_path: Pa
 def test_a_new_client_authority_is_taken_at_once(place: Place, collector: Collector) -> None:
     authority = new_authority("k2 clients", datetime.now(UTC))
     pair = authority.client("k2-ann")
-    with collector.channel(pair=pair) as early, pytest.raises(grpc.RpcError):
+    with collector.channel(pair=pair) as early, pytest.raises(Turned):
         call(early, "Explain", CART, None, 3)
     (known,) = ask(place.plane, ("GET", CLIENT_MAP, {}))
     data = known["data"] | {"client-ca-file": known["data"]["client-ca-file"] + authority.pair.certificate.decode()}
@@ -133,7 +134,7 @@ def test_a_new_client_authority_is_taken_at_once(place: Place, collector: Collec
         with collector.channel(pair=pair) as channel:
             try:
                 return bool(call(channel, "Explain", CART, None, 3))
-            except grpc.RpcError:
+            except Turned:
                 return False
 
     eventually(is_in)
@@ -178,10 +179,10 @@ def test_without_the_api_server_nobody_new_is_let_in(place: Place, collector: Co
         assert call(channel, "Explain", CART, known)
         place.plane.stop("kube-apiserver")
         try:
-            with pytest.raises(grpc.RpcError) as caught:
+            with pytest.raises(Turned) as caught:
                 call(channel, "Explain", CART, unseen)
-            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-            assert "nobody is let in while the API server cannot be asked" in caught.value.details()
+            assert caught.value.status is grpc.StatusCode.UNAVAILABLE
+            assert "nobody is let in while the API server cannot be asked" in caught.value.said
         finally:
             place.plane.start("kube-apiserver")
         eventually(lambda: call(channel, "Explain", CART, unseen))

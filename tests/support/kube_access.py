@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from pathtap.collector.cluster.api import connect
 from pathtap.lab.kube.certificates import Authority, KeyPair, new_authority
 from pathtap.lab.kube.control_plane import ControlPlane, free_port
-from pathtap.v1 import agent_pb2, agent_pb2_grpc, service_pb2_grpc
+from pathtap.v1 import agent_pb2, agent_pb2_grpc, service_pb2
 
 OWN, SHOP, OTHER, PEOPLE = "k2-pathtap", "k2-shop", "k2-other", "k2-people"
 AGENTS = f"{OWN}/pathtap-agent"
@@ -248,32 +248,55 @@ def collecting(plane: ControlPlane, directory: Path, *more: str, kubeconfig: Pat
         process.wait(10)
 
 
+class Turned(Exception):  # noqa: N818 - it says what became of the call
+    """A call that ended with a status, after so many messages."""
+
+    def __init__(self, error: grpc.RpcError, messages: int) -> None:
+        self.status: grpc.StatusCode = error.code()
+        self.said = error.details() or ""
+        self.messages = messages
+        super().__init__(f"{self.status.name}: {self.said}")
+
+
+def shown(token: str | None) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {token}"),) if token is not None else ()
+
+
 def call(channel: grpc.Channel, method: str, request: Any, token: str | None, seconds: float = 20.0) -> list[Any]:
-    """All messages of the answer; grpc.RpcError with how many came before as `messages`."""
-    metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
+    """All messages of the answer. Raises Turned. `request` may be bytes."""
+    described = service_pb2.DESCRIPTOR.services_by_name["TraceService"].methods_by_name[method]
+    send: Any = channel.unary_stream if described.server_streaming else channel.unary_unary
+    answer = getattr(service_pb2, described.output_type.name)
+    encode = None if isinstance(request, bytes) else type(request).SerializeToString
+    path = f"/{described.containing_service.full_name}/{method}"
     came: list[Any] = []
     try:
-        answer = getattr(service_pb2_grpc.TraceServiceStub(channel), method)(
-            request, metadata=metadata, timeout=seconds
-        )
-        if not hasattr(answer, "code"):
-            return [answer]
-        came.extend(answer)
+        answered = send(path, encode, answer.FromString)(request, metadata=shown(token), timeout=seconds)
+        if not described.server_streaming:
+            return [answered]
+        came.extend(answered)
     except grpc.RpcError as error:
-        error.messages = len(came)  # type: ignore[attr-defined]
-        raise
+        raise Turned(error, len(came)) from error
     return came
 
 
 def introduce(channel: grpc.Channel, node: str, token: str | None, seconds: float = 10.0) -> Any:
     """The stream of an agent that says hello and then nothing: let in, or ended already."""
-    metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
     hello = agent_pb2.ConnectRequest(node=node, boot_id="k2", sequence=1, hello=agent_pb2.Hello(version="0"))
 
     def requests() -> Iterator[agent_pb2.ConnectRequest]:
         yield hello
         threading.Event().wait(seconds)
 
-    stream = agent_pb2_grpc.IntakeServiceStub(channel).Connect(requests(), metadata=metadata, timeout=seconds)
+    stream = agent_pb2_grpc.IntakeServiceStub(channel).Connect(requests(), metadata=shown(token), timeout=seconds)
     stream.initial_metadata()
     return stream
+
+
+def ended(stream: Any) -> Turned:
+    """What a stream of an agent ended with, before anything came."""
+    try:
+        next(stream)
+    except grpc.RpcError as error:
+        return Turned(error, 0)
+    raise AssertionError("the stream goes on")

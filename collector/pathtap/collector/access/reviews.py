@@ -5,6 +5,8 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import grpc
+
 from pathtap.collector.access.cache import Cache
 from pathtap.collector.access.identity import BoundPod, User, expiry, node_of, user_of_review
 from pathtap.collector.access.refusal import Refused, denied, undecided, unknown
@@ -49,7 +51,7 @@ class Reviews:
         try:
             user = user_of_review(await self._create(TOKEN_REVIEWS, "TokenReview", spec), audience)
         except Refused as error:
-            if error.status == unknown("").status:
+            if error.status is grpc.StatusCode.UNAUTHENTICATED:
                 self._unknown.put(key, str(error), REMEMBER_REFUSED)
             raise
         ends = expiry(token)
