@@ -76,7 +76,7 @@ def test_a_deletion_of_what_never_was_succeeds_and_other_words_do_not(tmp_path: 
 
 
 def test_the_second_plugin_hands_on_what_the_first_answered() -> None:
-    config = {"prevResult": {"ips": []}}
+    config: dict[str, object] = {"prevResult": {"ips": []}}
     assert egress_cni.answer("ADD", config) == {"ips": []}
     assert egress_cni.answer("DEL", config) is None
 
