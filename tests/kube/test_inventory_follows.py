@@ -168,9 +168,9 @@ class Noting(Reflection[Pod]):
         came.append(str(event["type"]))
         return Reflection.event(self, event, form, now)
 
-    def ended(self) -> None:
+    def ended(self, now: int) -> None:
         came.append("ended")
-        Reflection.ended(self)
+        Reflection.ended(self, now)
 
 
 came: list[str] = []

@@ -6,7 +6,7 @@ import pytest
 from small_cluster import CART, NODE_1, REDIS, WEB, pod_item
 
 from pathtap.collector.cluster.following import PODS
-from pathtap.collector.cluster.reflection import PAUSES, List, Reflection, Wait, Watch
+from pathtap.collector.cluster.reflection import PAUSES, SHORT, List, Reflection, Wait, Watch
 from pathtap.model.inventory import Pod
 
 
@@ -80,19 +80,26 @@ def test_a_pod_of_the_same_name_is_another_pod() -> None:
     assert (reflection.items["shop/db-0"].uid, str(reflection.items["shop/db-0"].addresses[0])) == ("2", WEB)
 
 
-def test_a_watch_that_ended_goes_on_where_it_was_after_a_moment() -> None:
+@pytest.mark.parametrize("kind", ["MODIFIED", "BOOKMARK"])
+def test_a_watch_that_ended_goes_on_where_it_was(kind: str) -> None:
     reflection = watching(item("cart"))
-    reflection.event(event("MODIFIED", "cart", version="8"), PODS, 10)
-    reflection.ended()
-    assert (reflection.order(), reflection.failing) == (Wait(seconds=PAUSES[0]), "")
-    reflection.waited()
-    assert reflection.order() == Watch(resource_version="8")
+    reflection.event(event(kind, "cart", version="8"), PODS, 10)
+    reflection.ended(2 + SHORT)
+    assert (reflection.order(), reflection.failing) == (Watch(resource_version="8"), "")
 
 
-def test_what_ends_empty_again_and_again_is_asked_less_often() -> None:
+def test_a_watch_in_which_nothing_happened_goes_on_at_once_where_it_lasted() -> None:
+    reflection = watching(item("cart"))
+    for lasted in range(10):
+        reflection.opened(lasted * SHORT)
+        reflection.ended((lasted + 1) * SHORT)
+        assert reflection.order() == Watch(resource_version="7")
+
+
+def test_what_ends_at_once_again_and_again_is_asked_less_often() -> None:
     reflection, pauses = watching(), []
     for _ in range(7):
-        reflection.ended()
+        reflection.ended(3)
         order = reflection.order()
         assert isinstance(order, Wait)
         pauses.append(order.seconds)

@@ -100,4 +100,4 @@ async def _watch(
         async for event in events:
             for complaint in reflection.event(event, form, now()):
                 log.warning("%s", complaint)
-    reflection.ended()
+    reflection.ended(now())

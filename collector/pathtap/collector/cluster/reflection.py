@@ -17,6 +17,8 @@ PAUSES = (0.5, 1.0, 2.0, 4.0, 5.0)
 # After so many failures in a row nobody knows what happened to the server's own state (etcd restored from a copy): list again.
 TRUSTED_FAILURES = 3
 GONE = 410
+# Nanoseconds; a watch that was to last half a minute and ends before has met with something.
+SHORT = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ class Reflection(Generic[Item]):
     _waited: bool = True
     _order: List | Watch = List()
     _page: dict[str, Item] | None = None
+    _opened_at: int = 0
 
     def order(self) -> Order:
         """What to do now. Then exactly one of `listed`, `ended`, `failed` or, after a Wait, `waited`."""
@@ -99,6 +102,7 @@ class Reflection(Generic[Item]):
 
     def opened(self, now: int) -> None:
         """The server took the watch: it has what happened since that resourceVersion."""
+        self._opened_at = now
         self._confirmed(now)
 
     def event(self, event: Mapping[str, Any], form: Form[Item], now: int) -> tuple[str, ...]:
@@ -115,10 +119,13 @@ class Reflection(Generic[Item]):
             self._order = Watch(resource_version=str(version))
         return malformed
 
-    def ended(self) -> None:
-        """The server ended the watch, as it does every few minutes. One that ends empty again and again is not asked at once."""
-        self._failures += 1
-        self._waited = False
+    def ended(self, now: int) -> None:
+        """The server ended the watch, as it was asked to. One that ends at once is not begun again at once."""
+        if now - self._opened_at >= SHORT:
+            self._failures = 0
+        else:
+            self._failures += 1
+            self._waited = False
 
     def failed(self, status: int, why: str) -> None:
         """`status` is HTTP's, 0 without an answer. What the server has forgotten is listed again at once, the first time."""
