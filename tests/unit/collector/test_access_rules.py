@@ -33,7 +33,7 @@ from pathtap.collector.access.needs import (
     of_words,
 )
 from pathtap.collector.access.refusal import Refused, denied
-from pathtap.collector.access.veil import HIDDEN, view
+from pathtap.collector.access.veil import HIDDEN, shown, veiled
 from pathtap.collector.cluster.resolve import Request, owner_of, resolve
 from pathtap.model.trace import Target
 
@@ -146,19 +146,19 @@ def test_every_name_needs_something(text: str) -> None:
 
 
 def test_names_of_others_are_nowhere_and_their_places_stay() -> None:
-    seen = view(INVENTORY, frozenset({"shop"}))
-    assert {pod.namespace for pod in seen.names.pods.values()} == {"shop"}
-    assert (seen.names.nodes, seen.names.pod_at(ip_address(VAULT))) == ({}, None)
+    names, facts = shown(INVENTORY, frozenset({"shop"})), veiled(INVENTORY, frozenset({"shop"}))
+    assert {pod.namespace for pod in names.pods.values()} == {"shop"}
+    assert (names.nodes, names.pod_at(ip_address(VAULT))) == ({}, None)
     for address in (CART, VAULT, REDIS):
-        there, veiled = INVENTORY.pod_at(ip_address(address)), seen.facts.pod_at(ip_address(address))
+        there, hidden = INVENTORY.pod_at(ip_address(address)), facts.pod_at(ip_address(address))
         assert there is not None
-        assert veiled is not None
-        assert (there.node, there.addresses, there.phase) == (veiled.node, veiled.addresses, veiled.phase)
-    assert owner_of(ip_address(VAULT), 0, seen.facts).name == f"{HIDDEN}/{VAULT}"
-    assert owner_of(ip_address(FOREIGN), 0, seen.facts).name == f"{HIDDEN}/{FOREIGN}"
-    assert "vault" not in repr(seen.facts)
-    assert seen.facts.nodes == INVENTORY.nodes
-    assert view(INVENTORY, None).names is INVENTORY
+        assert hidden is not None
+        assert (there.node, there.addresses, there.phase) == (hidden.node, hidden.addresses, hidden.phase)
+    assert owner_of(ip_address(VAULT), 0, facts).name == f"{HIDDEN}/{VAULT}"
+    assert owner_of(ip_address(FOREIGN), 0, facts).name == f"{HIDDEN}/{FOREIGN}"
+    assert "vault" not in repr(facts)
+    assert facts.nodes == INVENTORY.nodes
+    assert shown(INVENTORY, None) is veiled(INVENTORY, None) is INVENTORY
 
 
 def looked(caller: Somebody, *words: str, namespace: str = "shop") -> set[str]:

@@ -3,12 +3,13 @@
 the words, then what holds the addresses, then names within what is allowed, then once more what they turned out to be.
 """
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
 from pathtap.collector.access.gate import Caller
 from pathtap.collector.access.needs import CLUSTER, Needs, of_text, of_words, together
-from pathtap.collector.access.veil import view
+from pathtap.collector.access.veil import shown, veiled
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.workloads import SHORT
 
@@ -25,7 +26,7 @@ async def look(caller: Caller, words: Iterable[str], namespace: str, inventory: 
     if not every:
         # Neither end has a namespace: somebody's flow between two places outside of the cluster.
         await caller.may(CLUSTER)
-    return view(inventory, await caller.sees(every.namespaces)).names
+    return shown(inventory, await caller.sees(every.namespaces))
 
 
 async def confirm(caller: Caller, needs: Needs, inventory: Inventory, written: str) -> Inventory:
@@ -34,20 +35,21 @@ async def confirm(caller: Caller, needs: Needs, inventory: Inventory, written: s
     What the words have told already was refused by its name; what is refused here, a backend mostly, is told by no name.
     """
     await caller.may(replace(needs, because=written))
-    return view(inventory, await caller.sees(needs.namespaces)).facts
+    # Of ten thousands of pods it takes a while, and others wait for the same loop.
+    return await asyncio.to_thread(veiled, inventory, await caller.sees(needs.namespaces))
 
 
 async def look_around(caller: Caller, inventory: Inventory) -> Inventory:
     """What to judge by where anything may turn up, as in a pod's traffic."""
-    return view(inventory, await caller.sees(_namespaces(inventory))).facts
+    return await asyncio.to_thread(veiled, inventory, await caller.sees(_namespaces(inventory)))
 
 
 async def look_up(caller: Caller, prefix: str, inventory: Inventory) -> Inventory:
     """Where names that begin with `prefix` may be looked up. Raises Refused for who may see nothing of the kind."""
-    shown = await caller.sees(completable(prefix, caller.default_namespace, inventory))
-    if shown is not None and not shown:
+    visible = await caller.sees(completable(prefix, caller.default_namespace, inventory))
+    if visible is not None and not visible:
         await caller.may(of_words(prefix, caller.default_namespace) or CLUSTER)
-    return view(inventory, shown).names
+    return shown(inventory, visible)
 
 
 def completable(prefix: str, default: str, inventory: Inventory) -> frozenset[str]:

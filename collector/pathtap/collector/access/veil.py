@@ -1,11 +1,10 @@
 """What a person may see of the inventory. Pure.
 
-Two inventories: in one, names are looked up, and it has nothing of other namespaces; the other is for judging, where
-everything keeps its place and its addresses, so that no claim becomes wrong, and the names of others are hidden.
+In one inventory names are looked up, and it has nothing of other namespaces; in the other, for judging, everything keeps its
+place and its addresses, so that no claim becomes wrong, and the names of others are hidden.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.model.address import Address
@@ -15,44 +14,41 @@ from pathtap.model.inventory import Pod, Service
 HIDDEN = "(hidden)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """`names` is for looking up, `facts` for judging."""
-
-    names: Inventory
-    facts: Inventory
-
-
-def view(inventory: Inventory, visible: frozenset[str] | None) -> View:
-    """`visible` are namespaces; None is for who may see everything, nodes too."""
+def shown(inventory: Inventory, visible: frozenset[str] | None) -> Inventory:
+    """For looking names up: those of the `visible` namespaces; None is for who may see everything, nodes too."""
     if visible is None:
-        return View(names=inventory, facts=inventory)
+        return inventory
     pods = {key: pod for key, pod in inventory.pods.items() if pod.namespace in visible}
     services = {key: service for key, service in inventory.services.items() if service.namespace in visible}
-    return View(
-        names=Inventory(pods=pods, services=services, stale=inventory.stale),
-        facts=Inventory(
-            pods={**_hidden_pods(inventory, pods), **pods},
-            nodes=inventory.nodes,
-            services={**_hidden_services(inventory, services), **services},
-            stale=inventory.stale,
-        ),
+    return Inventory(pods=pods, services=services, stale=inventory.stale)
+
+
+def veiled(inventory: Inventory, visible: frozenset[str] | None) -> Inventory:
+    """For judging: everything, and what is not visible under another name."""
+    if visible is None:
+        return inventory
+    named = shown(inventory, visible)
+    return Inventory(
+        pods={**_hidden_pods(inventory, named.pods), **named.pods},
+        nodes=inventory.nodes,
+        services={**_hidden_services(inventory, named.services), **named.services},
+        stale=inventory.stale,
     )
 
 
-def _hidden_pods(inventory: Inventory, shown: Mapping[str, Pod]) -> dict[str, Pod]:
+def _hidden_pods(inventory: Inventory, named: Mapping[str, Pod]) -> dict[str, Pod]:
     """Those that hold an address of their own, by which each goes: it is told of nothing but what the traffic itself shows."""
     hidden = {}
     for key, pod in inventory.pods.items():
         held = tuple(address for address in pod.addresses if inventory.pod_at(address) is pod)
-        if held and key not in shown:
+        if held and key not in named:
             veiled = _hidden_pod(pod, held)
             hidden[veiled.key] = veiled
     return hidden
 
 
-def _hidden_services(inventory: Inventory, shown: Mapping[str, Service]) -> dict[str, Service]:
-    others = (each for key, each in inventory.services.items() if key not in shown and each.cluster_addresses)
+def _hidden_services(inventory: Inventory, named: Mapping[str, Service]) -> dict[str, Service]:
+    others = (each for key, each in inventory.services.items() if key not in named and each.cluster_addresses)
     return {hidden.key: hidden for hidden in map(_hidden_service, others)}
 
 
