@@ -3,10 +3,13 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 SOURCES := agent collector proto model cli lab tests bench
 
-.PHONY: demo bench bench-readme bench-faults fuzz fuzz-model compare-frames test unit check lint proto-check format setup clean
+.PHONY: images test-kube demo demo-kube bench bench-readme bench-faults fuzz fuzz-model compare-frames test unit check lint proto-check format setup clean
 
 demo: setup            ## build a lab, show the traces of the README, take it down
 	tools/demo
+
+demo-kube: setup       ## a lab with a real Kubernetes (KUBEBUILDER_ASSETS), traced by a person with a token, taken down again
+	tools/demo-kube
 
 fuzz: setup            ## 10,000,000 hostile frames, from the parser to a rendered trace; OPTIONS="--inputs N --seed WORD"
 	python tools/fuzz-frames $(OPTIONS)
@@ -16,6 +19,12 @@ compare-frames: setup  ## a million frames over a veth, the capture against tsha
 
 test: setup            ## every test: unit, namespaces, and the demo's traces end to end
 	pytest
+
+images: setup          ## both container images as OCI archives in build/images, without a daemon; as root
+	tools/build-images
+
+test-kube: setup images  ## what needs a real Kubernetes (KUBEBUILDER_ASSETS): API server, kubelets, the images
+	pytest -m kube
 
 unit: setup            ## the tests that need no root
 	pytest -m "not netns and not e2e"

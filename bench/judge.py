@@ -17,10 +17,11 @@ import click
 import grpc.aio
 
 from bench.frames import request
+from pathtap.collector.access.gate import OpenGate
 from pathtap.collector.agents import Agent, Agents
 from pathtap.collector.capture_log import CaptureLog
 from pathtap.collector.intake import Intake
-from pathtap.collector.program import CHANNEL_OPTIONS
+from pathtap.collector.ports import CHANNEL_OPTIONS
 from pathtap.model.node import NodeSnapshot
 from pathtap.model.request import CaptureArmed, CaptureEnded, EndCapture, ReadSnapshot
 from pathtap.v1 import agent_pb2_grpc
@@ -73,7 +74,7 @@ async def serve(listen: Path, node: str, most: int) -> None:
     """Until its standard input ends."""
     agents = Agents(time.time_ns, most)
     server = grpc.aio.server(options=CHANNEL_OPTIONS)
-    agent_pb2_grpc.add_IntakeServiceServicer_to_server(Intake(agents), server)
+    agent_pb2_grpc.add_IntakeServiceServicer_to_server(Intake(agents, OpenGate()), server)
     server.add_insecure_port(f"unix:{listen}")
     await server.start()
     print("ready", flush=True)

@@ -12,6 +12,8 @@ import grpc.aio
 from journeys import CAPTURE
 
 from pathtap import wire
+from pathtap.collector.access.desk import Desk
+from pathtap.collector.access.gate import Gate, OpenGate
 from pathtap.collector.agents import Agents
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.intake import Intake
@@ -180,14 +182,16 @@ class Bench:
 
 
 @asynccontextmanager
-async def serving(directory: Path, inventory: Inventory) -> AsyncIterator[Bench]:
-    """Trace ids count up: trace-1, trace-2 … (the first is `journeys.CAPTURE`)."""
+async def serving(directory: Path, inventory: Inventory, gate: Gate | None = None) -> AsyncIterator[Bench]:
+    """Without a gate everybody may everything. Trace ids count up: trace-1, trace-2 … (the first is `journeys.CAPTURE`)."""
     address = f"unix:{directory}/collector.sock"
     clock, ids = itertools.count(1_700_000_000_000_000_000, 1_000), itertools.count(1)
     agents = Agents(lambda: next(clock))
-    server = grpc.aio.server()
-    agent_pb2_grpc.add_IntakeServiceServicer_to_server(Intake(agents), server)
-    tracer = TraceServer(agents, lambda: inventory, lambda: next(clock), lambda: f"{CAPTURE[:-1]}{next(ids)}")
+    server, gate = grpc.aio.server(), gate or OpenGate()
+    agent_pb2_grpc.add_IntakeServiceServicer_to_server(Intake(agents, gate), server)
+    tracer = TraceServer(
+        agents, lambda: inventory, lambda: next(clock), lambda: f"{CAPTURE[:-1]}{next(ids)}", Desk(gate)
+    )
     service_pb2_grpc.add_TraceServiceServicer_to_server(tracer, server)
     server.add_insecure_port(address)
     await server.start()

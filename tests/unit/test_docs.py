@@ -17,6 +17,7 @@ from pathtap.cli.options import GlobalOption
 from pathtap.cli.program import cli
 from pathtap.cli.request import source_and_destination, source_and_perhaps_destination
 from pathtap.collector import findings
+from pathtap.collector.certify import command as certificate
 from pathtap.collector.program import command as collector
 from pathtap.forwarding import routing
 from pathtap.lab.faults import FAULTS, Fault
@@ -62,8 +63,8 @@ ARGUMENTS: dict[str, list[object]] = {
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 # What a shell or a sentence puts before a command line, then the line itself.
-IN_A_BLOCK = re.compile(r"(?:\$ )?(?:sudo )?(?:\.venv/bin/)?(pathtap(?:-agent|-collector)? [\w-].*)")
-IN_A_SENTENCE = re.compile(r"`(?:sudo )?(pathtap(?:-agent|-collector)? [^`]+)`")
+IN_A_BLOCK = re.compile(r"(?:\$ )?(?:sudo |kubectl )?(?:\.venv/bin/)?(pathtap(?:-agent|-collector)? [\w-].*)")
+IN_A_SENTENCE = re.compile(r"`(?:sudo |kubectl )?(pathtap(?:-agent|-collector)? [^`]+)`")
 # Notation for a choice, something optional, or more of the same: no command line but a form of one.
 A_FORM = re.compile(r"[\[\]…]|\w\|\w|\.\.\.")
 
@@ -129,6 +130,13 @@ def parse(command: click.Command, name: str, arguments: list[str], parent: click
             source_and_destination(context.params["words"])
         elif name == "snat" and context.params["words"]:
             source_and_perhaps_destination(context.params["words"], "snat")
+
+
+def program_of(name: str, words: list[str]) -> tuple[click.Command, str, list[str]]:
+    """The collector's `certificate` is a program of its own."""
+    if [name, *words[:1]] == ["pathtap-collector", "certificate"]:
+        return certificate, f"{name} {words[0]}", words[1:]
+    return PROGRAMS[name], name, words
 
 
 def described(command: click.Command, words: list[str]) -> tuple[click.Command, set[str]]:
@@ -218,7 +226,7 @@ def test_every_command_line_parses(page: Path, tmp_path: Path, monkeypatch: pyte
             continue
         program, *arguments = words_of(line)
         try:
-            parse(PROGRAMS[program], program, arguments)
+            parse(*program_of(program, arguments))
         except click.exceptions.Exit:
             continue
         except click.UsageError as error:

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from pathtap.agent import stream
-from pathtap.cli import client
-from pathtap.collector import program as collector
+from pathtap.cli import channel
+from pathtap.collector import ports as collector
 
 EVERY_OPTION = {
     "agent": stream.CHANNEL_OPTIONS,
     "collector": collector.CHANNEL_OPTIONS,
-    "cli": client._OPTIONS,
+    "collector, for certificates": collector.CERTIFICATE_OPTIONS,
+    "cli": channel._OPTIONS,
 }
 
 

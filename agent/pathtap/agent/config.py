@@ -36,14 +36,16 @@ LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`tls_ca` None means no TLS and no authentication. `health_port` 0 means none. `cni_config` None means the usual directory,
-    where there is one. `spool_bytes` bounds the packets that wait to be sent; `worker_idle` is in seconds.
+    """`tls_ca` None means no TLS and no authentication; `token_file` is what shows who the agent is. `health_port` 0 means none.
+    `cni_config` None means the usual directory, where there is one. `spool_bytes` bounds the packets that wait to be sent;
+    `worker_idle` is in seconds.
     """
 
     collector: str
     node: str
     tls_ca: Path | None = None
     tls_server_name: str = ""
+    token_file: Path | None = None
     health_port: int = 9470
     cni_config: Path | None = None
     spool_bytes: int = SPOOL_BYTES
@@ -52,14 +54,19 @@ class Settings:
 
 
 def collector_target(address: str) -> str:
-    """gRPC's target for HOST:PORT, [IPv6]:PORT or unix:PATH. Raises SettingsError for what is none of them."""
+    """gRPC's target for HOST:PORT, [HOST]:PORT or unix:PATH. Raises SettingsError for what is none of them.
+
+    Brackets stand around an IPv6 address; around anything else they mean nothing, so that a manifest can put them around an
+    address of either family.
+    """
     if address.startswith("unix:") and len(address) > len("unix:"):
         return address
     host, colon, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not host or (":" in host and not bracketed) or not _is_port(port):
+    bare = host[1:-1] if bracketed else host
+    if not colon or not bare or (":" in bare and not bracketed) or not _is_port(port):
         raise SettingsError(f"The collector's address is HOST:PORT or unix:PATH, not {address!r}.")
-    return f"dns:///{address}"
+    return f"dns:///{address}" if ":" in bare else f"dns:///{bare}:{port}"
 
 
 def settings(
@@ -70,6 +77,7 @@ def settings(
     tls_ca: Path | None,
     tls_server_name: str,
     health_port: int,
+    token_file: Path | None = None,
     cni_config: Path | None = None,
     spool_bytes: int = SPOOL_BYTES,
     worker_idle: float = WORKER_IDLE,
@@ -85,6 +93,8 @@ def settings(
         raise SettingsError(
             "Say how to trust the collector: --tls-ca FILE, or --insecure for no TLS and no authentication."
         )
+    if token_file is not None and tls_ca is None:
+        raise SettingsError("--token-file needs --tls-ca FILE: no token leaves before the collector is verified.")
     if tls_server_name and tls_ca is None:
         raise SettingsError("--tls-server-name needs --tls-ca FILE.")
     return Settings(
@@ -92,6 +102,7 @@ def settings(
         node=node.strip(),
         tls_ca=tls_ca,
         tls_server_name=tls_server_name,
+        token_file=token_file,
         health_port=health_port,
         cni_config=cni_config,
         spool_bytes=spool_bytes,

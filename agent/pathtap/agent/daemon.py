@@ -108,7 +108,7 @@ class Daemon:
         self._told = reason
         # Agents that lost the same collector must not all come back in the same instant; no secret rests on this.
         jitter = random.random()  # noqa: S311
-        self._events.put_nowait(Broke(reason, time.monotonic() - begun, jitter))
+        self._events.put_nowait(Broke(reason, time.monotonic() - begun, jitter, self._stream.refused))
 
     def _connected(self) -> None:
         self._told = ""

@@ -53,6 +53,13 @@ LEVELS = ("debug", "info", "warning", "error")
     help="The name in the collector's certificate, where it is not the address's host.",
 )
 @click.option(
+    "--token-file",
+    metavar="FILE",
+    envvar="PATHTAP_TOKEN_FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The service account's token to show the collector; read again for each connection.",
+)
+@click.option(
     "--health-port",
     metavar="PORT",
     envvar="PATHTAP_HEALTH_PORT",

@@ -16,6 +16,8 @@ from pathtap.v1.agent_pb2 import ConnectResponse
 
 # A collector that came back is found again within 5 s: this, and the time that one attempt may take (stream.DIAL_TIMEOUT).
 LONGEST_WAIT = 2.0
+# Who was refused is refused again until somebody changes something.
+REFUSED_WAIT = 30.0
 SHORTEST_WAIT = 0.1
 
 
@@ -38,11 +40,13 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Broke:
-    """The stream ended, or never began. `lived` is in seconds; `jitter` is in [0, 1), drawn anew for each event."""
+    """The stream ended, or never began. `lived` is in seconds; `jitter` is in [0, 1), drawn anew for each event; `refused` is
+    for a collector that does not let this agent in."""
 
     reason: str
     lived: float
     jitter: float
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,8 @@ class Session:
 
         Only a stream that lived longer than the longest wait starts anew: one that is refused at once is no success.
         """
+        if broke.refused:
+            return Wait(REFUSED_WAIT * (1 - broke.jitter / 2))
         self._failures = 1 if broke.lived > LONGEST_WAIT else self._failures + 1
         # Capped before it is raised: two to the power of a night without a collector does not fit a float.
         ceiling = min(LONGEST_WAIT, SHORTEST_WAIT * 2 ** min(self._failures - 1, 16))

@@ -27,9 +27,16 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", -1),
 )
 
+# What no further attempt changes by itself.
+REFUSALS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+
 Call = grpc.aio.StreamStreamCall[bytes, pb.ConnectResponse]
 
 _CONNECT = f"/{pb.DESCRIPTOR.services_by_name['IntakeService'].full_name}/Connect"
+
+
+class TokenError(Exception):
+    """What is wrong with the token's file, as a sentence."""
 
 
 class Stream:
@@ -48,6 +55,7 @@ class Stream:
         self._received = received
         self._deadline = asyncio.timeout(DIAL_TIMEOUT)
         self._hung_up = False
+        self.refused = False
         self._running = False
 
     async def run(self, hello: bytes) -> str:
@@ -58,18 +66,28 @@ class Stream:
             async with self._deadline, open_channel(self._settings) as channel:
                 self._running = True
                 # The worker has serialized what goes up.
-                call: Call = channel.stream_stream(_CONNECT, response_deserializer=pb.ConnectResponse.FromString)()
+                decode = pb.ConnectResponse.FromString
+                call: Call = channel.stream_stream(_CONNECT, response_deserializer=decode)(
+                    metadata=_metadata(self._settings)
+                )
                 # Completes only when a connection took it: gRPC holds it back until then.
                 await call.write(hello)
+                if self._settings.token_file is not None:
+                    # Comes once the collector has let this agent in.
+                    await call.initial_metadata()
+                    if call.done():
+                        return await self._read(call)
                 self._deadline.reschedule(None)
                 self._connected()
                 return await self._talk(call)
         except TimeoutError:
             return f"the collector at {self._settings.collector} did not answer in time"
         except grpc.aio.AioRpcError as error:
-            return _sentence(self._settings.collector, error)
+            return self._ended(error)
         except OSError as error:
             return f"the certificates to trust cannot be read: {error}"
+        except TokenError as error:
+            return str(error)
         finally:
             self._running = False
 
@@ -95,8 +113,12 @@ class Stream:
                 assert isinstance(message, pb.ConnectResponse)  # noqa: S101 - what else is not EOF
                 self._received(message)
         except grpc.aio.AioRpcError as error:
-            return _sentence(collector, error)
+            return self._ended(error)
         return f"the collector at {collector} ended the stream"
+
+    def _ended(self, error: grpc.aio.AioRpcError) -> str:
+        self.refused = error.code() in REFUSALS
+        return _sentence(self._settings.collector, error)
 
     async def _write(self, call: Call) -> None:
         try:
@@ -121,7 +143,22 @@ def open_channel(settings: Settings) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(target, credentials, options=options)
 
 
+def _metadata(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Raises TokenError where it cannot be read. A token goes out over TLS alone: Settings saw to it."""
+    if settings.token_file is None:
+        return ()
+    try:
+        token = settings.token_file.read_text("latin-1").strip()
+    except OSError as error:
+        raise TokenError(f"the token to show cannot be read: {error}") from error
+    if not token or not token.isascii() or not token.isprintable():
+        raise TokenError(f"{settings.token_file} holds no token")
+    return (("authorization", f"Bearer {token}"),)
+
+
 def _sentence(collector: str, error: grpc.aio.AioRpcError) -> str:
     """The C core wraps its reasons several times over; the last one is the kernel's, or the peer's."""
+    if error.code() in REFUSALS:
+        return f"the collector at {collector} refuses this agent: {error.details()} ({error.code().name})"
     details = (error.details() or "no details").rsplit("UNKNOWN: ", 1)[-1]
     return f"the connection to the collector at {collector} failed: {details} ({error.code().name})"

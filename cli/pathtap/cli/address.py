@@ -5,8 +5,6 @@ from pathlib import Path
 
 import click
 
-from pathtap.cli.errors import CommandError
-
 LAB_SOCKET = Path("/run/pathtap/collector.sock")
 # sun_path of struct sockaddr_un (unix(7)) has 108 bytes, the last of them NUL.
 LONGEST_SOCKET_PATH = 107
@@ -20,16 +18,13 @@ class Address:
     socket_path: Path | None = None
 
 
-def choose(given: str, lab_socket: Path = LAB_SOCKET) -> Address:
-    """The address given, else the lab's socket where it exists; CommandError where there is neither."""
+def choose(given: str, *, lab: bool = True, lab_socket: Path = LAB_SOCKET) -> Address | None:
+    """The address given, else with `lab` the lab's socket where it exists; None where there is neither."""
     if given:
         return parse(given)
-    if lab_socket.exists():
+    if lab and lab_socket.exists():
         return parse(f"unix:{lab_socket}")
-    raise CommandError(
-        "No collector is named. Give --collector HOST:PORT or unix:PATH, or set PATHTAP_COLLECTOR; "
-        "or build a lab on this machine with: sudo pathtap lab up"
-    )
+    return None
 
 
 def parse(text: str) -> Address:

@@ -1,25 +1,21 @@
 """Speaks pathtap.v1.TraceService to a collector, and turns every failure into a sentence and an exit code.
 
-Knows no command line and no terminal. Plaintext on unix sockets and where asked for, TLS otherwise.
+Knows no command line and no terminal; `channel` is how it gets there.
 """
 
-import queue
-import socket
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import click
 import grpc
 
-from pathtap.cli.address import Address, choose
+from pathtap.cli.channel import Opened, opened
 from pathtap.cli.errors import CommandError, WrongRequest
 from pathtap.cli.options import Settings
+from pathtap.cli.transport import Transport
 from pathtap.v1 import service_pb2, service_pb2_grpc, snat_pb2, trace_pb2
 
-READY_SECONDS = 3.0
 # What a collector may take beyond the time-out it was given: resolving, reading the nodes, joining.
 SLACK_SECONDS = 15.0
 # The same for `snat`, which reads the node's whole connection tracking before and after.
@@ -29,13 +25,6 @@ CONNECTIONS_A_SECOND = 400
 UNARY_SECONDS = 10.0
 # Hundreds of nodes, read a few at a time.
 CHECK_SECONDS = 120.0
-_OPTIONS = (
-    ("grpc.max_receive_message_length", 64 << 20),
-    # A collector is reached through a port-forward or inside the cluster; an http_proxy of the laptop leads elsewhere.
-    ("grpc.enable_http_proxy", 0),
-    # Also the time that one attempt to connect may take, 20 s unless told.
-    ("grpc.min_reconnect_backoff_ms", int(READY_SECONDS * 1000)),
-)
 
 Progress = Callable[[str], None]
 Response = TypeVar(
@@ -50,9 +39,9 @@ Response = TypeVar(
 class Collector:
     """An open channel to one collector. Its methods raise CommandError or WrongRequest."""
 
-    def __init__(self, channel: grpc.Channel, address: str) -> None:
+    def __init__(self, channel: grpc.Channel, way: Transport) -> None:
         self._stub = service_pb2_grpc.TraceServiceStub(channel)
-        self._address = address
+        self._way = way
 
     def trace(self, request: service_pb2.TraceRequest, progress: Progress) -> trace_pb2.Trace:
         deadline = request.timeout_ms / 1000 * max(1, request.count) + SLACK_SECONDS
@@ -95,7 +84,10 @@ class Collector:
         try:
             yield
         except grpc.RpcError as error:
-            raise sentence(error.code(), error.details() or "", self._address) from error
+            details = error.details() or ""
+            if error.code() == grpc.StatusCode.UNAVAILABLE:
+                details = self._way.trouble() or details
+            raise sentence(error.code(), details, self._way.called) from error
 
 
 def sentence(code: grpc.StatusCode, details: str, address: str) -> click.ClickException:
@@ -106,6 +98,10 @@ def sentence(code: grpc.StatusCode, details: str, address: str) -> click.ClickEx
             return WrongRequest(said)
         case grpc.StatusCode.NOT_FOUND | grpc.StatusCode.FAILED_PRECONDITION:
             return CommandError(said)
+        case grpc.StatusCode.UNAUTHENTICATED:
+            return CommandError(f"Not authenticated: {said}")
+        case grpc.StatusCode.PERMISSION_DENIED:
+            return CommandError(f"Not permitted: {said}")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return CommandError(
                 f"The collector at {address} did not answer within the time allowed. See: pathtap nodes"
@@ -128,59 +124,15 @@ def _last(responses: Iterator[Response], wanted: str, progress: Progress) -> Res
     raise CommandError("The collector ended the call without an answer. Its log says why.")
 
 
+def connected(
+    chosen: Settings, seconds: float | None = None, *, quiet: bool = False
+) -> AbstractContextManager[Collector]:
+    """A collector that answered within `seconds`; CommandError names the address where none did. `opened` says what the call
+    itself does."""
+    return _collector(opened(chosen, seconds, quiet=quiet))
+
+
 @contextmanager
-def connected(chosen: Settings, seconds: float = READY_SECONDS) -> Iterator[Collector]:
-    """A collector that answered within `seconds`; CommandError names the address where none did."""
-    address = choose(chosen.collector)
-    if address.socket_path is not None:
-        _try_socket(address.socket_path)
-    plaintext = chosen.insecure or address.socket_path is not None
-    with _channel(address, plaintext, chosen.tls_ca) as channel:
-        # Watching a channel costs 0.2 s when it is closed, and a unix socket has told all that can be told of it.
-        if address.socket_path is None:
-            _wait(channel, address.target, plaintext, seconds)
-        yield Collector(channel, address.target)
-
-
-def _channel(address: Address, plaintext: bool, tls_ca: Path | None) -> grpc.Channel:
-    if plaintext:
-        return grpc.insecure_channel(address.target, options=_OPTIONS)
-    try:
-        roots = tls_ca.read_bytes() if tls_ca is not None else None
-    except OSError as error:
-        raise CommandError(f"--tls-ca {tls_ca} cannot be read: {error.strerror}.") from error
-    return grpc.secure_channel(address.target, grpc.ssl_channel_credentials(roots), options=_OPTIONS)
-
-
-def _try_socket(path: Path) -> None:
-    """gRPC retries where a socket file is absent or closed to us; the kernel's answer is known at once."""
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(READY_SECONDS)
-            probe.connect(str(path.absolute()))
-    except PermissionError as error:
-        raise CommandError(f"No permission to reach the collector at unix:{path}. Try sudo.") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise CommandError(f"No collector answers at unix:{path}: {reason}. Is it running?") from error
-
-
-def _wait(channel: grpc.Channel, target: str, plaintext: bool, seconds: float) -> None:
-    """Returns once the channel is ready; a refused connection ends the wait at once, a silent one after `seconds`."""
-    states: queue.SimpleQueue[grpc.ChannelConnectivity] = queue.SimpleQueue()
-    keep = states.put
-    channel.subscribe(keep, try_to_connect=True)
-    deadline = time.monotonic() + seconds
-    failed = f"No collector answers at {target}"
-    try:
-        while (state := states.get(timeout=max(0.0, deadline - time.monotonic()))) != grpc.ChannelConnectivity.READY:
-            if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
-                hint = "is it running?" if plaintext else "is it running, and does it speak TLS? (else --insecure)"
-                raise CommandError(f"{failed}: the connection failed; {hint}")
-    except queue.Empty:
-        hint = (
-            "is the address right?" if plaintext else "is the address right, and does it speak TLS? (else --insecure)"
-        )
-        raise CommandError(f"{failed} within {seconds:g} s; {hint}") from None
-    finally:
-        channel.unsubscribe(keep)
+def _collector(channel_and_way: AbstractContextManager[Opened]) -> Iterator[Collector]:
+    with channel_and_way as (channel, way):
+        yield Collector(channel, way)

@@ -1,13 +1,23 @@
 """Completes SRC, `to` and DST in a shell. Whatever goes wrong, it offers nothing and says nothing."""
 
+import os
 import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from pathtap.cli.channel import direct
 from pathtap.cli.client import connected
 from pathtap.cli.options import settings
 
+if TYPE_CHECKING:
+    from pathtap.cli.cluster import place
+
+# Where the collector is at hand, and where the way to it leads through an API server and a port-forward.
 SECONDS = 0.5
+CLUSTER_SECONDS = 3.0
 
 
 def complete_ends(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -35,10 +45,49 @@ def complete_nodes(context: click.Context, _parameter: click.Parameter, incomple
 
 def names(context: click.Context, prefix: str) -> list[str]:
     """The names that the collector knows, those alone that a shell can be given as they are."""
-    deadline = time.monotonic() + SECONDS
+    chosen = settings(context)
     try:
-        with connected(settings(context), SECONDS) as collector:
+        seconds = SECONDS if direct(chosen) is not None else CLUSTER_SECONDS
+        deadline = time.monotonic() + seconds
+        with connected(chosen, seconds, quiet=True) as collector:
             found = collector.names(prefix, max(0.05, deadline - time.monotonic()))
     except (click.ClickException, OSError, ValueError):
         return []
+    return _fit(found, prefix)
+
+
+def complete_contexts(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The kubeconfig's contexts."""
+    try:
+        found = list(_where(context).load().contexts)
+    except (click.ClickException, OSError, ValueError):
+        return []
+    return _fit(found, incomplete)
+
+
+def complete_namespaces(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The cluster's namespaces; none without a cluster. No port-forward is needed for them."""
+    chosen = settings(context)
+    try:
+        if direct(chosen) is not None:
+            return []
+        from pathtap.cli.cluster import place, tunnel
+        from pathtap.cli.cluster.values import Terminal
+
+        terminal = Terminal(interactive=False, quiet=True, patience=CLUSTER_SECONDS)
+        found = tunnel.namespaces(place.find(_where(context), chosen.pathtap_namespace, terminal), CLUSTER_SECONDS)
+    except (click.ClickException, OSError, ValueError):
+        return []
+    return _fit(found, incomplete)
+
+
+def _where(context: click.Context) -> "place.Where":
+    from pathtap.cli.cluster import place
+
+    chosen = settings(context)
+    return place.Where(file=chosen.kubeconfig, context=chosen.context, environment=os.environ, home=Path.home())
+
+
+def _fit(found: Iterable[str], prefix: str) -> list[str]:
+    """Those that a shell can be given as they are."""
     return [name for name in found if name.startswith(prefix) and name.isprintable() and " " not in name]

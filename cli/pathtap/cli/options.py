@@ -1,18 +1,23 @@
 """The options that every command takes, before and after the subcommand; the later one wins. Knows no commands."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
+from pathtap.cli.calling import KUBECTL_NAME, as_called
+
 Color = Literal["auto", "always", "never"]
+PATHTAP_NAMESPACE = "pathtap"
 _META = "pathtap.options"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The global options as given. `collector` and `namespace` are empty where none was."""
+    """The global options as given; strings are empty where none was. `kubectl` is set where the command is its plugin."""
 
     collector: str = ""
     kubeconfig: Path | None = None
@@ -21,10 +26,15 @@ class Settings:
     color: Color = "auto"
     insecure: bool = False
     tls_ca: Path | None = None
+    tls_server_name: str = ""
+    token_file: Path | None = None
+    pathtap_namespace: str = PATHTAP_NAMESPACE
+    kubectl: bool = False
 
 
 def settings(context: click.Context) -> Settings:
-    return Settings(**context.find_root().meta.get(_META, {}))
+    root = context.find_root()
+    return Settings(**root.meta.get(_META, {}), kubectl=root.info_name == KUBECTL_NAME)
 
 
 class GlobalOption(click.Option):
@@ -44,18 +54,29 @@ def global_options(*, root: bool = False) -> list[click.Parameter]:
     existing = click.Path(path_type=Path)
     return [
         GlobalOption(
+            ["-n", "--namespace"],
+            metavar="NAME",
+            help="The namespace of bare names; else the context's.",
+            shell_complete=_later("complete_namespaces"),
+        ),
+        GlobalOption(["--kubeconfig"], type=existing, metavar="FILE", help="Find the collector in its cluster."),
+        GlobalOption(
+            ["--context"],
+            metavar="NAME",
+            help="The kubeconfig context to use.",
+            shell_complete=_later("complete_contexts"),
+        ),
+        GlobalOption(["--pathtap-namespace"], metavar="NAME", type=_Label(), help="Where it is installed (pathtap)."),
+        GlobalOption(
             ["--collector"],
             metavar="ADDRESS",
             envvar="PATHTAP_COLLECTOR" if root else None,
-            help="The collector: HOST:PORT or unix:PATH. [env: PATHTAP_COLLECTOR]",
+            help="Not through a cluster: HOST:PORT or unix:PATH. [env: PATHTAP_COLLECTOR]",
         ),
-        GlobalOption(["--insecure"], is_flag=True, help="No TLS. Implied by a unix: address."),
+        GlobalOption(["--insecure"], is_flag=True, help="No TLS to --collector. Implied by a unix: address."),
         GlobalOption(["--tls-ca"], type=existing, metavar="FILE", help="Trust these CA certificates (PEM) only."),
-        GlobalOption(["-n", "--namespace"], metavar="NAME", help="The namespace of bare names."),
-        GlobalOption(
-            ["--kubeconfig"], type=existing, metavar="FILE", help="Without -n, its context's namespace is used."
-        ),
-        GlobalOption(["--context"], metavar="NAME", help="The kubeconfig context to take it from."),
+        GlobalOption(["--tls-server-name"], metavar="NAME", help="The name in the certificate of --collector."),
+        GlobalOption(["--token-file"], type=existing, metavar="FILE", help="Show --collector this token."),
         GlobalOption(
             ["--color"],
             type=click.Choice(["auto", "always", "never"]),
@@ -64,12 +85,38 @@ def global_options(*, root: bool = False) -> list[click.Parameter]:
     ]
 
 
+class _Label(click.ParamType[str]):
+    """A namespace's name: it becomes part of a path and of a certificate's name (RFC 1123)."""
+
+    name = "label"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", str(value)):
+            self.fail(f"{value} is no namespace: lower-case letters, digits and - are.", param, ctx)
+        return str(value)
+
+
+def _later(name: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """A completion of pathtap.cli.completion, which needs these options itself."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+        from pathtap.cli import completion
+
+        found: list[str] = getattr(completion, name)(context, parameter, incomplete)
+        return found
+
+    return complete
+
+
 class Command(click.Command):
     """A click command that also takes the global options, and lists them apart in its help."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params.extend(global_options())
+
+    def get_help(self, ctx: click.Context) -> str:
+        return as_called(super().get_help(ctx), ctx.find_root().info_name or "")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         own: list[tuple[str, str]] = []

@@ -12,6 +12,7 @@ import click
 # gRPC's C core logs connection attempts to standard error on its own; the client's sentences say it once.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+from pathtap.cli.calling import KUBECTL_NAME, as_called
 from pathtap.cli.commands.check import check
 from pathtap.cli.commands.completion import COMPLETE_VARIABLE, completion
 from pathtap.cli.commands.explain import explain
@@ -30,6 +31,9 @@ _LAB_HELP = "Build, break and remove a practice cluster on this machine."
 
 class Pathtap(click.Group):
     """Loads the lab only when it is called, since its extra may not be installed, and never shows a traceback."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        return as_called(super().get_help(ctx), ctx.find_root().info_name or "")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), "lab"])
@@ -53,6 +57,7 @@ class Pathtap(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["standalone_mode"] = False
         kwargs.setdefault("complete_var", COMPLETE_VARIABLE)
+        name = str(kwargs.get("prog_name") or "")
         try:
             result = super().main(*args, **kwargs)
         except click.Abort:
@@ -62,22 +67,26 @@ class Pathtap(click.Group):
             sys.exit(error.exit_code)
         except click.MissingParameter as error:
             # Nothing of it was typed by anybody: its line breaks and tabs are click's own.
-            _say(f"{error.ctx.get_usage()}\n" if error.ctx else "", " ".join(error.format_message().split()))
+            _say(_usage(error), " ".join(error.format_message().split()), name)
             sys.exit(error.exit_code)
         except click.UsageError as error:
-            _say(f"{error.ctx.get_usage()}\n" if error.ctx else "", error.format_message())
+            _say(_usage(error), error.format_message(), name)
             sys.exit(error.exit_code)
         except click.ClickException as error:
-            _say("", error.format_message())
+            _say("", error.format_message(), name)
             sys.exit(error.exit_code)
         except OSError as error:
-            _say("", str(error))
+            _say("", str(error), name)
             sys.exit(1)
         sys.exit(result if isinstance(result, int) else 0)
 
 
-def _say(before: str, sentence: str) -> None:
-    click.echo(f"{before}pathtap: {escape(sentence)}", err=True)
+def _usage(error: click.UsageError) -> str:
+    return f"{error.ctx.get_usage()}\n" if error.ctx else ""
+
+
+def _say(before: str, sentence: str, name: str = "") -> None:
+    click.echo(f"{before}pathtap: {escape(as_called(sentence, name))}", err=True)
 
 
 def _lab() -> click.Command:
@@ -109,6 +118,19 @@ click.version_option(version("pathtap"), prog_name="pathtap", message="%(prog)s 
 def run() -> None:
     sys.excepthook = _unforeseen
     cli.main(prog_name="pathtap")
+
+
+def run_plugin() -> None:
+    """As kubectl's plugin."""
+    sys.excepthook = _unforeseen
+    cli.main(prog_name=KUBECTL_NAME)
+
+
+def complete_plugin() -> None:
+    """For kubectl, while somebody types."""
+    from pathtap.cli.plugin_completion import completion_lines
+
+    click.echo("\n".join(completion_lines(cli, sys.argv[1:])))
 
 
 def _unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -14,7 +14,10 @@ FORMS = {"snat": "SRC [to DST]"}
 EXAMPLES = {"snat": "shop/cart to 198.51.100.8 --port 443"}
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
 _BROADCAST = IPv4Address("255.255.255.255")
-_KINDS = ("pod", "node", "svc", "service")
+_KINDS = (
+    *("pod", "node", "svc", "service", "deploy", "deployment", "deployments", "ds", "daemonset", "daemonsets"),
+    *("sts", "statefulset", "statefulsets", "rs", "replicaset", "replicasets", "job", "jobs"),
+)
 
 
 def source_and_destination(words: Sequence[str], command: str = "trace") -> tuple[str, str]:
@@ -96,7 +99,7 @@ def is_bare(name: str) -> bool:
     kind, slash, rest = name.rpartition("/")
     if kind == "node" or _address(name) is not None:
         return False
-    return not slash or (kind in _KINDS and bool(rest))
+    return not slash or (kind.partition(".")[0] in _KINDS and bool(rest))
 
 
 def _address(text: str) -> Address | None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import Asking, Progress
-from pathtap.collector.cluster.inventory import Inventory
-from pathtap.collector.cluster.resolve import UnknownName, nearest
+from pathtap.collector.cluster.inventory import Inventory, inventory_gaps
+from pathtap.collector.cluster.naming import nearest
+from pathtap.collector.cluster.resolve import UnknownName
 from pathtap.collector.foreseeing.sampling import Sampled, sample, share
 from pathtap.collector.inspections import Defect, inspect, inspect_cluster, own_pods, view_of
 from pathtap.forwarding.fabric import Fabric
@@ -77,7 +78,7 @@ class CheckRun:
     asking: Asking = field(init=False)
 
     def __post_init__(self) -> None:
-        self.asking = Asking(agents=self.agents)
+        self.asking = Asking(agents=self.agents, gaps=[*inventory_gaps(self.inventory)])
 
     async def check(self) -> Check:
         """Never raises for an agent's sake: a node that could not be read is a decisive gap."""

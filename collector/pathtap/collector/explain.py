@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import SNAPSHOT_TIMEOUT, Asking, Progress
-from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.inventory import Inventory, inventory_gaps
 from pathtap.collector.cluster.resolve import Question
 from pathtap.collector.foreseeing.outlook import Explained, outlook
 from pathtap.collector.foreseeing.prospect import Prospect, answered, prospect_of
@@ -35,7 +35,7 @@ class ExplainRun:
     asking: Asking = field(init=False)
 
     def __post_init__(self) -> None:
-        self.asking = Asking(agents=self.agents)
+        self.asking = Asking(agents=self.agents, gaps=[*inventory_gaps(self.inventory)])
 
     async def explain(self) -> Trace:
         """Never raises for an agent's sake: what is missing is in the answer's gaps."""
@@ -68,6 +68,8 @@ class ExplainRun:
 
     async def _read(self, nodes: Iterable[str]) -> dict[str, NodeSnapshot]:
         nodes = list(nodes)
+        for choice in self.question.chosen:
+            await self.progress(choice)
         await self.progress(f"reading {', '.join(nodes)}")
         read = await asyncio.gather(
             *(

@@ -11,7 +11,7 @@ from pathtap import wire
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import Asking, Progress
 from pathtap.collector.capture_log import CaptureLog, Position
-from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.inventory import Inventory, inventory_gaps
 from pathtap.collector.cluster.resolve import owner_of
 from pathtap.collector.joining.conversations import Sightings, flows_of
 from pathtap.collector.joining.sifting import flows_in
@@ -43,7 +43,7 @@ class FlowsRun:
     snapshots: dict[str, NodeSnapshot] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.asking = Asking(agents=self.agents)
+        self.asking = Asking(agents=self.agents, gaps=[*inventory_gaps(self.inventory)])
 
     async def list(self) -> trace_pb2.Flows:
         started_at, node = self.now(), self.source.node

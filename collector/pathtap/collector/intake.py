@@ -8,6 +8,9 @@ import grpc
 import grpc.aio
 
 from pathtap import wire
+from pathtap.collector.access.audit import Seldom
+from pathtap.collector.access.gate import AgentIdentity, Gate
+from pathtap.collector.access.refusal import Refused, denied, quoted
 from pathtap.collector.agents import Agent, Agents
 from pathtap.v1 import agent_pb2, agent_pb2_grpc
 
@@ -16,19 +19,28 @@ log = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[agent_pb2.ConnectRequest, agent_pb2.ConnectResponse]
 
 
+# Seconds for the first message of a stream.
+GREETING = 10.0
+
+
 class Intake(agent_pb2_grpc.IntakeServiceServicer):
-    def __init__(self, agents: Agents) -> None:
+    def __init__(self, agents: Agents, gate: Gate) -> None:
         self._agents = agents
+        self._gate = gate
+        self._strangers = Seldom()
+        self._greeted: set[str] = set()
 
     async def Connect(  # type: ignore[override]  # noqa: N802 - the stub's name; grpc.aio takes a coroutine that writes
         self, request_iterator: AsyncIterator[agent_pb2.ConnectRequest], context: Context
     ) -> None:
-        hello = await anext(aiter(request_iterator), None)
+        hello = await self._admitted(request_iterator, context)
         if hello is None or hello.WhichOneof("body") != "hello" or not hello.node or not hello.boot_id:
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT, "the first message of an agent is a Hello with its node"
             )
         assert hello is not None  # noqa: S101 - abort has raised
+        # Tells an agent that it was taken before the first command does.
+        await context.send_initial_metadata(())
         agent = self._agents.join(hello)
         log.info("agent of %s connected, version %s", agent.node, agent.version)
         reader = asyncio.ensure_future(self._read(agent, request_iterator))
@@ -38,6 +50,42 @@ class Intake(agent_pb2_grpc.IntakeServiceServicer):
             reader.cancel()
             self._agents.leave(agent)
             log.info("agent of %s went away", agent.node)
+
+    async def _admitted(
+        self, requests: AsyncIterator[agent_pb2.ConnectRequest], context: Context
+    ) -> agent_pb2.ConnectRequest | None:
+        """The first message, once whoever sends it has shown who they are, and if it is of their own node."""
+        try:
+            identity = await self._gate.agent(context)
+            hello = await self._greeting(identity, requests)
+            if identity is not None and hello is not None and hello.node != identity.node:
+                claimed = quoted(hello.node)
+                raise denied(f'{identity.pod} runs on {identity.node} and may not speak for the node "{claimed}"')
+        except Refused as error:
+            if self._strangers.may_say() is not None:
+                log.warning("an agent at %s is refused: %s", context.peer(), error)
+            await context.abort(error.status, str(error))
+        except wire.WireError as error:
+            log.warning("an agent at %s sent what cannot be understood: %s", context.peer(), error)
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        return hello
+
+    async def _greeting(
+        self, identity: AgentIdentity | None, requests: AsyncIterator[agent_pb2.ConnectRequest]
+    ) -> agent_pb2.ConnectRequest | None:
+        """The first message, for which an agent does not make others wait: one stream of each at a time, and not for long."""
+        node = identity.node if identity is not None else ""
+        if node in self._greeted:
+            raise denied(f"another stream of {node}'s agent has not said yet who it is")
+        if node:
+            self._greeted.add(node)
+        try:
+            async with asyncio.timeout(GREETING):
+                return await anext(aiter(requests), None)
+        except TimeoutError:
+            return None
+        finally:
+            self._greeted.discard(node)
 
     async def _read(self, agent: Agent, requests: AsyncIterator[agent_pb2.ConnectRequest]) -> None:
         try:

@@ -4,107 +4,155 @@ import asyncio
 import logging
 import secrets
 import signal
-import socket
 import sys
 import time
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
-import grpc
-import grpc.aio
 
+from pathtap.collector import monitor
+from pathtap.collector.access.bundle import Bundle
+from pathtap.collector.access.desk import Desk
+from pathtap.collector.access.gate import ClusterGate, Gate, OpenGate
+from pathtap.collector.access.reviews import Reviews
 from pathtap.collector.agents import Agents
+from pathtap.collector.cluster.api import Api, ApiError, connect
+from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.inventory_file import InventoryFile, InventoryFileError
-from pathtap.collector.config import ConfigError, Settings
+from pathtap.collector.cluster.live_inventory import LiveInventory
+from pathtap.collector.config import AGENTS, NAMESPACE, ConfigError, Settings
 from pathtap.collector.intake import Intake
+from pathtap.collector.ports import Ports
 from pathtap.collector.server import TraceServer
 from pathtap.model.printable import log_to
-from pathtap.v1 import agent_pb2_grpc, service_pb2_grpc
 
 log = logging.getLogger("pathtap.collector")
 
-# An agent pings every 10 s; a server that allowed less would end its stream (docs/wire.md).
-CHANNEL_OPTIONS = (
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),
-    ("grpc.max_receive_message_length", 64 << 20),
-    ("grpc.so_reuseport", 0),
-)
+# What runs beside the server until it stops.
+Background = list[Callable[[], Coroutine[Any, Any, None]]]
+
 GRACE = 1.0
+# What a person can act on, in its own words.
+SENTENCES = (ConfigError, InventoryFileError, ApiError)
 
 
 async def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. Raises InventoryFileError or ConfigError before it listens."""
-    inventory = InventoryFile(settings.inventory)
+    """Serves until SIGTERM or SIGINT. Raises ApiError, InventoryFileError or ConfigError before it listens."""
+    api = await connect(settings.kubeconfig, settings.context) if settings.has_cluster else None
+    inventory, background = _inventory(settings, api)
+    gate = _gate(settings, api)
     agents = Agents(time.time_ns)
-    server = grpc.aio.server(options=CHANNEL_OPTIONS)
-    agent_pb2_grpc.add_IntakeServiceServicer_to_server(Intake(agents), server)
-    tracer = TraceServer(agents, inventory.current, time.time_ns, lambda: secrets.token_hex(6))
-    service_pb2_grpc.add_TraceServiceServicer_to_server(tracer, server)
-    _listen(server, settings)
+    tracer = TraceServer(agents, inventory, time.time_ns, lambda: secrets.token_hex(6), Desk(gate))
+    ports = Ports(settings, gate, Intake(agents, gate), tracer)
+    if api is not None and settings.listen_certificates:
+        background.append(partial(ports.run, api))
+    if api is not None and settings.authenticates and settings.tls_ca is not None:
+        background.append(Bundle(api, settings.tls_ca, settings.namespace, time.time).run)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await server.start()
-    log.info("listening on %s", settings.listen)
-    await stopped.wait()
-    log.info("stopping")
-    # Agents are let go first: a trace that still runs ends at once, with what it has, instead of being cut off.
-    agents.dismiss()
-    await server.stop(GRACE)
-
-
-def _listen(server: grpc.aio.Server, settings: Settings) -> None:
-    if settings.listen.startswith("unix:") and _somebody_listens(settings.listen.removeprefix("unix:")):
-        raise ConfigError(f"cannot listen on {settings.listen}: another collector is there")
+    metrics = None
     try:
-        if settings.insecure:
-            server.add_insecure_port(settings.listen)
-        else:
-            server.add_secure_port(settings.listen, grpc.ssl_server_credentials([_key_pair(settings)]))
-    except RuntimeError as error:
-        raise ConfigError(f"cannot listen on {settings.listen}: is another collector there?") from error
+        await ports.open()
+        if settings.metrics:
+            metrics = await monitor.serve(settings.metrics, lambda: monitor.figures(agents, inventory))
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(each()) for each in background]
+            await stopped.wait()
+            log.info("stopping")
+            for task in running:
+                task.cancel()
+    finally:
+        # Agents are let go first: a trace that still runs ends at once, with what it has, instead of being cut off.
+        agents.dismiss()
+        await ports.close(GRACE)
+        if metrics is not None:
+            metrics.close()
+        if api is not None:
+            await api.close()
 
 
-def _somebody_listens(path: str) -> bool:
-    """gRPC would take the socket of a running server away from it without a word."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(path) == 0
+def _inventory(settings: Settings, api: Api | None) -> tuple[Callable[[], Inventory], Background]:
+    """What gives the present inventory, and what keeps it."""
+    if api is not None:
+        live = LiveInventory(api, time.time_ns)
+        return live.current, [live.run]
+    assert settings.inventory is not None  # noqa: S101 - Settings saw to it
+    return InventoryFile(settings.inventory).current, []
 
 
-def _key_pair(settings: Settings) -> tuple[bytes, bytes]:
-    assert settings.tls_key is not None and settings.tls_certificate is not None  # noqa: S101, PT018 - Settings saw to it
-    try:
-        return settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error
+def _gate(settings: Settings, api: Api | None) -> Gate:
+    if api is not None and settings.authenticates:
+        return ClusterGate(Reviews(api, time.time), settings.agents, time.time)
+    why = "--insecure" if settings.insecure else "an inventory from a file, and no cluster to ask"
+    log.warning("nobody has to show who they are (%s): whoever reaches %s may trace everything", why, settings.listen)
+    return OpenGate()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--listen", required=True, metavar="ADDRESS", help="HOST:PORT or unix:PATH.")
+@click.option("--listen-agents", default="", metavar="ADDRESS", help="The same, for agents alone; else they share it.")
+@click.option("--listen-certificates", default="", metavar="ADDRESS", help="The same, for who shows a certificate.")
+@click.option(
+    "--metrics",
+    default="",
+    metavar="HOST:PORT",
+    help="Where /healthz and /metrics are served, without TLS; nowhere otherwise.",
+)
 @click.option(
     "--inventory",
-    required=True,
     type=click.Path(path_type=Path),
     help="What `kubectl get nodes,pods,services,endpoints -A -o json` prints; read again when it changes.",
 )
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="The cluster to follow, from outside of it.")
+@click.option("--context", default="", metavar="NAME", help="Of the kubeconfig; its current one unless said otherwise.")
+@click.option("--in-cluster", is_flag=True, help="Follow the cluster that this runs in, as its pod's service account.")
 @click.option("--insecure", is_flag=True, help="No TLS and no authentication.")
-@click.option("--tls-cert", "tls_certificate", type=click.Path(path_type=Path), help="The server's certificate, PEM.")
+@click.option(
+    "--tls-cert",
+    "tls_certificate",
+    type=click.Path(path_type=Path),
+    help="The server's certificate, PEM; read again when it changes.",
+)
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its key, PEM.")
+@click.option(
+    "--tls-ca", type=click.Path(path_type=Path), help="What has signed it, PEM: told in the ConfigMap pathtap-ca."
+)
+@click.option("--namespace", default=NAMESPACE, show_default=True, help="Where that ConfigMap is.")
+@click.option(
+    "--agents",
+    default=f"{NAMESPACE}/{AGENTS}",
+    show_default=True,
+    metavar="NAMESPACE/NAME",
+    help="The service account that agents run as.",
+)
 @click.version_option(package_name="pathtap")
-def command(listen: str, inventory: Path, insecure: bool, tls_certificate: Path | None, tls_key: Path | None) -> None:
+def command(**options: Any) -> None:
     """Join what pathtap's agents see into traces, and answer `pathtap`."""
     log_to(sys.stderr, logging.INFO, "%(asctime)s %(levelname)s %(message)s")
+    # The requests to the API server are thousands, and say nothing.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        settings = Settings(
-            listen=listen, inventory=inventory, insecure=insecure, tls_certificate=tls_certificate, tls_key=tls_key
-        )
+        settings = Settings(**options)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     try:
         asyncio.run(serve(settings))
-    except (ConfigError, InventoryFileError) as error:
+    except SENTENCES as error:
         raise click.ClickException(str(error)) from error
+    except ExceptionGroup as group:
+        known, others = group.split(SENTENCES)
+        if known is None or others is not None:
+            raise
+        raise click.ClickException(str(_first(known))) from group
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """Tasks of tasks tell what happened in groups of groups."""
+    error: Exception = group
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

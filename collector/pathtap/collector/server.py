@@ -1,41 +1,35 @@
-"""The command line's end of the wire: requests in, progress and answers out. Decides nothing itself."""
+"""The command line's end of the wire: requests in, progress and answers out. Decides nothing itself.
 
-import logging
+Each method takes its request at the desk, which ends the call of who may not; `requested` looks names up.
+"""
+
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
-import grpc
 import grpc.aio
 
 from pathtap import wire
+from pathtap.collector.access import admission
+from pathtap.collector.access.audit import Asked as Audited
+from pathtap.collector.access.desk import Desk
+from pathtap.collector.access.needs import CLUSTER
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import Progress
 from pathtap.collector.check import CheckRun, nodes_to_check
 from pathtap.collector.cluster.inventory import Inventory
-from pathtap.collector.cluster.resolve import (
-    NotListed,
-    NotTraceable,
-    Question,
-    Request,
-    UnknownName,
-    UnusableRequest,
-    resolve_source,
-)
-from pathtap.collector.cluster.unlisted import question_of
+from pathtap.collector.cluster.meanwhile import gone_meanwhile
 from pathtap.collector.explain import ExplainRun
 from pathtap.collector.flows import FlowsRun
 from pathtap.collector.progress import with_progress
 from pathtap.collector.proving.subject import Asked
+from pathtap.collector.requested import flows_requested, snat_requested, trace_requested
 from pathtap.collector.snat import CONNECTIONS, SnatRun
 from pathtap.collector.snat import Options as SnatOptions
-from pathtap.collector.snat_asked import asked_of
 from pathtap.collector.snat_table import SnatTableRun
-from pathtap.collector.status import names, node_statuses
+from pathtap.collector.status import names, node_statuses, unread_of
 from pathtap.collector.tracing import Options, TraceRun
-from pathtap.model.address import Protocol
 from pathtap.model.request import MAX_PROBE_SIZE, MOST_CONNECTIONS
 from pathtap.v1 import service_pb2, service_pb2_grpc, snat_pb2
-
-log = logging.getLogger(__name__)
 
 DEFAULT_TRACE_TIMEOUT = 3.0
 DEFAULT_FLOWS_TIMEOUT = 5.0
@@ -43,14 +37,6 @@ DEFAULT_FLOWS_TIMEOUT = 5.0
 DEFAULT_SNAT_TIMEOUT = 2.0
 MAX_TIMEOUT = 600.0
 MAX_COUNT = 100
-
-STATUS: dict[type[Exception], grpc.StatusCode] = {
-    UnusableRequest: grpc.StatusCode.INVALID_ARGUMENT,
-    UnknownName: grpc.StatusCode.NOT_FOUND,
-    NotTraceable: grpc.StatusCode.FAILED_PRECONDITION,
-    NotListed: grpc.StatusCode.FAILED_PRECONDITION,
-}
-REFUSALS = tuple(STATUS)
 
 
 class TraceServer(service_pb2_grpc.TraceServiceServicer):
@@ -60,7 +46,9 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         inventory: Callable[[], Inventory],
         now: Callable[[], int],
         new_id: Callable[[], str],
+        desk: Desk,
     ) -> None:
+        self._desk = desk
         self._agents = agents
         self._inventory = inventory
         self._now = now
@@ -71,15 +59,16 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         request: service_pb2.TraceRequest,
         context: grpc.aio.ServicerContext[service_pb2.TraceRequest, service_pb2.TraceResponse],
     ) -> AsyncIterator[service_pb2.TraceResponse]:
-        inventory = self._inventory()
-        question = await _resolved(request, inventory, self._agents, context, live=request.live)
+        identity = self._new_id()
+        async with self._desk.asked(request, context, _audited("trace", request, identity)) as caller:
+            question, inventory = await trace_requested(
+                request, caller, self._inventory(), self._agents, live=request.live
+            )
         options = Options(
             timeout=_seconds(request.timeout_ms, DEFAULT_TRACE_TIMEOUT),
             count=min(max(request.count, 1), MAX_COUNT),
             size=min(request.size, MAX_PROBE_SIZE),
         )
-        identity = self._new_id()
-        log.info("trace %s: %s to %s", identity, request.source, request.destination)
 
         def run(progress: Progress) -> Awaitable[service_pb2.TraceResponse]:
             return self._trace(
@@ -98,18 +87,21 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
             yield response
 
     async def _trace(self, run: TraceRun) -> service_pb2.TraceResponse:
-        return service_pb2.TraceResponse(trace=wire.trace_to_wire(await run.trace()))
+        trace = await run.trace()
+        ends = (run.question.source, run.question.destination)
+        gone = gone_meanwhile(ends, run.inventory, self._inventory())
+        verdict = replace(trace.verdict, gaps=(*trace.verdict.gaps, *gone))
+        return service_pb2.TraceResponse(trace=wire.trace_to_wire(replace(trace, verdict=verdict)))
 
     async def Explain(  # noqa: N802
         self,
         request: service_pb2.TraceRequest,
         context: grpc.aio.ServicerContext[service_pb2.TraceRequest, service_pb2.TraceResponse],
     ) -> AsyncIterator[service_pb2.TraceResponse]:
-        inventory = self._inventory()
-        # Nothing is sent, so an address may be the source, as with live traffic.
-        question = await _resolved(request, inventory, self._agents, context, live=True)
         identity = self._new_id()
-        log.info("explain %s: %s to %s", identity, request.source, request.destination)
+        async with self._desk.asked(request, context, _audited("explain", request, identity)) as caller:
+            # Nothing is sent, so an address may be the source, as with live traffic.
+            question, inventory = await trace_requested(request, caller, self._inventory(), self._agents, live=True)
 
         async def run(progress: Progress) -> service_pb2.TraceResponse:
             explaining = ExplainRun(
@@ -130,12 +122,11 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         request: service_pb2.CheckRequest,
         context: grpc.aio.ServicerContext[service_pb2.CheckRequest, service_pb2.CheckResponse],
     ) -> AsyncIterator[service_pb2.CheckResponse]:
-        inventory = self._inventory()
-        try:
+        asked = Audited(what="check", source=" ".join(request.nodes))
+        async with self._desk.asked(request, context, asked) as caller:
+            await caller.may(CLUSTER)
+            inventory = self._inventory()
             nodes = nodes_to_check(request.nodes, (agent.node for agent in self._agents.connected()), inventory)
-        except REFUSALS as error:
-            await context.abort(STATUS[type(error)], str(error))
-        log.info("check of %d nodes", len(nodes))
 
         async def run(progress: Progress) -> service_pb2.CheckResponse:
             check = CheckRun(nodes=nodes, inventory=inventory, agents=self._agents, now=self._now, progress=progress)
@@ -149,16 +140,13 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         request: service_pb2.SnatRequest,
         context: grpc.aio.ServicerContext[service_pb2.SnatRequest, service_pb2.SnatResponse],
     ) -> AsyncIterator[service_pb2.SnatResponse]:
-        inventory = self._inventory()
-        try:
-            asked = None if request.all else await asked_of(request, self._new_id(), inventory, self._agents)
-        except REFUSALS as error:
-            await context.abort(STATUS[type(error)], str(error))
-        log.info("snat of %s", request.source or "every node")
+        identity = self._new_id()
+        async with self._desk.asked(request, context, _audited("snat", request, identity)) as caller:
+            asked, inventory = await snat_requested(request, caller, self._inventory(), self._agents, identity)
 
         async def run(progress: Progress) -> service_pb2.SnatResponse:
             if asked is None:
-                return service_pb2.SnatResponse(table=await self._snat_table(inventory, progress))
+                return service_pb2.SnatResponse(table=await self._snat_table(identity, inventory, progress))
             proving = SnatRun(
                 asked=asked,
                 inventory=inventory,
@@ -172,9 +160,9 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         async for response in with_progress(run, lambda text: service_pb2.SnatResponse(progress=text)):
             yield response
 
-    async def _snat_table(self, inventory: Inventory, progress: Progress) -> snat_pb2.SnatTable:
+    async def _snat_table(self, identity: str, inventory: Inventory, progress: Progress) -> snat_pb2.SnatTable:
         run = SnatTableRun(
-            id=self._new_id(),
+            id=identity,
             nodes=nodes_to_check((), (agent.node for agent in self._agents.connected()), inventory),
             inventory=inventory,
             agents=self._agents,
@@ -189,13 +177,9 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         request: service_pb2.ListFlowsRequest,
         context: grpc.aio.ServicerContext[service_pb2.ListFlowsRequest, service_pb2.ListFlowsResponse],
     ) -> AsyncIterator[service_pb2.ListFlowsResponse]:
-        inventory = self._inventory()
-        try:
-            source = resolve_source(request.source, request.namespace, inventory, live=False)
-        except REFUSALS as error:
-            await context.abort(STATUS[type(error)], str(error))
         identity, timeout = self._new_id(), _seconds(request.timeout_ms, DEFAULT_FLOWS_TIMEOUT)
-        log.info("flows %s: %s", identity, request.source)
+        async with self._desk.asked(request, context, _audited("flows", request, identity)) as caller:
+            source, inventory = await flows_requested(request, caller, self._inventory())
 
         async def run(progress: Progress) -> service_pb2.ListFlowsResponse:
             flows = FlowsRun(
@@ -217,48 +201,29 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         request: service_pb2.ListNodesRequest,
         context: grpc.aio.ServicerContext[service_pb2.ListNodesRequest, service_pb2.ListNodesResponse],
     ) -> service_pb2.ListNodesResponse:
-        del request, context
-        return service_pb2.ListNodesResponse(nodes=await node_statuses(self._agents, self._inventory()))
+        async with self._desk.asked(request, context, Audited(what="nodes")) as caller:
+            await caller.may(CLUSTER)
+            inventory = self._inventory()
+        nodes = await node_statuses(self._agents, inventory)
+        return service_pb2.ListNodesResponse(nodes=nodes, unread=unread_of(inventory))
 
     async def ListNames(  # noqa: N802
         self,
         request: service_pb2.ListNamesRequest,
         context: grpc.aio.ServicerContext[service_pb2.ListNamesRequest, service_pb2.ListNamesResponse],
     ) -> service_pb2.ListNamesResponse:
-        del context
-        return service_pb2.ListNamesResponse(names=names(self._inventory(), request.prefix))
+        async with self._desk.asked(request, context, Audited(what="names")) as caller:
+            shown = await admission.look_up(caller, request.prefix, self._inventory())
+        return service_pb2.ListNamesResponse(names=names(shown, request.prefix, caller.default_namespace))
 
 
-async def _resolved(
-    request: service_pb2.TraceRequest,
-    inventory: Inventory,
-    agents: Agents,
-    context: grpc.aio.ServicerContext[service_pb2.TraceRequest, service_pb2.TraceResponse],
-    *,
-    live: bool,
-) -> Question:
-    """What is asked for, or the end of the call with the sentence that refuses it."""
-    asked = Request(
-        source=request.source,
-        destination=request.destination,
-        namespace=request.namespace,
-        protocol=request.protocol,
-        port=request.port,
-        live=live,
-    )
-    try:
-        question = await question_of(asked, inventory, agents)
-        if request.size and question.protocol == Protocol.TCP:
-            raise UnusableRequest("a size is for ICMP and UDP: a TCP probe is a handshake and carries nothing")
-        if (
-            not request.live
-            and question.protocol in (Protocol.TCP, Protocol.UDP)
-            and not question.destination.socket.port
-        ):
-            raise UnusableRequest("TCP and UDP need the port of the destination: add --port N")
-        return question
-    except REFUSALS as error:
-        await context.abort(STATUS[type(error)], str(error))
+def _audited(
+    what: str,
+    request: service_pb2.TraceRequest | service_pb2.SnatRequest | service_pb2.ListFlowsRequest,
+    identity: str,
+) -> Audited:
+    destination = "" if isinstance(request, service_pb2.ListFlowsRequest) else request.destination
+    return Audited(id=identity, what=what, source=request.source, destination=destination, namespace=request.namespace)
 
 
 def _snat_options(request: service_pb2.SnatRequest, asked: Asked) -> SnatOptions:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import SNAPSHOT_TIMEOUT, Asking, Progress
-from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.inventory import Inventory, inventory_gaps
 from pathtap.collector.cluster.resolve import Question
 from pathtap.collector.plan import capture_request
 from pathtap.collector.proving.answers import answer
@@ -79,7 +79,8 @@ class SnatRun:
             gaps=tuple(self.asking.gaps),
         )
         proven = await asyncio.to_thread(answer, subject, found, self.inventory)
-        return replace(proven, started_at=started_at, finished_at=self.now())
+        gaps = (*proven.gaps, *inventory_gaps(self.inventory))
+        return replace(proven, gaps=gaps, started_at=started_at, finished_at=self.now())
 
     async def _look(
         self, subject: Subject

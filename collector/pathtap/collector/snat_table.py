@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import SNAPSHOT_TIMEOUT, Asking, Progress
 from pathtap.collector.check import AT_ONCE
-from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.inventory import Inventory, inventory_gaps
 from pathtap.collector.proving.answers import rows
 from pathtap.collector.proving.subject import Found, subjects_of_node
 from pathtap.model.node import NodeSnapshot
@@ -43,7 +43,7 @@ class SnatTableRun:
     asking: Asking = field(init=False)
 
     def __post_init__(self) -> None:
-        self.asking = Asking(agents=self.agents)
+        self.asking = Asking(agents=self.agents, gaps=[*inventory_gaps(self.inventory)])
 
     async def prove(self) -> SnatTable:
         """Never raises for an agent's sake: a node that could not be read is a decisive gap."""

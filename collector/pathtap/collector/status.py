@@ -6,11 +6,12 @@ from collections import Counter
 from pathtap import wire
 from pathtap.collector.agents import Agent, AgentError, Agents
 from pathtap.collector.asking import read_patiently
-from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.inventory import Inventory, inventory_gaps
+from pathtap.collector.cluster.workloads import SHORT
 from pathtap.collector.judging.accounts import MOST
 from pathtap.model.node import NodeSnapshot, Unread
 from pathtap.model.request import ReadSnapshot
-from pathtap.v1 import service_pb2
+from pathtap.v1 import node_pb2, service_pb2
 
 # Seconds for an agent that does not answer at all.
 SILENCE = 4.0
@@ -24,14 +25,22 @@ async def node_statuses(agents: Agents, inventory: Inventory) -> list[service_pb
     return list(await asyncio.gather(*(_status(node, connected.get(node), inventory) for node in every)))
 
 
-def names(inventory: Inventory, prefix: str) -> list[str]:
-    """Pods by key, then nodes and services with their kind, as far as they begin with `prefix`."""
+def unread_of(inventory: Inventory) -> list[node_pb2.Unread]:
+    """`inventory`, while nobody confirms it."""
+    return [wire.unread_to_wire(Unread(part=gap.part, reason=gap.why)) for gap in inventory_gaps(inventory)]
+
+
+def names(inventory: Inventory, prefix: str, namespace: str = "") -> list[str]:
+    """Pods by key, then nodes, services and workloads with their kind, as far as they begin with `prefix`. Bare names are those
+    of the namespace, or where none is given those that are unique.
+    """
     candidates = [
         *sorted(inventory.pods),
         *(f"node/{name}" for name in sorted(inventory.nodes)),
         *(f"svc/{key}" for key in sorted(inventory.services)),
+        *(f"{SHORT[kind]}/{key}" for kind in SHORT for key in sorted(inventory.pods_by_workload.get(kind, {}))),
     ]
-    by_name = Counter(pod.name for pod in inventory.pods.values())
+    by_name = Counter(pod.name for pod in inventory.pods.values() if namespace in ("", pod.namespace))
     candidates += sorted(name for name, pods in by_name.items() if pods == 1)
     return [name for name in candidates if name.startswith(prefix)][:MOST_NAMES]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import Asking, Progress
 from pathtap.collector.capture_log import CaptureLog
-from pathtap.collector.cluster.inventory import Inventory
+from pathtap.collector.cluster.inventory import Inventory, inventory_gaps
 from pathtap.collector.cluster.resolve import Question
 from pathtap.collector.joining.correlate import Entries
 from pathtap.collector.judging.accounts import accounts_of
@@ -63,7 +63,7 @@ class TraceRun:
     asking: Asking = field(init=False)
 
     def __post_init__(self) -> None:
-        self.asking = Asking(agents=self.agents)
+        self.asking = Asking(agents=self.agents, gaps=[*inventory_gaps(self.inventory)])
 
     async def trace(self) -> Trace:
         expected = lay_out(await self.gather())
@@ -74,6 +74,8 @@ class TraceRun:
         """Never raises for an agent's sake: what is missing is in the record's gaps."""
         started_at = self.now()
         nodes = concerned_nodes(self.question, self.inventory)
+        for choice in self.question.chosen:
+            await self.progress(choice)
         async with asyncio.TaskGroup() as tasks:
             reading = {node: tasks.create_task(self._snapshot(node)) for node in nodes}
             await self.progress(f"reading {', '.join(nodes)}")

@@ -11,6 +11,7 @@ from pathtap.lab.cni_config import FILE, cni_config
 from pathtap.lab.errors import LabError
 from pathtap.lab.inventory import inventory
 from pathtap.lab.kernel import create_namespaces, delete_namespaces, network_namespaces
+from pathtap.lab.kube import cgroups
 from pathtap.lab.options import LabOptions
 from pathtap.lab.processes import start_listeners
 from pathtap.lab.procfs import end_all
@@ -30,7 +31,8 @@ def require_root() -> None:
 
 
 def build(options: LabOptions) -> Cluster:
-    """Builds the cluster of `options`, with its listeners and inventory file but without collector and agents.
+    """Builds the cluster of `options`, with its listeners and inventory file but without collector and agents, and with `kube`
+    without Kubernetes and without that file.
 
     LabError where a lab of that prefix exists. What was begun is taken away again when anything fails.
     """
@@ -53,6 +55,8 @@ def _build(directory: StateDirectory, options: LabOptions) -> Cluster:
     create_namespaces(cluster.network_namespaces, mark=options.prefix)
     wire(cluster)
     start_listeners(directory)
+    if options.kube:
+        return cluster
     directory.write(directory.inventory, inventory(cluster))
     for node in cluster.nodes:
         where = directory.cni_config(node.name)
@@ -84,6 +88,7 @@ def _tear_down(directory: StateDirectory) -> Removed:
         namespaces = lab_namespaces(directory.prefix)
         ended = end_all(directory.prefix, namespaces)
         if not ended and not namespaces:
+            cgroups.remove(directory.prefix)
             directory.remove()
             return Removed(namespaces=len(removed), anything=anything)
         anything = True
@@ -94,7 +99,7 @@ def _tear_down(directory: StateDirectory) -> Removed:
 
 def lab_namespaces(prefix: str) -> tuple[str, ...]:
     """The network namespaces of the lab `prefix` that exist now, by their names."""
-    own = re.compile(rf"{re.escape(prefix)}-(vpc|internet|peer|ip(-\d{{1,3}}){{4}}|cni-[0-9a-f-]{{36}})")
+    own = re.compile(rf"{re.escape(prefix)}-(vpc|internet|peer|control|ip(-\d{{1,3}}){{4}}|cni-[0-9a-f-]{{36}})")
     return tuple(sorted(name for name in network_namespaces() if own.fullmatch(name)))
 
 

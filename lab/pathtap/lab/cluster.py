@@ -262,13 +262,19 @@ class Cluster:
         return f"{self.options.prefix}-{host.name}"
 
     @property
+    def control_namespace(self) -> str:
+        """Where the control plane of a real Kubernetes is: attached to the VPC, on no node."""
+        return f"{self.options.prefix}-control"
+
+    @property
     def pods(self) -> tuple[Pod, ...]:
         return tuple(pod for node in self.nodes for pod in node.pods)
 
     @property
     def network_namespaces(self) -> tuple[str, ...]:
         inside = [name for node in self.nodes for name in (node.network_namespace, *_of(node.pods))]
-        return (self.vpc_namespace, *map(self.outside_namespace, OUTSIDE), *inside)
+        control = (self.control_namespace,) if self.options.kube else ()
+        return (self.vpc_namespace, *map(self.outside_namespace, OUTSIDE), *control, *inside)
 
     def pod(self, key: str) -> Pod:
         """The pod `namespace/name`; KeyError where there is none."""

@@ -29,7 +29,7 @@ _PROTO_KERNEL, _PROTO_BOOT = 2, 3
 _NUD_PERMANENT = 0x80
 # By IP version.
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
-_COMMAND_SECONDS = 30
+_COMMAND_SECONDS = 30.0
 
 Result = TypeVar("Result")
 
@@ -53,17 +53,19 @@ def _batch(lines: Sequence[str], *, mark: str, force: bool = False) -> None:
         command(["ip", *options, "-batch", "-"], stdin="".join(f"{line}\n" for line in lines), mark=mark)
 
 
-def command(argv: Sequence[str], *, stdin: str = "", mark: str = "") -> str:
-    """Runs `argv` in the calling thread's namespace and returns what it printed. LabError where it failed."""
+def command(argv: Sequence[str], *, stdin: str = "", mark: str = "", timeout: float = _COMMAND_SECONDS) -> str:
+    """Runs `argv` in the calling thread's namespace and returns what it printed. LabError where it failed, or took longer
+    than `timeout` seconds.
+    """
     environment = {**os.environ, MARK: mark} if mark else None
     try:
         done = subprocess.run(
-            argv, input=stdin, text=True, capture_output=True, timeout=_COMMAND_SECONDS, check=False, env=environment
+            argv, input=stdin, text=True, capture_output=True, timeout=timeout, check=False, env=environment
         )
     except FileNotFoundError as error:
         raise LabError(f"The command {argv[0]} is missing: install iproute2 and iptables.") from error
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"`{' '.join(argv)}` did not end within {_COMMAND_SECONDS} s.") from error
+        raise LabError(f"`{' '.join(argv)}` did not end within {timeout:g} s.") from error
     if done.returncode != 0:
         raise CommandFailedError(" ".join(argv), done.stderr.strip() or f"exit code {done.returncode}")
     return done.stdout
@@ -98,19 +100,20 @@ def command_inside(namespace: str, argv: Sequence[str], *, stdin: str = "", mark
 
 def write_sysctls(namespace: str, values: Mapping[str, str]) -> None:
     """`values` by path below /proc/sys, `net/ipv4/ip_forward` → `1`, written in their order."""
+    inside(namespace, lambda: write_own_sysctls(values))
 
-    def write() -> None:
-        for path, value in values.items():
-            Path("/proc/sys", path).write_text(value)
 
-    inside(namespace, write)
+def write_own_sysctls(values: Mapping[str, str]) -> None:
+    """`write_sysctls`, in the caller's own namespace."""
+    for path, value in values.items():
+        Path("/proc/sys", path).write_text(value)
 
 
 class Netlink:
-    """rtnetlink of one namespace, open as a context."""
+    """rtnetlink of one namespace, open as a context; without a name, of the caller's own."""
 
-    def __init__(self, namespace: str) -> None:
-        self._route: Any = IPRoute(netns=namespace)
+    def __init__(self, namespace: str = "") -> None:
+        self._route: Any = IPRoute(netns=namespace or None)
         self._index: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -129,6 +132,12 @@ class Netlink:
         with (NETNS / peer.namespace).open() as far:
             end = {"ifname": peer.name, "address": peer.mac, "mtu": mtu, "net_ns_fd": far.fileno()}
             self._route.link("add", ifname=name, kind="veth", address=mac, mtu=mtu, peer=end)
+
+    def remove(self, interface: str) -> None:
+        """With a veth's one end goes the other. What is not there is no error."""
+        for index in self._route.link_lookup(ifname=interface):
+            self._route.link("del", index=index)
+        self._index.pop(interface, None)
 
     def up(self, interface: str) -> None:
         self._route.link("set", index=self._of(interface), state="up")
@@ -212,6 +221,14 @@ class Netlink:
             selector |= {"fwmark": mark, "fwmask": mark}
         self._route.rule("add", priority=priority, table=table, **selector)
 
+    def remove_rules(self, priority: int, address: Address) -> None:
+        """All of that priority whose source or destination is exactly `address`. What is not there is no error."""
+        family = _FAMILIES[address.version]
+        for rule in self._route.get_rules(family=family, priority=priority):
+            selectors = {(rule.get_attr(f"FRA_{end}"), rule[f"{end.lower()}_len"]) for end in ("SRC", "DST")}
+            if (str(address), address.max_prefixlen) in selectors:
+                self._route.rule("del", **_same_rule(rule, priority, family))
+
     def add_permanent_neighbour(self, interface: str, address: Address, mac: str) -> None:
         self._route.neigh(
             "add",
@@ -230,6 +247,15 @@ class VethPeer:
 
     def __init__(self, *, namespace: str, name: str, mac: str) -> None:
         self.namespace, self.name, self.mac = namespace, name, mac
+
+
+def _same_rule(rule: Any, priority: int, family: int) -> dict[str, object]:
+    """What names a rule that was listed, for its deletion."""
+    told: dict[str, object] = {"family": family, "priority": priority, "table": rule.get_attr("FRA_TABLE")}
+    for end in ("src", "dst"):
+        if rule[f"{end}_len"]:
+            told |= {end: rule.get_attr(f"FRA_{end.upper()}"), f"{end}_len": rule[f"{end}_len"]}
+    return told
 
 
 def _prefix(destination: Network | Address | None) -> str:

@@ -42,8 +42,9 @@ class LabOptions:
     ENABLE_PREFIX_DELEGATION; `custom_networking` is AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, and needs a second VPC CIDR,
     which it brings. `kube_proxy` is its mode. `family` is that of pods and services, the CNI's
     ENABLE_IPv6: with ipv6 pods have their IPv4 from the egress-cni plugin, and of the CNI's rules there are no others;
-    `external_snat`, `exclude_cidrs` and `chains` then change nothing, and `prefix_mode` is a matter of course. Raises
-    LabError where a value is none of these, or two of them cannot be had together.
+    `external_snat`, `exclude_cidrs` and `chains` then change nothing, and `prefix_mode` is a matter of course. With `kube`
+    pods, services and kube-proxy's rules are a real Kubernetes's, and the lab brings none of its own. Raises LabError
+    where a value is none of these, or two of them cannot be had together.
     """
 
     prefix: str = "lab"
@@ -61,6 +62,7 @@ class LabOptions:
     prefix_mode: bool = False
     kube_proxy: KubeProxy = "iptables"
     family: Family = "ipv4"
+    kube: bool = False
 
     def __post_init__(self) -> None:
         check_prefix(self.prefix)
@@ -83,6 +85,8 @@ class LabOptions:
         if self.family == "ipv6" and self.custom_networking:
             # ipamd refuses to start with both (pkg/ipamd/ipamd.go, isConfigValid).
             raise LabError("Custom networking is IPv4's alone: an IPv6 cluster's pods are on their node's primary ENI.")
+        if self.kube and (self.ipv6 or self.kube_proxy == "nftables"):
+            raise LabError("A real Kubernetes is had in labs of IPv4 alone, with kube-proxy in its mode iptables.")
         # Read again from JSON it is a list; written by a person it may have host bits, which ipamd takes away.
         object.__setattr__(self, "exclude_cidrs", tuple(str(_network(text)) for text in self.exclude_cidrs))
 

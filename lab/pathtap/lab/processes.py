@@ -35,15 +35,23 @@ def start_listeners(directory: StateDirectory) -> None:
     start_ready(directory, LISTENERS, ["-m", "pathtap.lab.serve", directory.prefix])
 
 
-def start_ready(directory: StateDirectory, role: str, arguments: Sequence[str], *, namespace: str = "") -> None:
-    """`spawn`, of what says by a byte on its standard output that it is ready; LabError where it does not in time."""
+def start_ready(
+    directory: StateDirectory,
+    role: str,
+    arguments: Sequence[str],
+    *,
+    enter: Sequence[str] = (),
+    namespace: str = "",
+    timeout: float = _READY_SECONDS,
+) -> None:
+    """`spawn`, of what says by a byte on its standard output that it is ready; LabError where it does not within `timeout` s."""
     reader, writer = os.pipe()
     with open(reader, "rb", buffering=0) as ready:
         try:
-            pid = spawn(directory, role, arguments, namespace=namespace, stdout=writer)
+            pid = spawn(directory, role, arguments, enter=enter, namespace=namespace, stdout=writer)
         finally:
             os.close(writer)
-        readable, _, _ = select.select([ready], [], [], _READY_SECONDS)
+        readable, _, _ = select.select([ready], [], [], timeout)
         if not readable or not ready.read(1):
             raise _failed(directory, role, pid)
 
@@ -117,11 +125,20 @@ def connected_agents(directory: StateDirectory) -> frozenset[str]:
 
 
 def spawn(
-    directory: StateDirectory, role: str, arguments: Sequence[str], *, namespace: str = "", stdout: int | None = None
+    directory: StateDirectory,
+    role: str,
+    arguments: Sequence[str],
+    *,
+    enter: Sequence[str] = (),
+    namespace: str = "",
+    stdout: int | None = None,
 ) -> int:
-    """`python arguments` in a session of its own and in `namespace`, its output in the log `role`; returns its pid."""
+    """`python arguments` in a session of its own and in `namespace`, its output in the log `role`; returns its pid.
+
+    Where a namespace is not enough, `enter` are the words before the command.
+    """
     # `ip netns exec` keeps the pid, and gives the process the /sys of its namespace.
-    inside = ["ip", "netns", "exec", namespace] if namespace else []
+    inside = ["ip", "netns", "exec", namespace] if namespace else [*enter]
     # -P: what runs as root takes no module from the directory where a person happens to stand.
     argv = [*inside, sys.executable, "-P", *arguments]
     # A person's own settings of pathtap (an address, a certificate) are not this lab's.

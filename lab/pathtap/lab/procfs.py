@@ -25,9 +25,13 @@ def marked(prefix: str) -> list[int]:
 
 
 def roles(prefix: str) -> dict[str, int]:
-    """Role → pid of the lab's processes that have one; a command run by `lab exec` has none, nor has what one of them started."""
+    """Role → pid of the lab's processes that have one; a command run by `lab exec` has none, nor has what one of them started.
+
+    What one of them started and left is younger than it.
+    """
     found = {pid: _environment(pid).get(ROLE, "") for pid in marked(prefix)}
-    return {role: pid for pid, role in found.items() if role and found.get(_parent(pid)) != role}
+    youngest_first = sorted(found, key=_started, reverse=True)
+    return {found[pid]: pid for pid in youngest_first if found[pid] and found.get(_parent(pid)) != found[pid]}
 
 
 def inhabitants(namespaces: Iterable[str]) -> list[int]:
@@ -97,6 +101,12 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []
+
+
+def _started(pid: int) -> int:
+    """In ticks since the machine's start; 0 for what is gone."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else 0
 
 
 def _parent(pid: int) -> int:

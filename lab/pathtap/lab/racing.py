@@ -101,6 +101,8 @@ def race(cluster: Cluster, pairs: int, protocol: str, *, apart: bool = False) ->
     """
     if not 1 <= pairs <= MOST_PAIRS:
         raise LabError(f"A race has 1 to {MOST_PAIRS} pairs, not {pairs}.")
+    if cluster.options.kube:
+        raise LabError("A race is run by pods that the lab has made itself: build one without --kube for it.")
     with StateDirectory(cluster.options.prefix).locked():
         return _race(cluster, pairs, protocol, apart=apart)
 

@@ -55,6 +55,9 @@ def _served(cluster: Cluster, version: int) -> tuple[Service, ...]:
 
 
 def _kube(cluster: Cluster, version: int) -> dict[str, TableRules]:
+    """By table; nothing where a real kube-proxy and a real kubelet write their own."""
+    if cluster.options.kube:
+        return {name: TableRules() for name in _HOOKS}
     if cluster.options.kube_proxy == "nftables":
         return kubelet_rules(version)
     services = _served(cluster, version)

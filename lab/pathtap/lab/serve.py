@@ -20,6 +20,7 @@ from functools import partial
 from pathtap.lab.build import find
 from pathtap.lab.http1 import Answer, Request, Response, serve_http
 from pathtap.lab.kernel import inside
+from pathtap.lab.kube.pool import occupied
 from pathtap.lab.metadata import IMDS_ADDRESS, IMDS_PORT, INTROSPECTION_PORT, instance_metadata, introspection
 from pathtap.lab.services import introspection_service, metadata_service
 from pathtap.lab.state import StateDirectory
@@ -68,11 +69,12 @@ def _metadata(cluster: Cluster, node: Node) -> Iterator[Listener]:
         instance_metadata(cluster.options, node), time.monotonic, partial(secrets.token_urlsafe, 40)
     )
     yield Listener(namespace=node.network_namespace, address=str(IMDS_ADDRESS), port=IMDS_PORT, http=imds)
-    settings = StateDirectory(cluster.options.prefix).overridden_settings
+    directory = StateDirectory(cluster.options.prefix)
 
     def ipamd(request: Request) -> Response:
-        # Made anew for each question: what a fault overrides is told from then on.
-        return introspection_service(introspection(cluster, node, settings()))(request)
+        # Made anew for each question: what a fault overrides is told from then on, and which pods a CNI plugin has wired.
+        now = occupied(directory, node) if cluster.options.kube else node
+        return introspection_service(introspection(cluster, now, directory.overridden_settings()))(request)
 
     yield Listener(namespace=node.network_namespace, address="127.0.0.1", port=INTROSPECTION_PORT, http=ipamd)
 

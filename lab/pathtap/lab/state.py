@@ -81,6 +81,15 @@ class StateDirectory:
         """The directory that would be the node's /etc/cni/net.d."""
         return self.path / "cni" / node
 
+    @property
+    def kube(self) -> Path:
+        """Of a real Kubernetes; there where the lab has one."""
+        return self.path / "kube"
+
+    def kube_node(self, node: str) -> Path:
+        """What a node of it shares with the machine: its kubeconfigs, its logs, which pod has which address."""
+        return self.kube / "nodes" / node
+
     def log(self, process: str) -> Path:
         return self.path / f"{process}.log"
 

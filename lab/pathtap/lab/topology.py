@@ -80,6 +80,8 @@ _ENI_HOST_IPV6 = (0x29, 0x87)
 _FIRST_POD_HOST = (41, 116)
 _FIRST_WARM_HOST = (200, 220)
 _WARM = 2
+# Of an ENI of an m5.large: its ten addresses but its own. With a real Kubernetes they wait for its pods.
+_WARM_FOR_KUBE = 9
 # What EC2 delegates to an ENI at once.
 _DELEGATED_PREFIX_LENGTH = 28
 _DELEGATED_PREFIX_LENGTH_IPV6 = 80
@@ -109,6 +111,8 @@ def _plan(index: int) -> _Plan:
 
 
 def _pods(options: LabOptions, index: int) -> tuple[Pod, ...]:
+    if options.kube:
+        return ()
     pods: list[Pod] = []
     for namespace, name, planned, ports in _plan(index):
         # With custom networking ipamd leaves the primary ENI to the node.
@@ -181,7 +185,8 @@ def _eni(options: LabOptions, index: int, device: int, pods: tuple[Pod, ...]) ->
     # In an IPv6 cluster no pod's address is of IPv4.
     own = tuple(pod.address for pod in pods if pod.device == device and isinstance(pod.address, IPv4Address))
     for_pods = not options.ipv6 and (device == _SECONDARY or not options.custom_networking)
-    warm = tuple(subnet[_FIRST_WARM_HOST[device] + i] for i in range(_WARM)) if for_pods else ()
+    first, count = (_FIRST_POD_HOST, _WARM_FOR_KUBE) if options.kube else (_FIRST_WARM_HOST, _WARM)
+    warm = tuple(subnet[first[device] + i] for i in range(count)) if for_pods else ()
     return Eni(
         id=eni_id,
         device=device,
@@ -240,7 +245,10 @@ def _service(
 
 
 def make_cluster(options: LabOptions) -> Cluster:
+    """With `kube` it has neither pods nor services: those are made with kubectl."""
     nodes = tuple(_node(options, index) for index in range(1, options.nodes + 1))
+    if options.kube:
+        return Cluster(options=options, nodes=nodes, services=())
     by_key = {pod.key: pod for node in nodes for pod in node.pods}
     services = (
         _service(options, "redis", 10, 6379, 6379, (by_key["shop/redis"],)),

@@ -10,7 +10,8 @@ from pathtap.lab.metadata import IMDS_ADDRESS
 from pathtap.lab.rules import native_rules, node_rules, vpc_rules
 from pathtap.lab.topology import MTU, OUTSIDE, POD_GATEWAY, Cluster, Eni, Node, OutsideHost, Pod
 
-_TO_POD, _FROM_MARK, _FROM_POD, _FROM_ENI = 512, 1024, 1536, 32765
+TO_POD, FROM_POD = 512, 1536
+_FROM_MARK, _FROM_ENI = 1024, 32765
 _CONNMARK = 0x80
 
 NODE_SYSCTLS = {
@@ -41,7 +42,7 @@ def wire(cluster: Cluster) -> None:
                 _attach(vpc, node, eni)
         _wire_node(cluster, node)
         for pod in node.pods:
-            _wire_pod(pod)
+            wire_pod(pod)
         write_sysctls(node.network_namespace, _link_sysctls(node))
         for version in (4, 6):
             _restore(cluster, node.network_namespace, node_rules(cluster, node, version), version)
@@ -140,21 +141,23 @@ def _wire_node(cluster: Cluster, node: Node) -> None:
             link.add_rule(_FROM_MARK, MAIN_TABLE, mark=_CONNMARK)
         link.add_rule(_FROM_ENI, secondary.table, source=secondary.address)
         for pod in node.pods:
-            _add_pod(link, node, pod)
+            add_pod(link, node, pod)
 
 
-def _add_pod(link: Netlink, node: Node, pod: Pod) -> None:
+def add_pod(link: Netlink, node: Node, pod: Pod) -> None:
+    """The node's side of a pod; `link` is of the node's namespace."""
     link.add_veth(pod.veth, pod.host_mac, MTU, VethPeer(namespace=pod.network_namespace, name="eth0", mac=pod.mac))
     link.up(pod.veth)
     link.add_route(pod.address, pod.veth)
-    link.add_rule(_TO_POD, MAIN_TABLE, destination=pod.address)
+    link.add_rule(TO_POD, MAIN_TABLE, destination=pod.address)
     if pod.device:
-        link.add_rule(_FROM_POD, node.eni_of(pod).table, source=pod.address)
+        link.add_rule(FROM_POD, node.eni_of(pod).table, source=pod.address)
     if pod.egress:
         wiring_ipv6.add_egress(link, pod, pod.egress)
 
 
-def _wire_pod(pod: Pod) -> None:
+def wire_pod(pod: Pod) -> None:
+    """The inside of a pod, once `add_pod` has made its eth0."""
     with Netlink(pod.network_namespace) as link:
         link.up("lo")
         link.up("eth0")
@@ -170,6 +173,11 @@ def _wire_pod(pod: Pod) -> None:
 def _link_sysctls(node: Node) -> dict[str, str]:
     values = {f"net/ipv4/conf/{node.primary.interface}/rp_filter": "2"}
     for pod in node.pods:
-        veth = f"net/ipv6/conf/{pod.veth}"
-        values |= {f"{veth}/accept_ra": "0", f"{veth}/accept_redirects": "1", f"{veth}/forwarding": "0"}
+        values |= pod_sysctls(pod)
     return values | (wiring_ipv6.link_sysctls(node) if node.primary.ipv6 else {})
+
+
+def pod_sysctls(pod: Pod) -> dict[str, str]:
+    """Of the node's end of its veth."""
+    veth = f"net/ipv6/conf/{pod.veth}"
+    return {f"{veth}/accept_ra": "0", f"{veth}/accept_redirects": "1", f"{veth}/forwarding": "0"}

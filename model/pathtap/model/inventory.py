@@ -7,7 +7,11 @@ from pathtap.model.address import Address
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """`phase` is the API's: Pending, Running, Succeeded, Failed, Unknown. `deleting` once it has a deletionTimestamp."""
+    """`phase` is the API's: Pending, Running, Succeeded, Failed, Unknown. `deleting` once it has a deletionTimestamp.
+
+    `ready` is None where its condition is not said. `started_at` is seconds since 1970: when a kubelet took it up, or else when
+    it was made; 0 unknown. `workloads` are what made it, `kind/name` of its own namespace: `deployment/cart`, `daemonset/proxy`.
+    """
 
     namespace: str
     name: str
@@ -17,6 +21,9 @@ class Pod:
     addresses: tuple[Address, ...] = ()
     host_network: bool = False
     deleting: bool = False
+    ready: bool | None = None
+    started_at: int = 0
+    workloads: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

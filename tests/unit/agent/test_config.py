@@ -25,6 +25,7 @@ GOOD: dict[str, Any] = {
         ("collector:9443", "dns:///collector:9443"),
         ("192.0.2.1:9443", "dns:///192.0.2.1:9443"),
         ("[2001:db8::1]:9443", "dns:///[2001:db8::1]:9443"),
+        ("[192.0.2.1]:9443", "dns:///192.0.2.1:9443"),
         ("unix:/run/pathtap.sock", "unix:/run/pathtap.sock"),
     ],
 )
@@ -39,6 +40,8 @@ def test_targets(address: str, target: str) -> None:
         "collector",
         "collector:",
         ":9443",
+        "[]:9443",
+        "[$(PATHTAP_COLLECTOR_SERVICE_HOST)]:$(PATHTAP_COLLECTOR_SERVICE_PORT_GRPC_AGENTS)",
         "collector:0",
         "collector:65536",
         "collector:http",
@@ -55,6 +58,9 @@ def test_settings() -> None:
     assert settings(**GOOD) == Settings(collector="collector.pathtap:9443", node="node-a")
     secure = settings(**GOOD | {"insecure": False, "tls_ca": Path("/ca.pem"), "tls_server_name": "collector"})
     assert (secure.tls_ca, secure.tls_server_name) == (Path("/ca.pem"), "collector")
+    assert settings(
+        **GOOD | {"insecure": False, "tls_ca": Path("/ca.pem"), "token_file": Path("/t")}
+    ).token_file == Path("/t")
     assert settings(**GOOD, cni_config=Path("/host/cni")).cni_config == Path("/host/cni")
 
 
@@ -64,6 +70,7 @@ def test_settings() -> None:
         ({"insecure": False}, "--tls-ca FILE, or --insecure"),
         ({"tls_ca": Path("/ca.pem")}, "not both"),
         ({"tls_server_name": "x"}, "needs --tls-ca"),
+        ({"token_file": Path("/token")}, "no token leaves before the collector is verified"),
         ({"node": "  "}, "node's name"),
         ({"collector": "nowhere"}, "HOST:PORT"),
     ],

@@ -83,6 +83,14 @@ PLAYS: dict[str, Play] = {
         (Connected(), ()),
         (Broke("reset", 2.1, 0.0), (EndCaptures("reset"), Wait(0.1))),
     ],
+    "comes back slowly where it is not let in, and as before once that is over": [
+        (Start(), (Dial(),)),
+        (Broke("who are you", 0.1, 0.0, refused=True), (Wait(30.0),)),
+        (Elapsed(), (Dial(),)),
+        (Broke("who are you", 0.1, 0.5, refused=True), (Wait(22.5),)),
+        (Elapsed(), (Dial(),)),
+        (refused(), (Wait(0.1),)),
+    ],
     "chance shortens the wait by up to half": [
         (Start(), (Dial(),)),
         (refused(jitter=0.5), (Wait(0.1 * 0.75),)),

@@ -109,6 +109,7 @@ class FakeCollector(service_pb2_grpc.TraceServiceServicer):
     names: tuple[str, ...] = ()
     status: tuple[grpc.StatusCode, str] | None = None
     asked: list[Any] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
 
     def _refuse(self, context: Any) -> None:
         if self.status is not None:
@@ -147,6 +148,7 @@ class FakeCollector(service_pb2_grpc.TraceServiceServicer):
             yield service_pb2.SnatResponse(snat=self.snat)
 
     def ListNodes(self, request: Any, context: Any) -> service_pb2.ListNodesResponse:  # noqa: N802
+        self.shown += [value for key, value in context.invocation_metadata() if key == "authorization"]
         self._refuse(context)
         return self.nodes
 

@@ -96,3 +96,25 @@ def test_a_proxy_of_the_laptop_is_not_used(run: Run, tcp_ports: tuple[int, int])
     plain, _ = tcp_ports
     arguments = ["--collector", f"127.0.0.1:{plain}", "--insecure", "nodes"]
     assert run(*arguments, http_proxy="http://127.0.0.1:9", grpc_proxy="http://127.0.0.1:9").exit_code == 0
+
+
+def test_a_token_is_shown_over_tls_after_the_name_was_verified(
+    run: Run, served: Any, tcp_ports: tuple[int, int], certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    plain, tls = tcp_ports
+    token = tmp_path / "token"
+    token.write_text("persons-token\n")
+    trusting = ["--tls-ca", str(certificate[0]), "--token-file", str(token), "nodes"]
+    assert run("--collector", f"127.0.0.1:{tls}", "--tls-server-name", "localhost", *trusting).exit_code == 0
+    assert served.collector.shown == ["Bearer persons-token"]
+    other = run("--collector", f"127.0.0.1:{tls}", "--tls-server-name", "collector.example", *trusting)
+    assert (other.exit_code, "its certificate is not one of collector.example" in other.stderr) == (1, True)
+    # By its address: of a name with two, gRPC tells of the one that failed last.
+    named = ["--tls-server-name", "localhost", "--token-file", str(token)]
+    unknown = run("--collector", f"127.0.0.1:{tls}", *named, "nodes")
+    assert (unknown.exit_code, "signed by nobody who is trusted here" in unknown.stderr) == (1, True)
+    assert served.collector.shown == ["Bearer persons-token"]
+    for address in (["--collector", f"127.0.0.1:{plain}", "--insecure"], ["--collector", served.address]):
+        refused = run(*address, "--token-file", str(token), "nodes")
+        assert (refused.exit_code, "--token-file needs TLS" in refused.stderr) == (2, True)
+    assert served.collector.shown == ["Bearer persons-token"]

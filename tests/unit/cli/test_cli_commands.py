@@ -141,7 +141,8 @@ def test_an_address_may_be_the_source_of_live_traffic(ask: Run, served: Any, a_t
         (grpc.StatusCode.DEADLINE_EXCEEDED, 1, "did not answer within the time"),
         (grpc.StatusCode.UNIMPLEMENTED, 1, "no pathtap collector"),
         (grpc.StatusCode.INTERNAL, 1, "INTERNAL"),
-        (grpc.StatusCode.UNAUTHENTICATED, 1, "UNAUTHENTICATED"),
+        (grpc.StatusCode.UNAUTHENTICATED, 1, "pathtap: Not authenticated: no pod car"),
+        (grpc.StatusCode.PERMISSION_DENIED, 1, "pathtap: Not permitted: no pod car"),
     ],
 )
 def test_a_status_becomes_its_sentence(status: grpc.StatusCode, code: int, said: str, ask: Run, served: Any) -> None:
@@ -232,17 +233,18 @@ def test_the_namespace_of_a_bare_name_is_the_kubeconfig_contexts(
 
 
 def test_without_a_collector_it_says_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("pathtap.cli.client.choose", _choose_without_a_lab(tmp_path))
+    monkeypatch.setattr("pathtap.cli.channel.choose", _choose_without_a_lab(tmp_path))
     result = run("nodes")
     assert result.exit_code == 1
+    assert "no kubeconfig is found" in result.stderr
     assert "--collector HOST:PORT" in result.stderr
     assert "sudo pathtap lab up" in result.stderr
 
 
-def _choose_without_a_lab(tmp_path: Path) -> Callable[[str], Any]:
+def _choose_without_a_lab(tmp_path: Path) -> Callable[..., Any]:
     from pathtap.cli.address import choose
 
-    return lambda given: choose(given, tmp_path / "absent.sock")
+    return lambda given, *, lab: choose(given, lab=lab, lab_socket=tmp_path / "absent.sock")
 
 
 def test_no_collector_at_the_address_is_one_sentence_within_5_s(run: Run, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathtap.cli.render.flows import flow_lines
 from pathtap.cli.render.nodes import node_lines
 from pathtap.cli.render.page import Line, Style, cells, paint
 from pathtap.cli.render.trace import trace_lines
-from pathtap.v1 import service_pb2, trace_pb2
+from pathtap.v1 import node_pb2, service_pb2, trace_pb2
 
 TRACES = (
     "trace-outside",
@@ -155,3 +155,15 @@ def test_what_was_expected_is_not_repeated_where_it_was_seen_or_otherwise() -> N
             trace = trace_pb2.Trace(verdict=verdict, forward=seen, expected_forward=expected)
             printed = "\n".join("".join(span.text for span in line) for line in trace_lines(trace, 100))
             assert "not seen" not in printed
+
+
+def test_nodes_of_an_inventory_that_is_old_say_so_first() -> None:
+    unread = node_pb2.Unread(
+        part="inventory", reason="it is as of 2026-11-21 19:00:00Z: the API server does not answer"
+    )
+    nodes = service_pb2.ListNodesResponse(unread=[unread], nodes=[service_pb2.NodeStatus(node="node-1")])
+    text = text_of(node_lines(nodes, 120)).splitlines()
+    assert text[0] == "inventory  it is as of 2026-11-21 19:00:00Z: the API server does not answer"
+    assert (text[1], text[2].split()[0]) == ("", "node-1")
+    nodes.ClearField("nodes")
+    assert len(node_lines(nodes, 120)) == 2

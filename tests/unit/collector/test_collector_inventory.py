@@ -31,9 +31,10 @@ from small_cluster import (
     service_item,
 )
 
+from pathtap.collector.cluster.api_object import InventoryError
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.inventory_file import InventoryFile, InventoryFileError, read
-from pathtap.collector.cluster.kube_objects import InventoryError, decode
+from pathtap.collector.cluster.kube_objects import decode
 from pathtap.model.inventory import Backend, ServicePort
 
 DOCUMENT: dict[str, Any] = {"apiVersion": "v1", "kind": "List", "items": cluster_items()}
@@ -301,17 +302,20 @@ def test_a_change_for_the_worse_keeps_what_was_good_and_says_so_once(
 ) -> None:
     _replace(path, DOCUMENT)
     file = InventoryFile(path)
-    good = file.current()
+    good, written = file.current(), path.stat().st_mtime_ns
     _replace(path, "items: [")
     with caplog.at_level(logging.WARNING):
-        assert file.current() is good
-        assert file.current() is good
+        kept = file.current()
+        assert file.current() is kept
+    assert (kept.pods, kept.nodes, kept.services) == (good.pods, good.nodes, good.services)
+    assert kept.stale is not None
+    assert (good.stale, kept.stale.since) == (None, written)
     assert len(caplog.records) == 1
     assert "the former inventory stays in use" in caplog.text
     path.unlink()
-    assert file.current() is good
+    assert file.current().pods is good.pods
     _replace(path, {"items": [pod_item("shop/new", NODE_1, CART)]})
-    assert set(file.current().pods) == {"shop/new"}
+    assert (set(file.current().pods), file.current().stale) == ({"shop/new"}, None)
 
 
 def test_what_is_written_while_it_is_read_is_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

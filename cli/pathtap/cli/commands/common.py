@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from pathtap.cli import kubeconfig, output
+from pathtap.cli import output
+from pathtap.cli.channel import direct
 from pathtap.cli.client import Collector, connected
 from pathtap.cli.options import Settings
 from pathtap.cli.render.page import Line
@@ -74,8 +75,10 @@ def namespace(chosen: Settings, names: Sequence[str]) -> str:
     """-n, else the kubeconfig context's; read only where a name leaves its namespace open. Empty means unique."""
     if chosen.namespace or not any(is_bare(name) for name in names):
         return chosen.namespace
-    paths = kubeconfig.files(chosen.kubeconfig, os.environ, Path.home())
-    return kubeconfig.context_namespace(paths, chosen.context)
+    from pathtap.cli.cluster import place
+
+    where = place.Where(file=chosen.kubeconfig, context=chosen.context, environment=os.environ, home=Path.home())
+    return place.namespace_of_bare_names(where, reached=direct(chosen) is None)
 
 
 def write_lines(chosen: Settings, lines: Sequence[Line]) -> None:
@@ -86,5 +89,7 @@ def write_lines(chosen: Settings, lines: Sequence[Line]) -> None:
 def asking(chosen: Settings, first: str) -> Iterator[tuple[Collector, Callable[[str], None]]]:
     """A connected collector, and where to show what it is doing."""
     colour = output.coloured(chosen.color, sys.stderr, os.environ)
-    with output.waiting(first, colour, os.environ) as progress, connected(chosen) as collector:
+    # Before the terminal's line is taken: a credential plugin may want to ask for a password.
+    connection = connected(chosen)
+    with output.waiting(first, colour, os.environ) as progress, connection as collector:
         yield collector, progress

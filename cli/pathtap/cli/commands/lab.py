@@ -7,10 +7,12 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
+from pathtap.cli.commands.lab_options import up_options
 from pathtap.cli.errors import CommandError, WrongRequest
 from pathtap.cli.options import Command, settings
 
@@ -59,102 +61,31 @@ def lab() -> None:
 
 @lab.command(cls=Command)
 @_prefix
-@click.option("--nodes", type=click.IntRange(2, 200), default=2, show_default=True, help="How many.")
-@click.option(
-    "--backend",
-    type=click.Choice(["nft", "legacy"]),
-    default="nft",
-    show_default=True,
-    help="Which iptables writes the nodes' rules.",
-)
-@click.option(
-    "--names",
-    type=click.Choice(["eth", "ens"]),
-    default="eth",
-    show_default=True,
-    help="The ENIs: eth0, eth1 or ens5, ens6.",
-)
-@click.option(
-    "--chains",
-    type=click.Choice(["return", "jump", "native"]),
-    help="The AWS chains as of CNI v1.16.2 (return), v1.8 (jump) or v1.23 with nft (native). "
-    "return unless told; native with --kube-proxy nftables.",
-)
-@click.option(
-    "--kube-proxy",
-    type=click.Choice(["iptables", "nftables"]),
-    default="iptables",
-    show_default=True,
-    help="kube-proxy's mode; nftables needs --backend nft.",
-)
-@click.option(
-    "--metadata/--no-metadata",
-    default=True,
-    show_default=True,
-    help="Serve IMDSv2 and ipamd's introspection on each node.",
-)
-@click.option(
-    "--randomize",
-    type=click.Choice(["prng", "hashrandom", "none"]),
-    default="prng",
-    show_default=True,
-    help="AWS_VPC_K8S_CNI_RANDOMIZESNAT: source ports by --random-fully, by --random, or kept.",
-)
-@click.option(
-    "--external-snat/--no-external-snat",
-    default=False,
-    show_default=True,
-    help="AWS_VPC_K8S_CNI_EXTERNALSNAT: nodes leave SNAT to others.",
-)
-@click.option(
-    "--node-port/--no-node-port",
-    default=True,
-    show_default=True,
-    help="AWS_VPC_CNI_NODE_PORT_SUPPORT: answers for node ports leave by the ENI they came by.",
-)
-@click.option(
-    "--exclude-cidr",
-    "exclude_cidrs",
-    metavar="CIDR",
-    multiple=True,
-    help="Of AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS. Repeatable; the lab's peer is in 203.0.113.0/24.",
-)
-@click.option(
-    "--vpc-cidrs", type=click.IntRange(1, 2), default=1, show_default=True, help="2: the VPC has 100.64.0.0/16 too."
-)
-@click.option(
-    "--custom-networking",
-    is_flag=True,
-    help="AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG: all pods on secondary ENIs in the second VPC CIDR.",
-)
-@click.option("--prefix-mode", is_flag=True, help="ENABLE_PREFIX_DELEGATION: ENIs own /28 prefixes.")
-@click.option(
-    "--family",
-    type=click.Choice(["ipv4", "ipv6"]),
-    default="ipv4",
-    show_default=True,
-    help="Of pods and services. ipv6: pods have their IPv4 from egress-cni.",
-)
-@click.option(
-    "--processes/--no-processes",
-    default=True,
-    show_default=True,
-    help="Run a collector, and an agent on each node.",
-)
-def up(processes: bool, chains: str | None, **options: Any) -> None:
-    """Build a lab, and start its collector and agents."""
+@up_options
+def up(processes: bool, chains: str | None, images: tuple[Path, ...], **options: Any) -> None:
+    """Build a lab, and start its collector and agents, or a real Kubernetes."""
     # In iptables the connmark rules and kube-proxy's chain have one priority: which comes first would be chance.
     nftables = options["kube_proxy"] == "nftables" and options["backend"] == "nft"
     options["chains"] = chains or ("native" if nftables else "return")
     with _sentences():
         from pathtap.lab.build import LabOptions, build
+        from pathtap.lab.kube.names import admin_kubeconfig
+        from pathtap.lab.kube.programs import ASSETS, find_programs
+        from pathtap.lab.kube.up import start_or_take_away
         from pathtap.lab.processes import start
 
+        if images and not options["kube"]:
+            raise click.UsageError("Images are for the nodes of a real Kubernetes: --image needs --kube.")
+        wanted = LabOptions(**options)
+        assets = find_programs(os.environ.get(ASSETS, "")) if wanted.kube else None
         began = time.monotonic()
-        cluster = build(LabOptions(**options))
+        cluster = build(wanted)
         size = f"{len(cluster.nodes)} nodes and {len(cluster.pods)} pods"
         click.echo(f"Built {size} in {time.monotonic() - began:.1f} s.")
-        if processes:
+        if assets is not None:
+            start_or_take_away(cluster, assets, images, click.echo)
+            click.echo(f"export KUBECONFIG={admin_kubeconfig(wanted.prefix)}")
+        elif processes:
             began = time.monotonic()
             start(cluster)
             click.echo(f"Collector and {len(cluster.nodes)} agents are up after {time.monotonic() - began:.1f} s.")

@@ -11,9 +11,11 @@ MANY_ADDRESSES = 40
 
 
 def node_lines(nodes: service_pb2.ListNodesResponse, width: int) -> list[Line]:
-    if not nodes.nodes:
-        return [(Span("No node: no agent has connected and the inventory is empty.", Style.DOUBT),)]
     lines: list[Line] = []
+    for unread in nodes.unread:
+        lines += hanging((Span(f"{unread.part}  ", Style.DOUBT),), unread.reason, "", width)
+    if not nodes.nodes:
+        return [*lines, (Span("No node: no agent has connected and the inventory is empty.", Style.DOUBT),)]
     for node in nodes.nodes:
         lines += [*([()] if lines else []), *_heading(node, width)]
         lines += _interfaces(node, width) if node.interfaces else []

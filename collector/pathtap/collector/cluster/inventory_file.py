@@ -2,12 +2,14 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
-from pathtap.collector.cluster.inventory import Inventory
-from pathtap.collector.cluster.kube_objects import InventoryError, decode
+from pathtap.collector.cluster.api_object import InventoryError
+from pathtap.collector.cluster.inventory import Inventory, Staleness
+from pathtap.collector.cluster.kube_objects import decode
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +32,13 @@ def read(path: Path) -> Inventory:
 
 
 class InventoryFile:
-    """Gives the present inventory. A file that became unreadable keeps the last good one and says so in the log."""
+    """Gives the present inventory. Of a file that became unreadable the last good one stays, as stale; the log says so."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         # The stamp first: what is written while it is read is read again.
         self._stamp = self._stat()
+        self._written_at = self._stamp[0] if self._stamp else 0
         self._inventory = read(path)
 
     def current(self) -> Inventory:
@@ -44,10 +47,13 @@ class InventoryFile:
             self._stamp = stamp
             try:
                 self._inventory = read(self._path)
+                self._written_at = stamp[0] if stamp else 0
                 log.info(
                     "read the inventory again: %s pods, %s nodes", len(self._inventory.pods), len(self._inventory.nodes)
                 )
             except InventoryFileError as error:
+                stale = Staleness(since=self._written_at, why=str(error))
+                self._inventory = replace(self._inventory, stale=stale)
                 log.warning("%s; the former inventory stays in use", error)
         return self._inventory
 

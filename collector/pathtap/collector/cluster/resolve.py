@@ -3,13 +3,14 @@
 Pure. Knows no agents. Every refusal is one of three kinds, and each becomes one gRPC status and one exit code.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TypeVar
 
 from pathtap.collector.cluster.inventory import FINISHED, Inventory
+from pathtap.collector.cluster.naming import nearest
+from pathtap.collector.cluster.workloads import choose, condition, said, workload_kind
 from pathtap.model.address import Address, Protocol, Socket, protocol_name
 from pathtap.model.inventory import Backend, Pod, Service
 from pathtap.model.trace import Target
@@ -41,7 +42,8 @@ class NotListed(NotTraceable):
 class Question:
     """A trace, resolved. `backends` are what a service's or a node port's DNAT may choose; `protocol` is an IANA number.
 
-    A source without a node is a bare address of no pod or node. `source.socket.port` is always 0.
+    A source without a node is a bare address of no pod or node. `source.socket.port` is always 0. `chosen` says which pod
+    stands for a workload that was named.
     """
 
     source: Target
@@ -49,6 +51,7 @@ class Question:
     protocol: int
     live: bool
     backends: tuple[Backend, ...] = ()
+    chosen: tuple[str, ...] = ()
 
     @property
     def source_has_namespace(self) -> bool:
@@ -81,7 +84,7 @@ def resolve(request: Request, inventory: Inventory, unlisted: Iterable[Address] 
     _check(request)
     source = resolve_source(request.source, request.namespace, inventory, live=request.live)
     own = _addresses_of(source, inventory)
-    destination, backends = _destination(request, _families(own), inventory)
+    destination, backends = _destination(request, _families(own), inventory, source)
     address = _choose((*own, *unlisted), (destination.socket.address.version,))
     if address is None:
         version = destination.socket.address.version
@@ -92,7 +95,14 @@ def resolve(request: Request, inventory: Inventory, unlisted: Iterable[Address] 
     if protocol in (Protocol.TCP, Protocol.UDP) and not destination.socket.port and not request.live:
         raise UnusableRequest("a TCP or UDP trace needs the port of the destination: add --port N")
     backends = tuple(backend for backend in backends if backend.protocol == protocol)
-    return Question(source=source, destination=destination, protocol=protocol, live=request.live, backends=backends)
+    return Question(
+        source=source,
+        destination=destination,
+        protocol=protocol,
+        live=request.live,
+        backends=backends,
+        chosen=(*said(request.source, source.name, inventory), *said(request.destination, destination.name, inventory)),
+    )
 
 
 def _check(request: Request) -> None:
@@ -138,8 +148,7 @@ def resolve_source(text: str, namespace: str, inventory: Inventory, *, live: boo
         return _node(rest, inventory)
     address = _address(text)
     if address is None:
-        pod = find_pod(text.removeprefix("pod/"), namespace, inventory)
-        return _pod_target(pod)
+        return _pod_target(_workload_pod(text, namespace, inventory) or _pod_by_name(text, namespace, inventory))
     if not live:
         raise UnusableRequest(f"{text} is an address; a probe needs a pod or a node to send it (or use --live)")
     owner = owner_of(address, 0, inventory)
@@ -160,12 +169,28 @@ def owner_of(address: Address, port: int, inventory: Inventory) -> Target:
     return Target(kind="address", name="", node="", socket=socket)
 
 
-def find_pod(name: str, namespace: str, inventory: Inventory) -> Pod:
-    return _find("pod", name, namespace, inventory.pods)
+def _pod_by_name(text: str, namespace: str, inventory: Inventory) -> Pod:
+    return _find("pod", text.removeprefix("pod/"), namespace, inventory.pods)
 
 
-def _find(kind: str, name: str, namespace: str, items: Mapping[str, Item]) -> Item:
-    """`NAME` in `namespace`, or unique across the inventory where that is empty; or `NAMESPACE/NAME`."""
+def _workload_pod(text: str, namespace: str, inventory: Inventory, other_than: str = "") -> Pod | None:
+    """The pod that stands for `deploy/cart`; None for what names no workload. `other_than` is the key of the other end."""
+    word, _, name = text.partition("/")
+    kind = workload_kind(word)
+    if not kind or not name:
+        return None
+    pods = _find(kind, name, namespace, inventory.pods_by_workload.get(kind, {}), f"pod of {kind}")
+    pod = choose(pods, other_than)
+    if pod is None:
+        raise NotTraceable(f"{text} has no pod that could be taken: {condition(pods)}")
+    return pod
+
+
+def _find(kind: str, name: str, namespace: str, items: Mapping[str, Item], what: str = "") -> Item:
+    """`NAME` in `namespace`, or unique across the inventory where that is empty; or `NAMESPACE/NAME`.
+
+    `what` there is none of is told in place of `kind`: of a workload its pods alone are known.
+    """
     if "/" in name:
         keys = [name]
     elif namespace:
@@ -177,11 +202,13 @@ def _find(kind: str, name: str, namespace: str, items: Mapping[str, Item]) -> It
         raise UnusableRequest(f"{name} is the name of several {kind}s: {', '.join(keys)}; say which, or use -n")
     if not found:
         wanted = f"{namespace}/{name}" if namespace and "/" not in name else name
-        raise UnknownName(f"there is no {kind} {wanted}{nearest(name, items)}")
+        raise UnknownName(f"there is no {what or kind} {wanted}{nearest(name, items)}")
     return found[0]
 
 
-def _destination(request: Request, families: Sequence[int], inventory: Inventory) -> tuple[Target, tuple[Backend, ...]]:
+def _destination(
+    request: Request, families: Sequence[int], inventory: Inventory, source: Target
+) -> tuple[Target, tuple[Backend, ...]]:
     """`families` are those that the source has addresses of, the preferred one first."""
     text = request.destination
     kind, _, rest = text.partition("/")
@@ -196,14 +223,16 @@ def _destination(request: Request, families: Sequence[int], inventory: Inventory
         if target.kind == "service":
             return _service_target(inventory.services[target.name], request, (address.version,))
     else:
-        target = _pod_target(_named_pod(text, request.namespace, inventory), request.port, families)
-    return target, _node_port_backends(target, inventory)
+        pod = _workload_pod(text, request.namespace, inventory, source.name)
+        target = _pod_target(pod or _named_pod(text, request.namespace, inventory), request.port, families)
+    port = target.socket.port if target.kind == "node" else 0
+    return target, inventory.backends_of_node_port(port) if port else ()
 
 
 def _named_pod(text: str, namespace: str, inventory: Inventory) -> Pod:
     """A pod's name may have dots too (a static pod carries its node's), so it is looked for first."""
     try:
-        return find_pod(text.removeprefix("pod/"), namespace, inventory)
+        return _pod_by_name(text, namespace, inventory)
     except UnknownName:
         if "." not in text or "/" in text:
             raise
@@ -258,31 +287,8 @@ def _service_target(service: Service, request: Request, families: Sequence[int])
     return Target(kind="service", name=service.key, node="", socket=Socket(address, chosen[0].port)), backends
 
 
-def _node_port_backends(target: Target, inventory: Inventory) -> tuple[Backend, ...]:
-    if target.kind != "node" or not target.socket.port:
-        return ()
-    return tuple(
-        backend
-        for service in inventory.services.values()
-        for port in service.ports
-        if port.node_port == target.socket.port
-        for backend in service.backends
-        if backend.port_name == port.name
-    )
-
-
 def _address(text: str) -> Address | None:
     try:
         return ip_address(text)
     except ValueError:
         return None
-
-
-def nearest(name: str, keys: Iterable[str]) -> str:
-    """`; did you mean shop/cart or shop/card?`, comparing whole keys and bare names."""
-    names = list(keys)
-    by_short = {key.rsplit("/", 1)[-1]: key for key in names}
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    close += [by_short[s] for s in difflib.get_close_matches(name.rsplit("/", 1)[-1], list(by_short), n=3, cutoff=0.5)]
-    close = list(dict.fromkeys(close))[:3]
-    return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -63,9 +63,11 @@ class Fault:
     proved_as: str = ""
 
     def refusal(self, options: LabOptions) -> str:
-        """Why a lab of these options cannot have it, "" where it can. They are written for IPv4 labs."""
+        """Why a lab of these options cannot have it, "" where it can. They are written for IPv4 labs, and their own pods."""
         if options.ipv6:
             return f"The fault {self.name} is written for IPv4 labs: build one of the family ipv4 for it."
+        if options.kube:
+            return f"The fault {self.name} breaks pods that the lab has made itself: build one without --kube for it."
         return self.impossible(options)
 
     @property

@@ -1,0 +1,1 @@
+"""A real Kubernetes for the lab and for tests: its certificates, its control plane, its nodes."""

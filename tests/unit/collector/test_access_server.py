@@ -1,0 +1,146 @@
+"""The server asks its gate before anything else, and what it answers names nobody whom the caller may not see."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.message import Message
+from journeys import CAPTURE, handshake
+from scripted_agent import ScriptedAgent, serving
+from small_cluster import CART, NODE_1, NODE_2, REDIS, WEB, inventory_of, node_1, node_2, node_item, pod_item
+
+from pathtap.collector.access.gate import AgentIdentity, Caller, Context
+from pathtap.collector.access.needs import Needs
+from pathtap.collector.access.refusal import denied, unknown
+from pathtap.model.request import CaptureRequest
+from pathtap.v1 import agent_pb2, agent_pb2_grpc, service_pb2
+
+INVENTORY = inventory_of(
+    node_item(NODE_1, "192.168.1.29"),
+    node_item(NODE_2, "192.168.2.29"),
+    pod_item("shop/cart", NODE_1, CART),
+    pod_item("shop/web", NODE_1, WEB),
+    pod_item("vault/secret", NODE_2, REDIS),
+)
+METHODS = service_pb2.DESCRIPTOR.services_by_name["TraceService"].methods_by_name
+
+
+class Shopkeeper:
+    """May in the namespace shop."""
+
+    name, uid, default_namespace = "ann", "7", "default"
+
+    async def may(self, needs: Needs) -> None:
+        if needs.cluster or needs.namespaces - {"shop"}:
+            raise denied("not there")
+
+    async def sees(self, namespaces: Iterable[str]) -> frozenset[str] | None:
+        return frozenset(namespaces) & {"shop"}
+
+
+class Guard:
+    """Knows one person, or nobody; and node 1's agent."""
+
+    def __init__(self, person: Caller | None = None) -> None:
+        self._person = person
+
+    async def agent(self, context: Context) -> AgentIdentity:
+        return AgentIdentity(node=NODE_1, pod="pathtap/agent-1")
+
+    async def person(self, context: Context) -> Caller:
+        if self._person is None:
+            raise unknown("who are you")
+        return self._person
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    async def within_time() -> None:
+        async with asyncio.timeout(15):
+            await main
+
+    asyncio.run(within_time())
+
+
+async def answers(client: Any, method: str, request: Message) -> list[Any]:
+    call = getattr(client, method)(request)
+    if hasattr(call, "read"):
+        return [each async for each in call]
+    return [await call]
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize(
+    ("person", "status"),
+    [(None, grpc.StatusCode.UNAUTHENTICATED), (Shopkeeper(), grpc.StatusCode.PERMISSION_DENIED)],
+)
+def test_no_call_goes_by_the_gate(tmp_path: Path, method: str, person: Caller | None, status: grpc.StatusCode) -> None:
+    """As the service is described: a call that is new and asks nobody fails here."""
+    kind = METHODS[method].input_type
+    request = getattr(service_pb2, kind.name)()
+    for field in ("source", "destination"):
+        if field in kind.fields_by_name:
+            setattr(request, field, "vault/secret")
+    if "prefix" in kind.fields_by_name:
+        request.prefix = "vault/"
+
+    async def main() -> None:
+        async with serving(tmp_path, INVENTORY, Guard(person)) as bench:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await answers(bench.client, method, request)
+            assert caught.value.code() is status
+            assert "secret" not in (caught.value.details() or "")
+
+    run(main())
+
+
+def test_flows_name_nobody_who_is_not_the_callers_to_see(tmp_path: Path) -> None:
+    async def main() -> None:
+        one, two = ScriptedAgent(node_1()), ScriptedAgent(node_2())
+        async with serving(tmp_path, INVENTORY, Guard(Shopkeeper())) as bench, one.connected(bench.address):
+            await bench.agent(NODE_1)
+            request = service_pb2.ListFlowsRequest(source="shop/cart", timeout_ms=500)
+            came = []
+            async for response in bench.client.ListFlows(request):
+                came.append(response)
+                if response.progress.startswith("capturing"):
+                    await one.until(CaptureRequest)
+                    one.see(handshake(), CAPTURE)
+            (flow,) = came[-1].flows.flows
+            assert (flow.source.name, flow.destination.name) == ("shop/cart", f"(hidden)/{REDIS}")
+            assert flow.destination.address == REDIS
+            assert "secret" not in str(came)
+        assert two.received == []
+
+    run(main())
+
+
+def test_an_agent_speaks_for_its_own_node_alone(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with (
+            serving(tmp_path, INVENTORY, Guard()) as bench,
+            grpc.aio.insecure_channel(bench.address) as channel,
+        ):
+            hello = agent_pb2.ConnectRequest(node=NODE_2, boot_id="b", sequence=1, hello=agent_pb2.Hello())
+            call = agent_pb2_grpc.IntakeServiceStub(channel).Connect(iter([hello]))
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.read()
+            assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+            assert bench.agents.connected() == ()
+            async with ScriptedAgent(node_1()).connected(bench.address):
+                await bench.agent(NODE_1)
+
+    run(main())
+
+
+def test_a_request_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with serving(tmp_path, INVENTORY, Guard(Shopkeeper())) as bench:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await answers(bench.client, "Trace", service_pb2.TraceRequest(source="x" * 70_000))
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+    run(main())
