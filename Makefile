@@ -27,7 +27,7 @@ test-kube: setup images  ## what needs a real Kubernetes (KUBEBUILDER_ASSETS): A
 	pytest -m kube
 
 unit: setup            ## the tests that need no root
-	pytest -m "not netns and not e2e"
+	pytest -m "not netns and not e2e and not kube"
 
 bench: setup           ## measure, in namespaces and labs of its own; writes build/bench.json and .md; GROUPS="capture idle"
 	tools/bench-peers

@@ -146,9 +146,8 @@ def _wait(channel: grpc.Channel, way: Transport, seconds: float) -> None:
 
 
 def _why(channel: grpc.Channel, way: Transport) -> str:
-    """Why connecting failed, as the way itself says, or as gRPC says to a call that finds no connection."""
-    if way.trouble():
-        return way.trouble()
+    """Why connecting failed: what gRPC says of certificates to a call that finds no connection, else what the way itself says,
+    which also is that the other end hung up after that."""
     if way.plaintext:
         return "the connection failed; is it running?"
     try:
