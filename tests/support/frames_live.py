@@ -36,7 +36,7 @@ TCPDUMP_FLUSHES = 2.5
 # Frames a second. Most of these frames are odd on purpose, and are dissected one by one: far fewer a second than plain ones.
 RATE = 15_000
 # So large that a reader who is held up for seconds by a busy machine loses nothing: what is compared here is what was read.
-RING = RingSize(slots=1 << 18)
+RING = RingSize(blocks=1024, block_bytes=1 << 16, retire=4)
 REQUEST = CaptureRequest(
     id="live",
     protocol=0,

@@ -9,12 +9,11 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from pathtap.agent.captured import FRAME_BYTES
-
 # BPF_MAXINSNS of linux/bpf_common.h.
 MOST_INSTRUCTIONS = 4096
 # Extension headers of an IPv6 packet that the tail walks; behind more, the frame is cut and dissected as truncated.
 MOST_EXTENSIONS = 4
+WHOLE = 0xFFFF
 
 
 class Instruction(NamedTuple):
@@ -152,7 +151,7 @@ def _transport(code: _Assembler, base: int, icmp: int, errors: Sequence[int]) ->
     else:
         _return_x(code, base + 8 + 40 + 8)
     code.place(whole)
-    code.emit(RETURN, FRAME_BYTES)
+    code.emit(RETURN, WHOLE)
 
 
 def _return_at_least_20(code: _Assembler, count: int) -> None:
@@ -193,7 +192,7 @@ def _ipv6(code: _Assembler, base: int) -> None:
     code.emit(STORE, 0)
     code.jump(JUMP, 0, then=done)
     code.place(whole)
-    code.emit(RETURN, FRAME_BYTES)
+    code.emit(RETURN, WHOLE)
     code.place(done)
     code.emit(LOAD_SCRATCH, 0)
     _transport(code, base + 40, icmp=58, errors=(1, 2, 3, 4))

@@ -17,21 +17,26 @@ from pathtap.agent.bpf import Program
 from pathtap.agent.delivery import Deliver
 from pathtap.agent.filter import header_program
 from pathtap.agent.listener import Listener
-from pathtap.agent.ring import SLOT, Ring, RingSize, why
+from pathtap.agent.ring import Ring, RingSize, why
 from pathtap.agent.rings import close_rings, open_rings
 from pathtap.model.node import Interface, Role, Unread
 from pathtap.model.request import CaptureArmed, CaptureEnded, CaptureRequest
 
 # All rings of one capture, at most.
 RINGS_BYTES = 32 << 20
-# A reader may be held up for a while, whatever the number of rings.
-FEWEST_SLOTS = 128
+# A block is handed over when its time is up, however little is in it: so many that the reader may be held up for a while.
+BLOCKS, FEWEST_BLOCKS = 256, 8
+# In milliseconds: what a packet of a quiet flow waits at most, twice that where it comes as a block's time ends. The kernel's
+# timer fires that often for each ring though nothing comes: docs/decisions/0009-a-long-block-time-out.md.
+RETIRE = 60
 
 
 def ring_size(rings: int) -> RingSize:
-    """What each of so many rings may take: a power of two."""
+    """What each of so many rings may take: a power of two, so that blocks are whole pages of one size."""
     share = RINGS_BYTES // max(1, rings)
-    return RingSize(slots=max(1 << (share.bit_length() - 1), mmap.PAGESIZE, FEWEST_SLOTS * SLOT) // SLOT)
+    share = max(1 << (share.bit_length() - 1), FEWEST_BLOCKS * mmap.PAGESIZE)
+    block_bytes = max(share // BLOCKS, mmap.PAGESIZE)
+    return RingSize(blocks=share // block_bytes, block_bytes=block_bytes, retire=RETIRE)
 
 
 def choose_interfaces(interfaces: Sequence[Interface], request: CaptureRequest) -> tuple[str, ...]:

@@ -12,9 +12,8 @@ Column: TypeAlias = npt.NDArray[Any]
 # sll_pkttype of linux/if_packet.h.
 OTHERHOST, OUTGOING = 3, 4
 NO_VLAN = -1
-# What a ring keeps of a frame. Headers without IPv6 extension headers take 154 at most: a tag, an ICMP error and the packet that
-# it quotes, both with all options. What is cut is dissected as truncated.
-FRAME_BYTES = 190
+# More than the headers of any frame that is not made of options alone; what is cut is dissected as truncated.
+FRAME_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +36,9 @@ class Frames:
         return len(self.start)
 
     def data(self, number: int) -> bytes:
-        """One frame's bytes, as far as they were captured."""
+        """One frame's bytes, FRAME_BYTES at most."""
         start = int(self.start[number])
-        return self.memory[start : start + int(self.room[number])].tobytes()
+        return self.memory[start : start + min(int(self.room[number]), FRAME_BYTES)].tobytes()
 
 
 def frames_of(

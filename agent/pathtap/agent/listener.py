@@ -1,7 +1,6 @@
 """What a capture's thread does: reads rings until it is woken, numbers packets, and keeps the account of each interface."""
 
 import select
-import time
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -14,20 +13,20 @@ from pathtap.model.request import CaptureEnded, CaptureRequest, CaptureStats
 from pathtap.model.rows import PacketRows
 
 # One busy interface must not keep the others waiting; and of frames that fit no row each is an object, a thousand bytes large.
-FRAMES_PER_READ = 8192
-# Between two turns packets gather, so that the fixed price of a decode is shared: in milliseconds, at most. After a silence of as
-# many, for one; then four times as long where a turn finds LITTLE, for a quarter of that where it finds as much as it may take.
+BYTES_PER_READ = 1 << 20
+# After each wake-up packets gather, so that the fixed price of a decode is shared: in milliseconds, at most. A flood fills the
+# ring meanwhile: where a turn finds as much as it may take, they gather for a quarter of that, where it finds LITTLE, for longer.
 GATHER = 16
 # A share of what a turn may take.
 LITTLE = 1 / 8
-# Never for longer than the smallest ring surely holds what comes: the frames that a flood brings in a millisecond.
-FLOOD = 2048
+# Never for longer than the smallest ring surely holds what comes: the bytes that a flood brings in a millisecond.
+FLOOD_BYTES = 512 << 10
 # A row numbers its interface with one byte.
 INTERFACES_PER_ROWS = 256
 # In milliseconds: the kernel's counters have 32 bits, which a flood fills in half an hour.
 RECOUNT = 60_000
-# In milliseconds, at the end: for a frame that was counted and is still being written, which takes microseconds.
-PATIENCE = 1_000
+# In milliseconds, at the end: for a block that is not handed over, though its time is long up.
+PATIENCE = 5_000
 
 
 class _Account:
@@ -63,8 +62,8 @@ class Listener:
         self._accounts = [_Account(ring) for ring in rings]
         self._sequence = 0
         self._full = False
-        self._longest = min((GATHER, *(ring.size.slots // FLOOD for ring in rings)))
-        self._gather = 0
+        self._longest = min((GATHER, *(ring.size.bytes // FLOOD_BYTES for ring in rings)))
+        self._gather = self._longest
         # Of each packet in a row, the number of its interface, and the rows.
         self._rows: list[tuple[int, bytes]] = []
         self._observations: list[PacketObservation] = []
@@ -80,7 +79,8 @@ class Listener:
         woken = select.poll()
         woken.register(wake, select.POLLIN)
         listening = True
-        while wake not in (ready := self._ready(poll, listening)):
+        ready = dict(poll.poll())
+        while wake not in ready:
             for descriptor, events in ready.items():
                 self._turn(numbers[descriptor], failed=bool(events & ~select.POLLIN))
             if self._full and listening:
@@ -93,18 +93,11 @@ class Listener:
             self._hand_over()
             if not self._pressed([self._accounts[numbers[descriptor]].ring for descriptor in ready]):
                 woken.poll(self._gather)
+            ready = dict(poll.poll(None if listening else RECOUNT))
         return self._finish()
 
-    def _ready(self, poll: select.poll, listening: bool) -> dict[int, int]:
-        """Descriptors and their events. What comes after a silence is followed by its answer, hardly by a flood."""
-        ready = dict(poll.poll(GATHER))
-        if not ready:
-            self._gather = 0
-            ready = dict(poll.poll(None if listening else RECOUNT))
-        return ready
-
     def _pressed(self, rings: Sequence[Ring]) -> bool:
-        """Whether one of those that were read may hold more than a turn took. Sets for how long packets gather."""
+        """Whether one of those that were read may hold more than a turn took. Sets how long packets gather from now on."""
         share = max((ring.taken / _most(ring) for ring in rings), default=0.0)
         if share >= 1:
             self._gather //= 4
@@ -130,21 +123,17 @@ class Listener:
         )
 
     def _drain(self, number: int, account: _Account) -> None:
-        """Reads until nothing is outstanding."""
-        patience = PATIENCE
+        """Reads until nothing is outstanding: the kernel hands the last block over when its time is up."""
+        poll = select.poll()
+        poll.register(account.ring.fileno(), select.POLLIN)
         self._turn(number, failed=True)
         while account.outstanding > 0:
             self._hand_over()
-            read = account.read
-            self._turn(number, failed=True)
-            if account.read > read:
-                continue
-            if not patience:
+            if not poll.poll(PATIENCE):
                 self._lose(number, "kernel", account.outstanding, "the kernel did not hand them over")
                 account.dropped += account.outstanding
                 return
-            patience -= 1
-            time.sleep(0.001)
+            self._turn(number, failed=True)
 
     def _turn(self, number: int, failed: bool) -> None:
         """One turn of one ring. `failed`: the kernel may have noted an error; what the ring holds can still be read."""
@@ -153,7 +142,7 @@ class Listener:
         if error is not None:
             self._lose(number, "kernel", 0, f"{why(error)}: packets may be missing from here on")
         frames = account.ring.take(_most(account.ring))
-        # After the frames are taken: they are in the kernel's count then.
+        # After the blocks are taken: what is in them is in the kernel's count then.
         refused = account.refresh()
         beyond = 0
         if frames is not None:
@@ -227,5 +216,5 @@ class Listener:
 
 
 def _most(ring: Ring) -> int:
-    """Frames that one turn takes: an eighth of the ring, and no more than FRAMES_PER_READ."""
-    return max(1, min(FRAMES_PER_READ, ring.size.slots // 8))
+    """Blocks that one turn takes: an eighth of the ring, and no more than BYTES_PER_READ."""
+    return max(1, min(BYTES_PER_READ // ring.size.block_bytes, ring.size.blocks // 8))

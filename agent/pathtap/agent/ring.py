@@ -1,8 +1,7 @@
-"""One memory-mapped AF_PACKET ring on one interface (TPACKET_V2): opened deaf, then armed. Knows frames, no headers.
+"""One memory-mapped AF_PACKET ring on one interface (TPACKET_V3): opened deaf, then armed. Knows frames, no headers.
 
-Every frame has a slot of its own, and a word in it says whose it is: the kernel's, to write, or the reader's. The kernel goes
-round them in order, wakes whoever polls at once, and keeps no timer (docs/decisions/0009-a-ring-without-a-timer.md).
-Layouts: linux/if_packet.h; behaviour: net/packet/af_packet.c. One thread at a time uses a ring.
+The kernel writes frames one behind the other into a block, and hands the block over once it is full, or once it has been open
+for its time and holds any. Layouts: linux/if_packet.h; behaviour: net/packet/af_packet.c. One thread at a time uses a ring.
 """
 
 import ctypes
@@ -11,37 +10,37 @@ import mmap
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pathtap.agent.bpf import NOTHING, Program, encode
-from pathtap.agent.captured import FRAME_BYTES, NO_VLAN, Column, Frames
+from pathtap.agent.captured import NO_VLAN, Column, Frames
 
 # asm-generic/socket.h, linux/if_packet.h, linux/if_ether.h: names that Python's socket module lacks.
 SO_ATTACH_FILTER = 26
 SOL_PACKET, PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION = 263, 5, 6, 10
-TPACKET_V2 = 1
+TPACKET_V3 = 2
 ETH_P_ALL = 0x0003
-# Other bits may stand beside TP_STATUS_USER.
 TP_STATUS_KERNEL, TP_STATUS_USER, TP_STATUS_VLAN_VALID = 0, 1, 1 << 4
 
-# struct tpacket2_hdr, 32 bytes, and the packet type in the struct sockaddr_ll behind it.
-HEADER = np.dtype(
+# struct tpacket_block_desc, in words of 4 bytes: where its status, its number of packets and its first packet's place stand.
+STATUS, PACKETS, FIRST = 2, 3, 4
+# struct tpacket3_hdr, 48 bytes, and the packet type in the struct sockaddr_ll behind it.
+FRAME = np.dtype(
     {
-        "names": ["status", "captured", "mac", "seconds", "nanoseconds", "vlan", "kind"],
-        "formats": ["<u4", "<u4", "<u2", "<u4", "<u4", "<u2", "u1"],
-        "offsets": [0, 8, 12, 16, 20, 24, 42],
-        "itemsize": 52,
+        "names": ["seconds", "nanoseconds", "captured", "status", "mac", "vlan", "kind"],
+        "formats": ["<u4", "<u4", "<u4", "<u4", "<u2", "<u4", "u1"],
+        "offsets": [4, 8, 12, 20, 24, 32, 58],
+        "itemsize": 64,
     }
 )
-# An Ethernet frame begins at byte 66 (tpacket_rcv): the IP header behind it is aligned to 16. One with a tag begins before that.
-SLOT = 66 + FRAME_BYTES
-# What the kernel allocates in one piece.
-BLOCK_BYTES = 1 << 16
-# So many slots are looked at first; while all of them are the reader's, four times as many.
-FIRST_LOOK = 32
-NONE: Column = np.zeros(0, np.int64)
+# Frames begin at multiples of it (V3_ALIGNMENT).
+ALIGNMENT = 8
+# Frames are tried for one size so many at once, and so many are followed one by one where they are not.
+RUN, STEPS = 1024, 64
 
 WHY = {
     errno.EPERM: "opening a packet socket needs CAP_NET_RAW",
@@ -58,13 +57,15 @@ def why(error: OSError) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RingSize:
-    """`slots` is a power of two, and so many fill whole pages."""
+    """`block_bytes` is a power of two and a multiple of the page's size; a block is handed over after `retire` milliseconds."""
 
-    slots: int
+    blocks: int
+    block_bytes: int
+    retire: int
 
     @property
     def bytes(self) -> int:
-        return self.slots * SLOT
+        return self.blocks * self.block_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +79,17 @@ class Statistics:
 class Ring:
     """Hears nothing until `arm`, and never a frame that came before it.
 
-    The socket is made with protocol 0, for which the kernel calls no hook; it is bound to all protocols only once a filter that
-    accepts nothing and the ring are in place. Raises OSError.
+    The socket is made with protocol 0, for which the kernel calls no hook; it is bound to all protocols only once a
+    filter that accepts nothing and the ring are in place. Raises OSError.
     """
 
     def __init__(self, interface: str, size: RingSize) -> None:
         self.interface = interface
         self.size = size
-        # How many frames were taken last.
+        # How many blocks were taken last.
         self.taken = 0
         self._next = 0
-        self._held = NONE
+        self._held: list[int] = []
         # Not scapy's: it asks for SO_TIMESTAMPNS, for which the kernel stamps every packet of every namespace from then on.
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         try:
@@ -100,21 +101,22 @@ class Ring:
     def _prepare(self) -> None:
         size = self.size
         self._attach(NOTHING)
-        self._socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V2)
-        # struct tpacket_req.
-        block = max(mmap.PAGESIZE, min(BLOCK_BYTES, size.bytes))
-        _set_waiting(self._socket, PACKET_RX_RING, struct.pack("=4I", block, size.bytes // block, SLOT, size.slots))
+        self._socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
+        # struct tpacket_req3. Of the size of frames the kernel wants to know that it divides a block; V3 does not keep to it.
+        frame = 2048
+        described = (size.block_bytes, size.blocks, frame, size.bytes // frame, size.retire, 0, 0)
+        _set_waiting(self._socket, PACKET_RX_RING, struct.pack("=7I", *described))
         memory = mmap.mmap(self._socket.fileno(), size.bytes, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         # The mapping goes with the last of these that looks into it.
+        self._words = memoryview(memory).cast("I")
         self._memory = np.frombuffer(memory, np.uint8)
-        self._status: Column = np.ndarray((size.slots,), "<u4", self._memory.data, 0, (SLOT,))
         self._socket.bind((self.interface, ETH_P_ALL))
         # bind(2) succeeds on an interface that is down; the socket's error says so.
         error = self.error()
         if error is not None:
             raise error
         # Nothing can be here; were it otherwise, it would be no packet of this capture.
-        while self.take(size.slots) is not None:
+        while self.take(size.blocks) is not None:
             self.release()
         self.statistics()
 
@@ -122,33 +124,38 @@ class Ring:
         self._attach(program)
 
     def disarm(self) -> None:
-        """From here on nothing new enters; what the ring holds can still be read."""
+        """From here on nothing new enters; what the ring holds can still be read once its block is handed over."""
         self._attach(NOTHING)
 
     def fileno(self) -> int:
-        """To poll: readable while the slot that the kernel gave out last is not released."""
+        """To poll: readable while a block waits to be taken, or not all that were taken are released."""
         return self._socket.fileno()
 
     def take(self, most: int) -> Frames | None:
-        """At most so many of the frames that wait, in the order in which they came; None where there is none.
+        """The frames of at most so many of the blocks that the kernel handed over, in order; None where there is none.
 
-        They lie in the ring, and are valid until `release`. Processors write at once: behind a slot that is still being written
-        others may be ready, and wait for it. A slot's status is read before what it covers; in between the interpreter does
-        more than any processor, also one of weak ordering, holds in flight.
+        They lie in the ring, and are valid until `release`. A block's status is read before what it covers; in between the
+        interpreter does more than any processor, also one of weak ordering, holds in flight.
         """
-        self._held = waiting(self._status, self._next, most)
+        words, per_block = self._words, self.size.block_bytes // 4
+        while len(self._held) < min(most, self.size.blocks):
+            block = (self._next + len(self._held)) % self.size.blocks
+            if not words[block * per_block + STATUS] & TP_STATUS_USER:
+                break
+            self._held.append(block)
         self.taken = len(self._held)
-        return framed(self._memory, self._held) if self.taken else None
+        return self._frames([block * per_block for block in self._held]) if self._held else None
 
     def release(self) -> None:
-        """Gives the slots that were taken back to the kernel."""
-        self._status[self._held] = TP_STATUS_KERNEL
-        self._next = (self._next + len(self._held)) & (self.size.slots - 1)
-        self._held = NONE
+        """Gives the blocks that were taken back to the kernel."""
+        for block in self._held:
+            self._words[block * (self.size.block_bytes // 4) + STATUS] = TP_STATUS_KERNEL
+        self._next = (self._next + len(self._held)) % self.size.blocks
+        self._held.clear()
 
     def statistics(self) -> Statistics:
-        """PACKET_STATISTICS (struct tpacket_stats); the kernel starts all counters anew at each reading."""
-        accepted, dropped = struct.unpack("=II", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
+        """PACKET_STATISTICS (struct tpacket_stats_v3); the kernel starts all counters anew at each reading."""
+        accepted, dropped, _ = struct.unpack("=III", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12))
         return Statistics(accepted=accepted, dropped=dropped)
 
     def error(self) -> OSError | None:
@@ -158,7 +165,7 @@ class Ring:
 
     def close(self) -> None:
         """Nothing that `take` returned may be read any more."""
-        self._memory, self._status = np.zeros(0, np.uint8), np.zeros(0, np.uint32)
+        self._words, self._memory = memoryview(b"").cast("I"), np.zeros(0, np.uint8)
         self._socket.close()
 
     def _attach(self, program: Program) -> None:
@@ -166,6 +173,11 @@ class Ring:
         # struct sock_fprog of linux/filter.h.
         described = struct.pack("@HP", len(program), ctypes.addressof(instructions))
         self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, described)
+
+    def _frames(self, blocks: Sequence[int]) -> Frames:
+        words = self._words
+        places = [follow(words, 4 * block + words[block + FIRST], words[block + PACKETS]) for block in blocks]
+        return framed(self._memory, places[0] if len(places) == 1 else np.concatenate(places))
 
 
 def _set_waiting(packet_socket: socket.socket, option: int, value: bytes) -> None:
@@ -176,36 +188,42 @@ def _set_waiting(packet_socket: socket.socket, option: int, value: bytes) -> Non
         raise OSError(number, os.strerror(number))
 
 
-def waiting(status: Column, first: int, most: int) -> Column:
-    """Of a ring's slots, a power of two, those from `first` on that are the reader's: up to one that is not, and at most `most`.
+def follow(words: memoryview, first: int, count: int) -> Column:
+    """Where `count` frames begin, in bytes, of which the first begins at `first`: each says how far it is to the next.
 
-    `status` is each slot's word.
+    Frames of one flow are mostly of one size, and a run of such is found at once.
     """
-    around, found, look = len(status) - 1, 0, FIRST_LOOK
-    most = min(most, len(status))
-    while found < most:
-        slots = (first + np.arange(found, min(found + look, most))) & around
-        mine = status[slots] & TP_STATUS_USER != 0
-        if not mine.all():
-            found += int(mine.argmin())
-            break
-        found, look = found + len(slots), 4 * look
-    return (first + np.arange(found)) & around
+    places = np.empty(count, np.int64)
+    column = np.frombuffer(words, np.uint32)
+    done, at = 0, first
+    while done < count:
+        stride = words[at >> 2]
+        if stride and done + 1 < count:
+            strides = column[at >> 2 :: stride >> 2][: min(count - done, RUN)]
+            same = strides == stride
+            run = len(same) if same.all() else int(same.argmin())
+            places[done : done + run] = np.arange(at, at + run * stride, stride)
+            done, at = done + run, at + run * stride
+        for number in range(done, min(done + STEPS, count)):
+            places[number] = at
+            at += words[at >> 2]
+        done = min(done + STEPS, count)
+    return places
 
 
-def framed(memory: Column, slots: Column) -> Frames:
-    """The frames in these slots of a ring."""
-    everywhere: Column = np.ndarray((len(memory) // SLOT,), f"V{HEADER.itemsize}", memory.data, 0, (SLOT,))
-    header: Column = everywhere[slots].view(HEADER)
+def framed(memory: Column, places: Column) -> Frames:
+    """The frames whose headers (struct tpacket3_hdr) begin at `places`."""
+    everywhere: Column = np.ndarray(
+        ((len(memory) - FRAME.itemsize) // ALIGNMENT + 1,), f"V{FRAME.itemsize}", memory.data, 0, (ALIGNMENT,)
+    )
+    header: Any = everywhere[places >> 3].view(FRAME)
     tagged = header["status"] & TP_STATUS_VLAN_VALID != 0
-    vlan = np.full(len(slots), NO_VLAN, np.int32)
-    if tagged.any():
-        vlan[tagged] = header["vlan"][tagged] & 0x0FFF
+    vlan = np.where(tagged, header["vlan"] & 0x0FFF, NO_VLAN) if tagged.any() else np.full(len(places), NO_VLAN)
     return Frames(
         memory=memory,
-        start=slots * SLOT + header["mac"],
+        start=places + header["mac"],
         room=header["captured"].astype(np.int64),
         captured_at=header["seconds"].astype(np.uint64) * 1_000_000_000 + header["nanoseconds"],
         kind=header["kind"],
-        vlan=vlan,
+        vlan=vlan.astype(np.int32),
     )

@@ -67,7 +67,7 @@ def one_by_one(seen: Sequence[Seen], sequence: int, limit: int) -> Decoded:
                 beyond=len(seen) - number,
                 sequence=sequence,
             )
-        headers = dissect(data, vlan)
+        headers = dissect(data[:1024], vlan)
         if isinstance(headers, Unparsed):
             unparsed[headers.reason] += 1
             continue

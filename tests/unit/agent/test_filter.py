@@ -26,7 +26,6 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
 from pathtap.agent.bpf import MOST_INSTRUCTIONS, NOTHING, Program, encode
-from pathtap.agent.captured import FRAME_BYTES
 from pathtap.agent.dissect import dissect
 from pathtap.agent.filter import FilterError, expression, header_program
 from pathtap.model.address import FiveTuple
@@ -245,11 +244,6 @@ def test_packets_that_end_within_a_header_are_kept_whole(packet: Packet) -> None
     headers = dissect(frame)
     assert isinstance(headers, Headers)
     assert headers.truncated
-
-
-def test_of_a_frame_that_ends_within_a_header_no_more_is_kept_than_a_ring_holds() -> None:
-    frame = ether(IPv6(src=NEAR6, dst=FAR6, nh=0) / Raw(b"\x06\xff" + bytes(1400)))
-    assert kept(request(), frame) == frame[:FRAME_BYTES]
 
 
 def test_behind_more_extension_headers_than_the_filter_walks_nothing_is_kept() -> None:
