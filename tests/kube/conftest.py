@@ -1,5 +1,5 @@
 """Tests against a real Kubernetes. Without its programs they are skipped, each with the reason; where PATHTAP_KUBE_REQUIRED
-is set, as in CI, they fail instead."""
+is set, they fail instead."""
 
 import os
 from collections.abc import Iterator
