@@ -4,7 +4,7 @@ Knows the order of things and the clock; joins and judges nothing.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -98,10 +98,7 @@ class TraceRun:
             finished_at=self.now(),
             sent=sent,
             reports=reports,
-            snapshots={
-                node: replace(snapshot, neighbours=since[node].neighbours) if node in since else snapshot
-                for node, snapshot in snapshots.items()
-            },
+            snapshots=_with_neighbours_of(since, snapshots),
             since=since,
             captured=captured,
             # Beside the event loop, which other traces share: there may be a million packets.
@@ -195,3 +192,13 @@ class TraceRun:
 async def _news(log: CaptureLog) -> None:
     await log.changed.wait()
     log.changed.clear()
+
+
+def _with_neighbours_of(
+    since: Mapping[str, NodeSnapshot], snapshots: Mapping[str, NodeSnapshot]
+) -> dict[str, NodeSnapshot]:
+    """`snapshots`, whose neighbour tables are those after the probe where they were read again."""
+    return {
+        node: replace(snapshot, neighbours=since[node].neighbours) if node in since else snapshot
+        for node, snapshot in snapshots.items()
+    }
