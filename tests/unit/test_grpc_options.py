@@ -40,3 +40,12 @@ def test_the_collector_welcomes_the_agents_pings() -> None:
     """The server counts a ping against a client that comes sooner than it allows, and ends the connection at the third."""
     allowed = dict(collector.CHANNEL_OPTIONS)["grpc.http2.min_ping_interval_without_data_ms"]
     assert allowed < dict(stream.CHANNEL_OPTIONS)["grpc.keepalive_time_ms"]
+
+
+def test_one_end_pings_and_a_dead_peer_is_noticed_within_20_seconds() -> None:
+    """What comes from the other end puts a ping off: the agent's keep the collector's away, half of an idle agent's work."""
+    agent, server = dict(stream.CHANNEL_OPTIONS), dict(collector.CHANNEL_OPTIONS)
+    assert agent["grpc.keepalive_time_ms"] < server["grpc.keepalive_time_ms"]
+    for end in (agent, server):
+        for waiting in ("grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"):
+            assert end["grpc.keepalive_time_ms"] + end[waiting] < 20_000

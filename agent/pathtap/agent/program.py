@@ -20,6 +20,9 @@ from pathtap.agent.config import (
 )
 
 LEVELS = ("debug", "info", "warning", "error")
+# In seconds. gRPC's threads wake by themselves some ten times a second and find nothing to do; this halves what an agent costs
+# while nobody traces (docs/benchmarks.md), and only what it waits for anyway comes later: a ping, a dial, the worker's end.
+TIMER_SLACK = 0.2
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -154,9 +157,11 @@ def _run(chosen: Settings) -> None:
     # Here and not above: --help and refusals need not wait for gRPC.
     from pathtap.agent.daemon import Daemon
     from pathtap.agent.launch import launch, worker_command
+    from pathtap.agent.prctl import set_timer_slack
 
     boot_id = secrets.token_hex(8)
     try:
+        set_timer_slack(TIMER_SLACK)
         command = worker_command(chosen, boot_id)
         asyncio.run(Daemon(chosen, boot_id, lambda: launch(command)).run())
     except OSError as error:

@@ -5,7 +5,6 @@ the agent nor its own use.
 """
 
 import argparse
-import ctypes
 import logging
 import os
 import signal
@@ -17,18 +16,20 @@ from pathlib import Path
 from pathtap.agent.config import Limits
 from pathtap.agent.kernel import KernelNode
 from pathtap.agent.performer import Node
+from pathtap.agent.prctl import die_with_parent, set_timer_slack
 from pathtap.agent.spool import Spool
 from pathtap.agent.workbench import Workbench
 from pathtap.model.printable import log_to
 
 # In seconds, in place of 5 ms: a capture waits for the interpreter with each column that it decodes, while readers compute.
 SWITCH_INTERVAL = 0.0005
-# linux/prctl.h
-_PR_SET_PDEATHSIG = 1
+# In seconds, the kernel's default: the agent's own, which a worker inherits, is for waiting (`program`).
+TIMER_SLACK = 0.00005
 
 
 def main() -> None:
     options = read_options()
+    set_timer_slack(TIMER_SLACK)
     threading.Thread(target=KernelNode.prepare, name="prepare", daemon=True).start()
     run(options, KernelNode(options.node, options.boot_id, options.cni_config))
 
@@ -78,9 +79,10 @@ def read_options() -> argparse.Namespace:
 
 def _end_with(agent: int) -> None:
     """An agent that is killed closes the connection; this holds also while nobody reads from it (prctl(2))."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        logging.getLogger(__name__).warning("prctl: %s", os.strerror(ctypes.get_errno()))
+    try:
+        die_with_parent()
+    except OSError as error:
+        logging.getLogger(__name__).warning("%s", error.strerror)
     if os.getppid() != agent:
         os._exit(1)
 

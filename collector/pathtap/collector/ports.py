@@ -28,13 +28,14 @@ log = logging.getLogger(__name__)
 
 Options = tuple[tuple[str, int], ...]
 
-# An agent pings every 10 s; a server that allowed less would end its stream (docs/wire.md).
+# An agent pings every 13 s; a server that allowed less would end its stream (docs/wire.md). What comes from it puts the server's
+# own ping off, so that these are for peers that do not ping, or are gone.
 ALIVE: Options = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_time_ms", 15_000),
+    ("grpc.keepalive_timeout_ms", 4_000),
+    ("grpc.http2.ping_timeout_ms", 4_000),
     ("grpc.so_reuseport", 0),
 )
 # What strangers may take: connections, calls on one of them, seconds until TLS must be spoken and without a call, headers.
