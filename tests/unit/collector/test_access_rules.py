@@ -34,7 +34,7 @@ from pathtap.collector.access.needs import (
 )
 from pathtap.collector.access.refusal import Refused, denied
 from pathtap.collector.access.veil import HIDDEN, shown, veiled
-from pathtap.collector.cluster.resolve import Request, owner_of, resolve
+from pathtap.collector.cluster.resolve import Request, UnusableRequest, owner_of, resolve, resolve_source
 from pathtap.model.trace import Target
 
 VAULT, SHARED, FOREIGN = "192.168.2.50", "10.100.0.40", "10.100.0.50"
@@ -134,6 +134,20 @@ def test_a_pod_whose_address_is_anothers_by_now_needs_both() -> None:
     late = inventory_of(pod_item("shop/old", NODE_1, VAULT, deleting=True), pod_item("other/vault", NODE_1, VAULT))
     old = Target(kind="pod", name="shop/old", node=NODE_1, socket=owner_of(ip_address(VAULT), 0, late).socket)
     assert of_target(old, late) == inside("shop", "other")
+
+
+@pytest.mark.parametrize("disguised", [f"::ffff:{VAULT}", f"::FFFF:{VAULT}", "fd00:10::50%eth0", "fd00:10::50%1"])
+def test_an_address_in_a_disguise_is_nobodys_address(disguised: str) -> None:
+    """The kernel would send ::ffff:192.0.2.1 as IPv4, and the wire drops a zone: another's pod would be reached unasked."""
+    ann = Somebody("shop")
+    for words in (("cart", disguised), (disguised, "cart")):
+        with pytest.raises(UnusableRequest, match="write"):
+            looked(ann, *words)
+    with pytest.raises(UnusableRequest):
+        resolve(Request(source="shop/cart", destination=disguised, live=True), INVENTORY)
+    with pytest.raises(UnusableRequest):
+        resolve_source(disguised, "shop", INVENTORY, live=True)
+    assert ann.asked == []
 
 
 @given(st.text(max_size=40))

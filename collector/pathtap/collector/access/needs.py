@@ -6,10 +6,9 @@ that no way of writing a name goes round the rules.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from pathtap.collector.cluster.inventory import FINISHED, Inventory
-from pathtap.collector.cluster.resolve import Question
+from pathtap.collector.cluster.resolve import Question, address_in
 from pathtap.collector.cluster.workloads import workload_kind
 from pathtap.model.address import Address
 from pathtap.model.inventory import Service
@@ -44,7 +43,10 @@ def together(every: Iterable[Needs]) -> Needs:
 
 
 def of_words(text: str, namespace: str) -> Needs:
-    """Of SRC or DST as it was written; of an address nothing, yet. `namespace` is that of bare names."""
+    """Of SRC or DST as it was written; of an address nothing, yet. `namespace` is that of bare names.
+
+    Raises UnusableRequest for an address in a disguise.
+    """
     if not text or address_in(text) is not None:
         return Needs()
     kind, _, rest = text.partition("/")
@@ -99,13 +101,6 @@ def of_target(target: Target, inventory: Inventory) -> Needs:
             return of_service(inventory.services[target.name], inventory)
         case _:
             return of_address(target.socket.address, inventory)
-
-
-def address_in(text: str) -> Address | None:
-    try:
-        return ip_address(text)
-    except ValueError:
-        return None
 
 
 def _of_own_host_pods(service: Service, inventory: Inventory) -> set[Address]:

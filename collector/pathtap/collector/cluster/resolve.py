@@ -146,7 +146,7 @@ def resolve_source(text: str, namespace: str, inventory: Inventory, *, live: boo
         raise UnusableRequest(f"{text} cannot be a source: a service sends nothing; name one of its pods")
     if kind == "node" and rest:
         return _node(rest, inventory)
-    address = _address(text)
+    address = address_in(text)
     if address is None:
         return _pod_target(_workload_pod(text, namespace, inventory) or _pod_by_name(text, namespace, inventory))
     if not live:
@@ -216,7 +216,7 @@ def _destination(
         return _service_target(_find("service", rest, request.namespace, inventory.services), request, families)
     if kind == "node" and rest:
         target = _node(rest, inventory, request.port, families)
-    elif (address := _address(text)) is not None:
+    elif (address := address_in(text)) is not None:
         if address.is_loopback:
             raise UnusableRequest(f"{text} goes by lo and leaves nobody's network namespace: there is no way to trace")
         target = owner_of(address, request.port, inventory)
@@ -287,8 +287,14 @@ def _service_target(service: Service, request: Request, families: Sequence[int])
     return Target(kind="service", name=service.key, node="", socket=Socket(address, chosen[0].port)), backends
 
 
-def _address(text: str) -> Address | None:
+def address_in(text: str) -> Address | None:
+    """None for what is no address. Raises UnusableRequest for a second way to write one (IPv4 within IPv6, which the kernel
+    sends as IPv4; a zone, which is not sent at all): it would be reached, and not be known for the pod's that it is.
+    """
     try:
-        return ip_address(text)
+        address = ip_address(text)
     except ValueError:
         return None
+    if address.version == 6 and (address.ipv4_mapped is not None or address.scope_id is not None):
+        raise UnusableRequest(f"{text} cannot be taken: write IPv4 as IPv4, and an address without its zone")
+    return address
