@@ -93,6 +93,6 @@ def test_who_has_no_right_is_told_what_is_missing(lab: KubeLab) -> None:
 
 
 def test_each_trace_is_logged_with_who_asked(lab: KubeLab) -> None:
-    log = lab.kubectl("-n", "pathtap", "logs", "deployment/pathtap-collector")
+    log = lab.kubectl("-n", "pathtap", "logs", "statefulset/pathtap-collector")
     assert "system:serviceaccount:people:alice" in log
     assert "system:serviceaccount:people:bob" in log

@@ -117,7 +117,7 @@ def install(lab: KubeLab) -> None:
     lab.kubectl("apply", "-f", str(TOP / "daemonset.yaml"))
     lab.kubectl("apply", "-f", str(TOP / "tools" / "demo-kube.yaml"))
     for namespace, each in (
-        ("pathtap", "deployment/pathtap-collector"),
+        ("pathtap", "statefulset/pathtap-collector"),
         ("pathtap", "daemonset/pathtap-agent"),
         ("shop", "deployment/cart"),
         ("shop", "deployment/redis"),
