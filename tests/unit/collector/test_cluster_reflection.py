@@ -143,11 +143,14 @@ def test_what_is_gone_is_listed_again_at_once_but_only_once() -> None:
     assert reflection.order() == List()
 
 
-def test_pages_that_expire_are_read_in_one() -> None:
+def test_pages_that_expire_are_begun_again_at_once_and_then_with_pauses() -> None:
     reflection = fresh()
-    reflection.listed(page(item("cart"), after="more"), PODS, 5)
-    reflection.failed(410, "the provided continue parameter is too old")
-    assert reflection.order() == List(whole=True)
+    for pause in (0.0, *PAUSES[1:]):
+        reflection.listed(page(item("cart"), after="more"), PODS, 5)
+        reflection.failed(410, "the provided continue parameter is too old")
+        assert reflection.order() == (Wait(seconds=pause) if pause else List())
+        reflection.waited()
+        assert reflection.order() == List()
     reflection.listed(page(item("redis")), PODS, 6)
     assert set(reflection.items) == {"shop/redis"}
 

@@ -77,7 +77,7 @@ async def follow(api: Api, find: Find[Item], reflection: Reflection[Item], now: 
 
 
 async def _list(api: Api, form: Form[Item], order: List, reflection: Reflection[Item], now: Callable[[], int]) -> None:
-    parameters = {} if order.whole else {"limit": str(PAGE)}
+    parameters = {"limit": str(PAGE)}
     if order.after:
         parameters["continue"] = order.after
     answer = await api.get(form.path, **parameters)
