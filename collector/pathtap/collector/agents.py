@@ -167,8 +167,8 @@ class Agents:
         agent.leave()
         if self._by_node.get(agent.node) is agent:
             del self._by_node[agent.node]
-            for log in self._captures.values():
-                log.changed.set()
+        for log in self._captures.values():
+            log.changed.set()
 
     def receive(self, agent: Agent, message: agent_pb2.ConnectRequest) -> None:
         """Takes one message of an agent; one that came before, by (node, boot_id, sequence), is passed over. So is what comes

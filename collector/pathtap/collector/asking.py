@@ -88,7 +88,7 @@ async def _outcome(asked: Awaitable[Kind]) -> Kind | AgentError:
 @dataclass(slots=True, kw_only=True)
 class Asking:
     """`missing` are nodes whose agent was silent once: they are not waited for again. `attempted` may hold captures; `refused`
-    did not say that they do.
+    did not say that they do, `armed` did, each by this agent.
 
     `ended` is what each node's agent said of its capture in the end.
     """
@@ -98,6 +98,7 @@ class Asking:
     missing: set[str] = field(default_factory=set)
     attempted: dict[str, None] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
+    armed: dict[str, Agent] = field(default_factory=dict)
     ended: dict[str, CaptureEnded] = field(default_factory=dict)
 
     async def snapshot(self, node: str, timeout: float, interiors: Sequence[Address] = ()) -> NodeSnapshot | None:
@@ -114,15 +115,28 @@ class Asking:
         except AgentError:
             return None
 
+    @property
+    def watching(self) -> set[str]:
+        """The nodes that still capture: an agent ends its captures with its stream, and whoever comes after it has none."""
+        return {node for node, agent in self.armed.items() if not agent.gone}
+
     async def arm(self, nodes: Iterable[str], request: CaptureRequest) -> dict[str, tuple[str, ...]]:
         """The interfaces that are now captured, by node."""
         present = [node for node in nodes if node not in self.missing]
         self.attempted.update(dict.fromkeys(present))
-        answers = await self._each(dict.fromkeys(present, request), CaptureArmed, ARM_TIMEOUT)
+        asked = await asyncio.gather(
+            *(self._answer(node, request, lambda agent: self._arm(agent, request)) for node in present)
+        )
+        answers = {node: answer for node, answer in zip(present, asked, strict=True) if answer is not None}
         self.refused.update(node for node in present if node not in answers)
         for node, armed in answers.items():
             self.gaps.extend(Gap(node=node, part=unread.part, why=unread.reason) for unread in armed.unread)
         return {node: armed.interfaces for node, armed in answers.items()}
+
+    async def _arm(self, agent: Agent, request: CaptureRequest) -> CaptureArmed:
+        answer = await agent.ask(request, CaptureArmed, ARM_TIMEOUT)
+        self.armed[agent.node] = agent
+        return answer
 
     async def end(self, capture: str) -> None:
         """Ends the capture wherever it may be armed. What it still held has arrived before this returns.

@@ -90,11 +90,13 @@ class FlowsRun:
         return CaptureRequest(id=self.id, protocol=0, near=(address, *translated), pods=pods)
 
     async def _follow_peers(self, log: CaptureLog) -> None:
-        """Watches the packets come until the time is over, and captures on a peer's node once the peer has shown."""
+        """Watches the packets come until the time is over or the pod's own node is lost, and captures on a peer's node once the
+        peer has shown.
+        """
         deadline = asyncio.get_running_loop().time() + self.timeout
         asked, left_out, read = {self.source.node}, set[str](), Position()
         known: set[FiveTuple] = set()
-        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+        while (left := deadline - asyncio.get_running_loop().time()) > 0 and self.source.node in self.asking.watching:
             try:
                 async with asyncio.timeout(left):
                     await log.changed.wait()

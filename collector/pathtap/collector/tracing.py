@@ -129,7 +129,7 @@ class TraceRun:
             if not self.question.live:
                 return captured, await self._probe()
             await self.progress(f"waiting for traffic, {self.options.timeout:g} s at most")
-            await self._wait_for_traffic(traffic, log)
+            await self._wait_for_traffic(traffic, log, captured)
             return captured, ()
         finally:
             await self.asking.end(self.id)
@@ -147,13 +147,13 @@ class TraceRun:
         )
         return await self.asking.probe(source.node, request)
 
-    async def _wait_for_traffic(self, traffic: LiveTraffic, log: CaptureLog) -> None:
+    async def _wait_for_traffic(self, traffic: LiveTraffic, log: CaptureLog, captured: Iterable[str]) -> None:
         """Packets that passed before every node listened would make half a path: they are passed over."""
         await asyncio.sleep(LIVE_SETTLE)
         log.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.options.timeout):
-                while traffic.flow is None:
+                while traffic.flow is None and self._has_witnesses(captured):
                     await _news(log)
                     traffic.look()
         if traffic.flow is None:
@@ -167,6 +167,14 @@ class TraceRun:
             async with asyncio.timeout(LIVE_GRACE):
                 while not traffic.answered():
                     await _news(log)
+
+    def _has_witnesses(self, captured: Iterable[str]) -> bool:
+        """Whether it is worth the wait: the source's node alone can tell that a packet set out, and of those that it may come to,
+        where any was captured, one still has to be.
+        """
+        source, watching = self.question.source.node, self.asking.watching
+        others = {node for node in captured if node != source}
+        return (not source or source in watching) and (not others or bool(others & watching))
 
     def _sent(self, reports: Iterable[ProbeReport], traffic: LiveTraffic) -> tuple[FiveTuple, ...]:
         if not self.question.live:

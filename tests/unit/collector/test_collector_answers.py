@@ -534,7 +534,7 @@ def test_a_datagram_whose_sight_was_lost_on_the_pods_side_is_not_taken_for_the_n
         (refused, ["and is answered.", "192.168.2.41:6379 answered with RST"]),
         (never_left_its_node, [f"{NODE_1} (192.168.1.29) does not reach", " ip-192-168-1-29 sent the packet"]),
         (never_left_its_pod, ["shop/cart sent the packet and it never came"]),
-        (nobody_came, ["cannot be said. ip-192-168-1-29: no matching traffic came within the time-out."]),
+        (nobody_came, ["cannot be said. ip-192-168-1-29: no matching traffic came while it was waited for."]),
         (
             lossy,
             [

@@ -98,7 +98,7 @@ def _unseen(case: Case) -> Iterator[Gap]:
     """Where nobody looked, though no agent said that it could not."""
     record, source = case.record, case.record.question.source
     if record.question.live and case.forward.end is End.NOT_SEEN:
-        why = "no matching traffic came within the time-out"
+        why = "no matching traffic came while it was waited for"
         yield Gap(node=source.node, part="live traffic", why=why, decisive=True)
     if case.report is not None and case.report.outcome is ProbeOutcome.ANSWERED:
         yield _answered_unseen(case)
