@@ -1,6 +1,7 @@
 """How the API server is reached, and what it is shown: as a pod, and as a kubeconfig says."""
 
 import asyncio
+import ssl
 import tempfile
 from base64 import b64encode
 from datetime import UTC, datetime
@@ -101,8 +102,46 @@ def test_tokens_and_their_files(tmp_path: Path, config: dict[str, Any]) -> None:
     (tmp_path / "token").unlink()
     with pytest.raises(CredentialsError, match=r"cannot read the token that .*config names"):
         credentials.token()
-    config["users"][0]["user"] = {"token": "inline"}
+    config["users"][0]["user"] = {"token": "inline", "tokenFile": None}
     assert renewed(tmp_path / "config", config).token() == "inline"
+    (tmp_path / "token").write_text("renewed")
+    config["users"][0]["user"] = {"token": "inline", "tokenFile": "token"}
+    assert renewed(tmp_path / "config", config).token() == "renewed"
+
+
+def test_a_token_that_no_header_can_hold_is_not_repeated(tmp_path: Path, config: dict[str, Any]) -> None:
+    (tmp_path / "token").write_text("secret\nsecret")
+    for account in (ServiceAccount(HERE, tmp_path), _of_token_file(tmp_path, config)):
+        with pytest.raises(CredentialsError, match=r"token holds what no header can") as refusal:
+            account.token()
+        assert "secret" not in str(refusal.value)
+    config["users"][0]["user"] = {"token": "s\u00e9cret"}
+    with pytest.raises(CredentialsError, match="its token holds what no header can"):
+        renewed(tmp_path / "config", config)
+
+
+def _of_token_file(directory: Path, config: dict[str, Any]) -> Kubeconfig:
+    config["users"][0]["user"] = {"tokenFile": "token"}
+    return renewed(directory / "config", config)
+
+
+def test_the_cas_of_clusters_are_taken_as_they_are(
+    tmp_path: Path, config: dict[str, Any], authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Python 3.13 makes contexts."""
+    usual = ssl.create_default_context
+
+    def strict(*arguments: Any, **options: Any) -> ssl.SSLContext:
+        context = usual(*arguments, **options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    (tmp_path / "ca.crt").write_bytes(authority.pair.certificate)
+    for account in (ServiceAccount(HERE, tmp_path), renewed(tmp_path / "config", config)):
+        context = account.context()
+        assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+        assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +199,16 @@ def test_what_would_be_passed_over_is_refused(
     with pytest.raises(CredentialsError, match=said):
         renewed(tmp_path / "config", config)
     assert list((tmp_path / "left").iterdir()) == []
+
+
+@pytest.mark.parametrize("spoiled", [{"server": "https://[::1"}, {"proxy-url": "ftp://192.0.2.9"}])
+def test_a_server_or_proxy_that_is_none_is_a_sentence(
+    spoiled: dict[str, str], tmp_path: Path, config: dict[str, Any]
+) -> None:
+    config["clusters"][0]["cluster"] |= spoiled
+    (tmp_path / "config").write_text(yaml.safe_dump(config))
+    with pytest.raises(ApiError, match=r"the API server https://.*, or its proxy, cannot be used"):
+        asyncio.run(connect(tmp_path / "config", ""))
 
 
 def test_connecting_without_credentials_is_a_sentence(tmp_path: Path) -> None:

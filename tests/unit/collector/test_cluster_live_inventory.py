@@ -1,6 +1,8 @@
 """An inventory from four kinds that are followed apart: what is made anew, what stays, and since when it is old."""
 
+import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -123,6 +125,17 @@ def test_the_oldest_kind_says_since_when_it_is_old() -> None:
     assert live.current().stale == Staleness(since=12 * SECOND, why="no answer")
     live._services.opened(31 * SECOND)
     assert live.current().stale is None
+
+
+def test_what_has_changed_is_not_gathered_while_nobody_asks() -> None:
+    async def telling(live: LiveInventory) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(live._tell(), 0.01)
+
+    live = two_services(slice_item("one", "web", CART))
+    asyncio.run(telling(live))
+    assert [each.changed for each in live._all()] == [set()] * 4
+    assert backends(live.current()) == {"web": [CART], "api": []}
 
 
 def test_endpoints_that_are_for_nobody_are_nobodys() -> None:

@@ -147,14 +147,18 @@ class Api:
                 await former.aclose()
 
     def _new_client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            base_url=self._credentials.server,
-            transport=httpx.AsyncHTTPTransport(
-                verify=self._credentials.context(), proxy=self._credentials.proxy, socket_options=KEEPALIVE
-            ),
-            timeout=httpx.Timeout(self._answer_patience, connect=CONNECT_PATIENCE),
-            headers={"User-Agent": "pathtap-collector"},
-        )
+        """Raises CredentialsError."""
+        try:
+            return httpx.AsyncClient(
+                base_url=self._credentials.server,
+                transport=httpx.AsyncHTTPTransport(
+                    verify=self._credentials.context(), proxy=self._credentials.proxy, socket_options=KEEPALIVE
+                ),
+                timeout=httpx.Timeout(self._answer_patience, connect=CONNECT_PATIENCE),
+                headers={"User-Agent": "pathtap-collector"},
+            )
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            raise CredentialsError(f"the API server {self.server}, or its proxy, cannot be used: {error}") from error
 
     def _object(self, text: bytes) -> Mapping[str, Any]:
         try:

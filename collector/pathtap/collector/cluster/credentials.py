@@ -56,14 +56,11 @@ class ServiceAccount:
         self._directory = directory
 
     def token(self) -> str:
-        try:
-            return (self._directory / "token").read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise CredentialsError(f"cannot read the service account's token: {error}") from error
+        return _token_in(self._directory / "token", "the service account's token")
 
     def context(self) -> ssl.SSLContext:
         try:
-            return ssl.create_default_context(cafile=str(self._directory / "ca.crt"))
+            return _of_clusters(ssl.create_default_context(cafile=str(self._directory / "ca.crt")))
         except OSError as error:
             raise CredentialsError(f"cannot read {self._directory / 'ca.crt'}: {error}") from error
 
@@ -88,10 +85,7 @@ class Kubeconfig:
     def token(self) -> str:
         if self._token_file is None:
             return self._token
-        try:
-            return self._token_file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise CredentialsError(f"cannot read the token that {self._path} names: {error}") from error
+        return _token_in(self._token_file, f"the token that {self._path} names")
 
     def context(self) -> ssl.SSLContext:
         assert self._tls is not None  # noqa: S101 - `renew` comes first
@@ -130,11 +124,14 @@ class Kubeconfig:
             tls = await loaded.ssl_context()
         finally:
             _remove_copies(loaded, user, cluster)
-        self._tls = ssl.create_default_context() if tls is True else tls
+        self._tls = _of_clusters(ssl.create_default_context() if tls is True else tls)
         self.server, self.server_name, self.proxy = loaded.server, loaded.tls_server_name, loaded.proxy
-        self._token = loaded.token or ""
-        has_file = not self._token and "tokenFile" in user
-        self._token_file = self._path.parent / user["tokenFile"] if has_file else None
+        self._token = str(loaded.token or "")
+        if not _fits_a_header(self._token):
+            raise ValueError("its token holds what no header can")
+        # It wins over a token, as in client-go: it is the one that somebody renews.
+        named = user.get("tokenFile")
+        self._token_file = self._path.parent / str(named) if named else None
 
 
 def _refuse_what_is_passed_over(user: Mapping[str, Any], cluster: Mapping[str, Any]) -> None:
@@ -155,6 +152,27 @@ def _remove_copies(loaded: Any, user: Mapping[str, Any], cluster: Mapping[str, A
     for part, name, file in copies:
         if name in part and file:
             Path(str(file)).unlink(missing_ok=True)
+
+
+def _token_in(file: Path, what: str) -> str:
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise CredentialsError(f"cannot read {what}: {error}") from error
+    if not _fits_a_header(token):
+        raise CredentialsError(f"cannot use {what}: {file} holds what no header can")
+    return token
+
+
+def _fits_a_header(token: str) -> bool:
+    """Else httpx would repeat it in its error, and so in the log."""
+    return token.isascii() and token.isprintable()
+
+
+def _of_clusters(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Without what Python asks of CA certificates since 3.13: those of clusters, EKS's among them, lack it."""
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
 def _bracketed(host: str) -> str:

@@ -112,5 +112,8 @@ class LiveInventory:
                 log.info(
                     "the inventory is up to date: %d pods, %d nodes", len(self._pods.items), len(self._nodes.items)
                 )
+            if is_read:
+                # Where nobody asks for weeks, the keys of what has changed would be as many as there ever were.
+                self.current()
             was_read, why = is_read, stale.why if stale else ""
             await asyncio.sleep(LOOK)
