@@ -12,6 +12,11 @@ from pathtap.lab.kube.control_plane import ASSETS, ControlPlane, assets
 REQUIRED = "PATHTAP_KUBE_REQUIRED"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """They come last: their control plane stays until the end, and is no company for tests that measure."""
+    items.sort(key=lambda item: item.get_closest_marker("kube") is not None)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("kube") is None or assets() is not None:
         return
