@@ -72,6 +72,14 @@ def test_no_answer_is_a_sentence(error: Exception, said: str) -> None:
     assert unreachable(error, SERVER).message == f"The API server https://one.example:6443 {said}"
 
 
+def test_a_proxys_password_is_not_repeated() -> None:
+    server = Server(url="https://one.example:6443", proxy="http://ann:secret@proxy.example:3128")
+    said = unreachable(httpx.ProxyError("407"), server).message
+    assert (
+        said == "The API server https://one.example:6443 cannot be reached by its proxy http://proxy.example:3128: 407."
+    )
+
+
 @pytest.fixture
 def as_plugin(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs `kubectl pathtap ARGS`, as kubectl does, in the environment that `run` cleans."""

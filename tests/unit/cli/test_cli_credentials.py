@@ -65,6 +65,8 @@ def test_what_is_written_down_is_read(tmp_path: Path) -> None:
         "client-certificate": "/nowhere",
     }
     assert shown(tmp_path, **data) == Credential(certificate=b"C", key=b"K")
+    data["client-key-data"] = "S0\r\ntL\n"
+    assert shown(tmp_path, **data).key == b"KKK"
 
 
 @pytest.mark.parametrize(
@@ -78,6 +80,12 @@ def test_what_is_written_down_is_read(tmp_path: Path) -> None:
         ({"tokenFile": "/nowhere"}, "cannot be read"),
         ({"token": "line\nbreak"}, "holds no token"),
         ({"exec": {"apiVersion": V1}}, "without a command"),
+        ({"exec": executed("true", env=["A"])}, "whose env is no list of names and values"),
+        ({"exec": executed("true", env={"A": "b"})}, "whose env is no list of names and values"),
+        ({"exec": executed("true", env=[{"value": "b"}])}, "whose env is no list of names and values"),
+        ({"exec": executed("true", args=5)}, "whose args are no list"),
+        ({"exec": executed("true", env=[{"name": "A=", "value": "b"}])}, "cannot be run: illegal environment variable"),
+        ({"tokenFile": "a\0b"}, "cannot be read"),
         (
             {"exec": {"apiVersion": "client.authentication.k8s.io/v1alpha1", "command": "x"}},
             "v1alpha1; it must be one of",
@@ -119,6 +127,14 @@ def test_a_plugin_is_found_in_the_path_or_beside_the_kubeconfig(command: str, pl
         "kind": "ExecCredential",
         "spec": {"interactive": False, "cluster": {"server": "https://one.example"}},
     }
+
+
+@pytest.mark.parametrize(("value", "seen"), [({}, ""), ({"value": None}, ""), ({"value": 0}, "0")])
+def test_a_plugins_variable_without_a_value_is_empty(
+    value: dict[str, Any], seen: str, plugin: Plugin, tmp_path: Path
+) -> None:
+    shown(tmp_path, exec=executed(plugin({"token": "made"}), env=[{"name": "REGION", **value}]))
+    assert told(tmp_path)[1] == seen
 
 
 @pytest.mark.parametrize(("mode", "interactive"), [("Never", False), ("IfAvailable", True), ("Always", True)])

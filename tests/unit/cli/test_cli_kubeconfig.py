@@ -1,19 +1,25 @@
 """Which files are read, in which order, and what is said of those that make no sense. No server is asked."""
 
+import asyncio
 import json
 import os
+import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pathtap.cli.cluster import kubeconfig
+from pathtap.cli.cluster.api import session
 from pathtap.cli.cluster.kubeconfig import chosen_context, context_namespace, files, load
-from pathtap.cli.cluster.place import Where, find, namespace_of_bare_names
-from pathtap.cli.cluster.server import Server, cluster_info, in_cluster, server_of
-from pathtap.cli.cluster.values import Terminal
+from pathtap.cli.cluster.place import Place, Where, find, namespace_of_bare_names
+from pathtap.cli.cluster.server import Server, cluster_info, in_cluster, is_direct, server_of
+from pathtap.cli.cluster.values import Credential, Terminal
 from pathtap.cli.errors import CommandError
+from pathtap.lab.kube.certificates import new_authority
 
 Write = Callable[..., Path]
 CA = "LS0tLS1CRUdJTg=="
@@ -151,7 +157,10 @@ def test_a_cluster_entry_says_whom_to_ask_and_whom_to_trust(write: Write) -> Non
     [
         ({"server": "http://one.example"}, "https:// servers only"),
         ({"server": ""}, "https:// servers only"),
+        ({"server": "https://[::1"}, "https:// servers only"),
+        ({"server": "https://ann:secret@one.example"}, "a user name or password in it"),
         ({"proxy-url": "ftp://x"}, "proxy-url"),
+        ({"proxy-url": "http://[::1"}, "proxy-url"),
         ({"certificate-authority-data": "%%"}, "no base64"),
         ({"certificate-authority": "/nowhere.pem"}, "cannot be read"),
         ({"certificate-authority-data": CA, "insecure-skip-tls-verify": True}, "leave one out"),
@@ -160,6 +169,56 @@ def test_a_cluster_entry_says_whom_to_ask_and_whom_to_trust(write: Write) -> Non
 def test_cluster_entries_that_cannot_be_trusted_are_refused(cluster: dict[str, Any], said: str, write: Write) -> None:
     with pytest.raises(CommandError, match=said):
         server_of(chosen_context(load([write("one", cluster=cluster)]), "").cluster)
+
+
+@pytest.mark.parametrize(
+    ("host", "environment", "direct"),
+    [
+        ("127.0.0.1:6443", {}, True),
+        ("127.8.8.8", {}, True),
+        ("[::1]:6443", {}, True),
+        ("localhost:6443", {}, True),
+        ("one.example", {"NO_PROXY": "10.0.0.0/8"}, False),
+        ("10.9.8.7", {}, False),
+        ("10.9.8.7", {"NO_PROXY": "one.example, 10.0.0.0/8"}, True),
+        ("10.9.8.7", {"no_proxy": "10.0.0.0/8,"}, True),
+        ("10.9.8.7", {"NO_PROXY": "192.0.2.0/24", "no_proxy": "10.0.0.0/8"}, False),
+        ("[2001:db8::7]:443", {"NO_PROXY": "10.0.0.0/8,2001:db8::/32"}, True),
+    ],
+)
+def test_for_whom_the_environments_proxy_is_not(host: str, environment: dict[str, str], direct: bool) -> None:
+    assert is_direct(f"https://{host}", environment) is direct
+
+
+def test_a_cluster_of_this_machine_is_reached_past_the_proxy(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(place: Place) -> None:
+        async with session(place.server, place.credential, 2) as api:
+            await api.get("/api")
+
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.setblocking(False)
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        path = write("here", cluster={"server": "https://127.0.0.1:1"})
+        place = find(somewhere(path, tmp_path), "pathtap", Terminal(interactive=False))
+        with pytest.raises(CommandError, match="cannot be reached"):
+            asyncio.run(ask(place))
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+
+
+def test_roots_with_words_that_are_not_ascii_are_read() -> None:
+    roots = "# Főtanúsítvány\n".encode() + new_authority("kubernetes", datetime.now(UTC)).pair.certificate
+    server = Server(url="https://one.example", authority=roots)
+    asyncio.run(_opened(server))
+    with pytest.raises(CommandError, match="is no certificate in PEM"):
+        asyncio.run(_opened(replace(server, authority=b"none")))
+
+
+async def _opened(server: Server) -> None:
+    async with session(server, Credential(token="t"), 1):  # noqa: S106
+        pass
 
 
 def test_without_a_kubeconfig_a_pod_uses_its_service_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import httpx_ws
 
-from pathtap.cli.cluster.server import Server
+from pathtap.cli.cluster.server import Server, without_password
 from pathtap.cli.cluster.values import Credential
 from pathtap.cli.errors import CommandError
 
@@ -79,6 +79,7 @@ async def session(server: Server, credential: Credential, seconds: float) -> Asy
             headers={"User-Agent": "pathtap", **shown},
             verify=_trust(server, credential),
             proxy=server.proxy or None,
+            trust_env=not server.direct,
             timeout=seconds,
             event_hooks={"response": [_keep_refusals]},
         )
@@ -117,7 +118,7 @@ def unreachable(error: Exception, server: Server) -> CommandError:
         )
     if isinstance(error, httpx.TimeoutException):
         reason = "no answer within the time allowed"
-    by = f" by its proxy {server.proxy}" if server.proxy else ""
+    by = f" by its proxy {without_password(server.proxy)}" if server.proxy else ""
     return CommandError(f"The API server {server.url} cannot be reached{by}: {reason}.")
 
 
@@ -175,7 +176,8 @@ def _trust(server: Server, credential: Credential) -> ssl.SSLContext:
         if server.authority is None:
             context.load_default_certs()
         else:
-            context.load_verify_locations(cadata=server.authority.decode("ascii"))
+            # What is not ASCII is outside of the certificates: bundles name authorities in their own language.
+            context.load_verify_locations(cadata=server.authority.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError) as error:
         raise CommandError("The kubeconfig's certificate-authority is no certificate in PEM.") from error
     if not server.verified:

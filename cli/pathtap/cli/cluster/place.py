@@ -1,12 +1,12 @@
 """Which cluster, and as whom: from the options and the environment. Asks no server, but runs the kubeconfig's exec plugin."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pathtap.cli.cluster import kubeconfig
 from pathtap.cli.cluster.credentials import credential_of
-from pathtap.cli.cluster.server import SERVICE_ACCOUNT, Server, cluster_info, in_cluster, server_of
+from pathtap.cli.cluster.server import SERVICE_ACCOUNT, Server, cluster_info, in_cluster, is_direct, server_of
 from pathtap.cli.cluster.tokens import token_file
 from pathtap.cli.cluster.values import Credential, Terminal
 from pathtap.cli.errors import CommandError
@@ -41,7 +41,7 @@ def find(where: Where, namespace: str, terminal: Terminal) -> Place:
     if not config.contexts and not where.context and where.file is None:
         return _pods(where.environment, namespace)
     context = kubeconfig.chosen_context(config, where.context)
-    server = server_of(context.cluster)
+    server = _by_the_environment(server_of(context.cluster), where.environment)
     told = cluster_info(server, context.cluster)
     credential = credential_of(context.user, told, where.environment, terminal)
     return Place(server=server, credential=credential, namespace=namespace)
@@ -68,4 +68,9 @@ def _pods(environment: Mapping[str, str], namespace: str) -> Place:
             "sudo pathtap lab up"
         )
     token = token_file(SERVICE_ACCOUNT / "token", "This pod's service account token")
+    server = _by_the_environment(server, environment)
     return Place(server=server, credential=Credential(token=token), namespace=namespace)
+
+
+def _by_the_environment(server: Server, environment: Mapping[str, str]) -> Server:
+    return replace(server, direct=is_direct(server.url, environment))

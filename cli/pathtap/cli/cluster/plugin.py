@@ -33,7 +33,7 @@ def run(user: Entry, cluster: Mapping[str, Any], environment: Mapping[str, str],
     told: dict[str, Any] = {"interactive": interactive}
     if spec.get("provideClusterInfo"):
         told["cluster"] = dict(cluster)
-    own = {str(each["name"]): str(each["value"]) for each in spec.get("env") or []}
+    own = _environment(user.name, spec)
     info = json.dumps({"apiVersion": version, "kind": "ExecCredential", "spec": told})
     answer = _output(user, spec, {**environment, **own, INFO: info}, interactive, terminal)
     return decode(answer, version, str(spec["command"]))
@@ -73,14 +73,27 @@ def _interactive(user: str, mode: str, terminal: Terminal) -> bool:
     return mode != "Never" and terminal.interactive
 
 
+def _environment(user: str, spec: Mapping[str, Any]) -> dict[str, str]:
+    """A variable without a value is empty, as in client-go."""
+    try:
+        pairs = [(each["name"], each.get("value")) for each in spec.get("env") or []]
+    except (TypeError, KeyError, AttributeError):
+        raise CommandError(
+            f"The kubeconfig's user {user} has an exec plugin whose env is no list of names and values."
+        ) from None
+    return {str(name): "" if value is None else str(value) for name, value in pairs}
+
+
 def _output(
     user: Entry, spec: Mapping[str, Any], environment: Mapping[str, str], interactive: bool, terminal: Terminal
 ) -> bytes:
     """Standard output; standard error goes to the person, who may have to log in."""
-    command = str(spec["command"])
+    command, arguments = str(spec["command"]), spec.get("args") or []
+    if not isinstance(arguments, list):
+        raise CommandError(f"The kubeconfig's user {user.name} has an exec plugin whose args are no list.")
     try:
         done = subprocess.run(
-            [_program(command, user.directory, environment), *(str(each) for each in spec.get("args") or [])],
+            [_program(command, user.directory, environment), *(str(each) for each in arguments)],
             stdin=None if interactive else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if terminal.quiet else None,
@@ -98,6 +111,8 @@ def _output(
         raise CommandError(f"The exec plugin {command} took too long.") from None
     except OSError as error:
         raise CommandError(f"The exec plugin {command} cannot be run: {error.strerror}.") from error
+    except ValueError as error:
+        raise CommandError(f"The exec plugin {command} cannot be run: {error}.") from error
     if done.returncode:
         raise CommandError(
             f"The exec plugin {command} of the kubeconfig's user {user.name} failed with exit code {done.returncode}."

@@ -9,7 +9,7 @@ def token_file(path: Path, whose: str) -> str:
     """The token in a file, without the white space around it; `whose` begins the sentence of a CommandError."""
     try:
         token = path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not ASCII"
         raise CommandError(f"{whose} {path} cannot be read: {reason}.") from error
     return checked(token, f"{whose} {path}")
