@@ -8,7 +8,7 @@ in with the event. `daemon` is the counterpart that brings the events and carrie
                      └──────Elapsed───────WAITING ◄┘ ──────────Stop────────────────┘
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TypeAlias
 
@@ -126,7 +126,8 @@ class Session:
             case State.TALKING, Received(command):
                 return (Perform(command),)
             case State.TALKING, Broke(reason):
-                return self._enter(State.WAITING, EndCaptures(reason), self._wait(event))
+                # Refused after it was let in: for the token that it came with, of which there may be another by now.
+                return self._enter(State.WAITING, EndCaptures(reason), self._wait(replace(event, refused=False)))
             case State.DIALLING, Broke():
                 return self._enter(State.WAITING, self._wait(event))
             case State.WAITING, Elapsed():

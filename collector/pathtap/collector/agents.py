@@ -60,6 +60,11 @@ class Agent:
         self._ends: dict[int, str] = {}
         self._commands = 0
 
+    @property
+    def commands(self) -> int:
+        """How many were sent to it."""
+        return self._commands
+
     async def ask(self, command: Command, kind: type[Kind], timeout: float) -> Kind:
         """Sends a command and waits for its answer, which is of this kind. `timeout` is in seconds.
 
@@ -202,16 +207,20 @@ class Agents:
         observations, losses, rows = wire.batch_from_wire(batch, agent.node)
         agent.run.packets += len(observations) + sum(map(len, rows))
         for each in rows:
-            log = self._captures.get(each.capture)
+            log = self._log_of(agent, each.capture)
             self._enter(agent, each.capture, len(each), log.take(each) if log is not None else 0)
         for observation in observations:
-            log = self._captures.get(observation.capture)
+            log = self._log_of(agent, observation.capture)
             self._enter(agent, observation.capture, 1, log.see(observation) if log is not None else 0)
         for lost in losses:
             agent.ledger.lose(lost.capture, lost.where, lost.count)
-            for capture, log in self._captures.items():
-                if lost.capture in ("", capture):
+            for capture in (lost.capture,) if lost.capture else tuple(agent.run.captures):
+                if (log := self._log_of(agent, capture)) is not None:
                     log.lose(lost)
+
+    def _log_of(self, agent: Agent, capture: str) -> CaptureLog | None:
+        """Of a capture that this agent was asked for: what it says of others is nobody's."""
+        return self._captures.get(capture) if capture in agent.run.captures else None
 
     def _enter(self, agent: Agent, capture: str, came: int, beyond: int) -> None:
         agent.ledger.deliver(capture, came - beyond)

@@ -11,6 +11,7 @@ from pathtap import wire
 from pathtap.collector.access.audit import Seldom
 from pathtap.collector.access.gate import AgentIdentity, Gate
 from pathtap.collector.access.refusal import Refused, denied, quoted
+from pathtap.collector.access.vigil import Pauses, outstayed
 from pathtap.collector.agents import Agent, Agents
 from pathtap.v1 import agent_pb2, agent_pb2_grpc
 
@@ -24,8 +25,9 @@ GREETING = 10.0
 
 
 class Intake(agent_pb2_grpc.IntakeServiceServicer):
-    def __init__(self, agents: Agents, gate: Gate) -> None:
+    def __init__(self, agents: Agents, gate: Gate, pauses: Pauses | None = None) -> None:
         self._agents = agents
+        self._pauses = pauses or Pauses()
         self._gate = gate
         self._strangers = Seldom()
         self._greeted: set[str] = set()
@@ -33,7 +35,7 @@ class Intake(agent_pb2_grpc.IntakeServiceServicer):
     async def Connect(  # type: ignore[override]  # noqa: N802 - the stub's name; grpc.aio takes a coroutine that writes
         self, request_iterator: AsyncIterator[agent_pb2.ConnectRequest], context: Context
     ) -> None:
-        hello = await self._admitted(request_iterator, context)
+        identity, hello = await self._admitted(request_iterator, context)
         if hello is None or hello.WhichOneof("body") != "hello" or not hello.node or not hello.boot_id:
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT, "the first message of an agent is a Hello with its node"
@@ -44,17 +46,39 @@ class Intake(agent_pb2_grpc.IntakeServiceServicer):
         agent = self._agents.join(hello)
         log.info("agent of %s connected, version %s", agent.node, agent.version)
         reader = asyncio.ensure_future(self._read(agent, request_iterator))
+        vigil = asyncio.ensure_future(self._outstayed(agent, identity, context)) if identity is not None else None
+        if vigil is not None:
+            # However it ends: a stream that nobody asks about any more is over too.
+            vigil.add_done_callback(lambda _: self._agents.leave(agent))
+        refused = None
         try:
             await self._write(agent, context)
+            refused = vigil.result() if vigil is not None and vigil.done() else None
         finally:
             reader.cancel()
+            if vigil is not None:
+                vigil.cancel()
             self._agents.leave(agent)
             log.info("agent of %s went away", agent.node)
+        if refused is not None:
+            log.info("the stream of the agent of %s is ended: %s", agent.node, refused)
+            await context.abort(refused.status, str(refused))
+
+    async def _outstayed(self, agent: Agent, identity: AgentIdentity, context: Context) -> Refused:
+        """Returns once the agent may not stay. In use is one that was sent a command, or still has captures."""
+        seen = agent.commands
+
+        def used() -> bool:
+            nonlocal seen
+            before, seen = seen, agent.commands
+            return seen != before or bool(agent.run.captures)
+
+        return await outstayed(self._gate, context, identity, used, self._pauses)
 
     async def _admitted(
         self, requests: AsyncIterator[agent_pb2.ConnectRequest], context: Context
-    ) -> agent_pb2.ConnectRequest | None:
-        """The first message, once whoever sends it has shown who they are, and if it is of their own node."""
+    ) -> tuple[AgentIdentity | None, agent_pb2.ConnectRequest | None]:
+        """Who sends, and the first message, once they have shown who they are, and if it is of their own node."""
         try:
             identity = await self._gate.agent(context)
             hello = await self._greeting(identity, requests)
@@ -68,7 +92,7 @@ class Intake(agent_pb2_grpc.IntakeServiceServicer):
         except wire.WireError as error:
             log.warning("an agent at %s sent what cannot be understood: %s", context.peer(), error)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        return hello
+        return identity, hello
 
     async def _greeting(
         self, identity: AgentIdentity | None, requests: AsyncIterator[agent_pb2.ConnectRequest]

@@ -91,6 +91,13 @@ PLAYS: dict[str, Play] = {
         (Elapsed(), (Dial(),)),
         (refused(), (Wait(0.1),)),
     ],
+    "comes back at once where it was let in, and is not any more: there may be another token by now": [
+        (Start(), (Dial(),)),
+        (Connected(), ()),
+        (Broke("expired", 3600.0, 0.0, refused=True), (EndCaptures("expired"), Wait(0.1))),
+        (Elapsed(), (Dial(),)),
+        (Broke("who are you", 0.1, 0.0, refused=True), (Wait(30.0),)),
+    ],
     "chance shortens the wait by up to half": [
         (Start(), (Dial(),)),
         (refused(jitter=0.5), (Wait(0.1 * 0.75),)),

@@ -148,11 +148,26 @@ def test_what_one_capture_lost_is_no_loss_of_another() -> None:
     agents = collector()
     agent = join(agents)
     with agents.capture("c") as log, agents.capture("d") as other:
+        agents.tell(NODE_1, REQUEST)
+        agents.tell(NODE_1, replace(REQUEST, id="d"))
         agents.receive(agent, batch(1, 0, [lost("kernel", 4)]))
         assert (len(log.lost), other.lost) == (1, ())
         everybodys = replace(lost("stream", 1), capture="")
         agents.receive(agent, batch(2, 0, [everybodys]))
         assert (len(log.lost), other.lost) == (2, (everybodys,))
+
+
+def test_an_agent_says_nothing_of_a_capture_that_it_was_not_asked_for() -> None:
+    """Nor of each, where it names none: what it says would stand in everybody's answers."""
+    agents = collector()
+    agent = join(agents)
+    with agents.capture("c") as log:
+        everybodys = replace(lost("stream", 1), capture="")
+        agents.receive(agent, batch(1, 2, [lost("kernel", 4), everybodys]))
+        assert (log.observations, log.lost, dict(log.delivered)) == ((), (), {})
+        agents.tell(NODE_1, REQUEST)
+        agents.receive(agent, batch(2, 2, [lost("kernel", 4), everybodys]))
+        assert (len(log.observations), len(log.lost)) == (2, 2)
 
 
 def test_what_the_collector_has_no_room_for_is_accepted_and_lost_there() -> None:

@@ -442,6 +442,7 @@ def test_a_batch_that_comes_again_is_taken_once_and_a_new_run_counts_anew(tmp_pa
             with bench.agents.capture("c") as log:
                 async with agent.connected(bench.address):
                     await bench.agent(NODE_1)
+                    bench.agents.tell(NODE_1, CaptureRequest(id="c", protocol=0, near=()))
                     first = agent.see([one], "c")
                     agent.say_again(first, batch=wire.batch_to_wire([one], []))
                     agent.see([two], "c")
@@ -455,6 +456,7 @@ def test_a_batch_that_comes_again_is_taken_once_and_a_new_run_counts_anew(tmp_pa
                 await bench.no_agent(NODE_1)
                 async with fresh.connected(bench.address):
                     await bench.agent(NODE_1)
+                    bench.agents.tell(NODE_1, CaptureRequest(id="c", protocol=0, near=()))
                     assert fresh.see([four], "c") < last
                     await _until(lambda: four in log.observations)
             assert log.observations == (one, two, three, four)
@@ -471,6 +473,7 @@ def test_a_batch_cut_short_comes_again_after_the_hello_under_its_first_number(tm
             with bench.agents.capture("c") as log:
                 async with agent.connected(bench.address):
                     await bench.agent(NODE_1)
+                    bench.agents.tell(NODE_1, CaptureRequest(id="c", protocol=0, near=()))
                 await bench.no_agent(NODE_1)
                 cut_short = agent.say(batch=agent_pb2.Batch())
                 async with agent.connected(bench.address):

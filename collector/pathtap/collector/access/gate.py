@@ -15,6 +15,7 @@ from pathtap.collector.access.identity import (
     User,
     account_user,
     bound_pod,
+    expiry,
     user_of_certificate,
 )
 from pathtap.collector.access.needs import Needs
@@ -33,10 +34,13 @@ MOST_NAMESPACES = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentIdentity:
-    """An agent, and the node that it may speak for."""
+    """An agent, and the node that it may speak for. `left` is for how many seconds its token says that it lasts, None where
+    it does not say it.
+    """
 
     node: str
     pod: str
+    left: float | None = None
 
 
 class Caller(Protocol):
@@ -136,8 +140,11 @@ class ClusterGate:
         return await self.person_by(_metadata(context))
 
     async def agent_by(self, metadata: Metadata) -> AgentIdentity:
-        bound = bound_pod(await self._reviews.user(bearer_token(metadata), AGENT_AUDIENCE), self._agents)
-        return AgentIdentity(node=await self._reviews.node(bound), pod=f"{bound.namespace}/{bound.name}")
+        token = bearer_token(metadata)
+        bound = bound_pod(await self._reviews.user(token, AGENT_AUDIENCE), self._agents)
+        node, ends = await self._reviews.node(bound), expiry(token)
+        left = ends - self._now() if ends is not None else None
+        return AgentIdentity(node=node, pod=f"{bound.namespace}/{bound.name}", left=left)
 
     async def person_by(self, metadata: Metadata) -> Caller:
         return self._entitled(await self._reviews.user(bearer_token(metadata)))
