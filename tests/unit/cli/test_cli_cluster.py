@@ -66,6 +66,7 @@ def test_a_refusal_is_a_sentence_with_the_servers_own_words(status: int, body: b
         (httpx.ConnectTimeout(""), "cannot be reached: no answer within the time allowed."),
         (httpx.ConnectError("All connection attempts failed"), "cannot be reached: All connection attempts failed."),
         (httpx.ReadError(""), "cannot be reached: ReadError."),
+        (httpx.RemoteProtocolError("It hung up."), "cannot be reached: It hung up."),
     ],
 )
 def test_no_answer_is_a_sentence(error: Exception, said: str) -> None:

@@ -119,7 +119,7 @@ def unreachable(error: Exception, server: Server) -> CommandError:
     if isinstance(error, httpx.TimeoutException):
         reason = "no answer within the time allowed"
     by = f" by its proxy {without_password(server.proxy)}" if server.proxy else ""
-    return CommandError(f"The API server {server.url} cannot be reached{by}: {reason}.")
+    return CommandError(f"The API server {server.url} cannot be reached{by}: {reason.rstrip('.')}.")
 
 
 async def _keep_refusals(response: httpx.Response) -> None:

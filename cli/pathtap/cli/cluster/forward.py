@@ -103,7 +103,11 @@ class Forward:
     async def _down(self, websocket: httpx_ws.AsyncWebSocketSession, writer: asyncio.StreamWriter) -> None:
         begun: set[int] = set()
         try:
-            while message := await websocket.receive_bytes():
+            while True:
+                message = await websocket.receive_bytes()
+                if not message:
+                    # Of no channel, and no end either: that is a close frame, which is raised.
+                    continue
                 channel, content = message[0], message[1:]
                 if channel not in begun:
                     begun.add(channel)
