@@ -12,12 +12,13 @@ from pathtap import wire
 from pathtap.collector.access import admission
 from pathtap.collector.access.audit import Asked as Audited
 from pathtap.collector.access.desk import Desk
+from pathtap.collector.access.keeping import while_theirs
 from pathtap.collector.access.needs import CLUSTER
 from pathtap.collector.agents import Agents
 from pathtap.collector.asking import Progress
 from pathtap.collector.check import CheckRun, nodes_to_check
 from pathtap.collector.cluster.inventory import Inventory
-from pathtap.collector.cluster.meanwhile import gone_meanwhile
+from pathtap.collector.cluster.meanwhile import ends_of, gone_meanwhile
 from pathtap.collector.explain import ExplainRun
 from pathtap.collector.flows import FlowsRun
 from pathtap.collector.progress import with_progress
@@ -60,7 +61,8 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         context: grpc.aio.ServicerContext[service_pb2.TraceRequest, service_pb2.TraceResponse],
     ) -> AsyncIterator[service_pb2.TraceResponse]:
         identity = self._new_id()
-        async with self._desk.asked(request, context, _audited("trace", request, identity)) as caller:
+        audited = _audited("trace", request, identity)
+        async with self._desk.asked(request, context, audited) as caller:
             question, inventory = await trace_requested(
                 request, caller, self._inventory(), self._agents, live=request.live
             )
@@ -71,25 +73,25 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         )
 
         def run(progress: Progress) -> Awaitable[service_pb2.TraceResponse]:
-            return self._trace(
-                TraceRun(
-                    id=identity,
-                    question=question,
-                    inventory=inventory,
-                    agents=self._agents,
-                    options=options,
-                    now=self._now,
-                    progress=progress,
-                )
+            tracing = TraceRun(
+                id=identity,
+                question=question,
+                inventory=inventory,
+                agents=self._agents,
+                options=options,
+                now=self._now,
+                progress=progress,
             )
+            ends = (question.source, question.destination)
+            return while_theirs(self._trace(tracing), caller, ends, inventory, self._inventory)
 
-        async for response in with_progress(run, lambda text: service_pb2.TraceResponse(progress=text)):
-            yield response
+        async with self._desk.answered(caller, context, audited):
+            async for response in with_progress(run, lambda text: service_pb2.TraceResponse(progress=text)):
+                yield response
 
     async def _trace(self, run: TraceRun) -> service_pb2.TraceResponse:
         trace = await run.trace()
-        ends = (run.question.source, run.question.destination)
-        gone = gone_meanwhile(ends, run.inventory, self._inventory())
+        gone = gone_meanwhile(ends_of(trace, run.inventory), run.inventory, self._inventory())
         verdict = replace(trace.verdict, gaps=(*trace.verdict.gaps, *gone))
         return service_pb2.TraceResponse(trace=wire.trace_to_wire(replace(trace, verdict=verdict)))
 
@@ -141,7 +143,8 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         context: grpc.aio.ServicerContext[service_pb2.SnatRequest, service_pb2.SnatResponse],
     ) -> AsyncIterator[service_pb2.SnatResponse]:
         identity = self._new_id()
-        async with self._desk.asked(request, context, _audited("snat", request, identity)) as caller:
+        audited = _audited("snat", request, identity)
+        async with self._desk.asked(request, context, audited) as caller:
             asked, inventory = await snat_requested(request, caller, self._inventory(), self._agents, identity)
 
         async def run(progress: Progress) -> service_pb2.SnatResponse:
@@ -155,10 +158,13 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
                 now=self._now,
                 progress=progress,
             )
-            return service_pb2.SnatResponse(snat=wire.snat_to_wire(await proving.prove()))
+            ends = (asked.source, *((asked.question.destination,) if asked.question else ()))
+            proof = await while_theirs(proving.prove(), caller, ends, inventory, self._inventory)
+            return service_pb2.SnatResponse(snat=wire.snat_to_wire(proof))
 
-        async for response in with_progress(run, lambda text: service_pb2.SnatResponse(progress=text)):
-            yield response
+        async with self._desk.answered(caller, context, audited):
+            async for response in with_progress(run, lambda text: service_pb2.SnatResponse(progress=text)):
+                yield response
 
     async def _snat_table(self, identity: str, inventory: Inventory, progress: Progress) -> snat_pb2.SnatTable:
         run = SnatTableRun(
@@ -178,7 +184,8 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         context: grpc.aio.ServicerContext[service_pb2.ListFlowsRequest, service_pb2.ListFlowsResponse],
     ) -> AsyncIterator[service_pb2.ListFlowsResponse]:
         identity, timeout = self._new_id(), _seconds(request.timeout_ms, DEFAULT_FLOWS_TIMEOUT)
-        async with self._desk.asked(request, context, _audited("flows", request, identity)) as caller:
+        audited = _audited("flows", request, identity)
+        async with self._desk.asked(request, context, audited) as caller:
             source, inventory = await flows_requested(request, caller, self._inventory())
 
         async def run(progress: Progress) -> service_pb2.ListFlowsResponse:
@@ -191,10 +198,12 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
                 now=self._now,
                 progress=progress,
             )
-            return service_pb2.ListFlowsResponse(flows=await flows.list())
+            seen = await while_theirs(flows.list(), caller, (source,), inventory, self._inventory)
+            return service_pb2.ListFlowsResponse(flows=seen)
 
-        async for response in with_progress(run, lambda text: service_pb2.ListFlowsResponse(progress=text)):
-            yield response
+        async with self._desk.answered(caller, context, audited):
+            async for response in with_progress(run, lambda text: service_pb2.ListFlowsResponse(progress=text)):
+                yield response
 
     async def ListNodes(  # noqa: N802
         self,

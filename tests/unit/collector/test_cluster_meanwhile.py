@@ -1,5 +1,6 @@
 """A pod that is deleted while it is traced, and whoever has its address then."""
 
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -7,8 +8,19 @@ from small_cluster import CART, HOST_1, NODE_1, NODE_2, REDIS, WEB, node_item, p
 
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.kube_objects import decode
-from pathtap.collector.cluster.meanwhile import gone_meanwhile
-from pathtap.collector.cluster.resolve import Request, resolve
+from pathtap.collector.cluster.meanwhile import ends_of, gone_meanwhile
+from pathtap.collector.cluster.resolve import Request, resolve, resolve_source
+from pathtap.model.address import Socket
+from pathtap.model.trace import (
+    DestinationNat,
+    Disposition,
+    Path,
+    Reply,
+    SourceNat,
+    Target,
+    Trace,
+    Verdict,
+)
 
 
 def known(*items: Any) -> Inventory:
@@ -48,6 +60,39 @@ def test_a_pod_that_was_deleted_also_where_another_has_its_name() -> None:
     assert told(known(REDIS_ITEM)) == [gone]
     assert told(known(born_again("shop/cart", "2", WEB), REDIS_ITEM)) == [gone]
     assert told(known(REDIS_ITEM), destination="shop/cart") == [gone]
+
+
+def test_a_pod_that_finished_has_let_its_address_go() -> None:
+    finished = known(CART_ITEM, pod_item("shop/redis", NODE_2, REDIS, phase="Succeeded"))
+    assert told(finished) == [
+        f"{NODE_2}: shop/redis (uid uid-redis) has finished while the trace ran (Succeeded), and its address is free"
+    ]
+
+
+def test_the_pod_that_a_service_led_to_is_told_of_too() -> None:
+    service = Target(kind="service", name="shop/db", node="", socket=Socket(ip_address("10.100.0.9"), 80))
+    cart = resolve_source("shop/cart", "", BEFORE, live=False)
+    backend = DestinationNat(applied=True, translated=Socket(ip_address(REDIS), 6379), backend_pod="shop/redis")
+    trace = Trace(
+        id="1",
+        started_at=1,
+        finished_at=2,
+        protocol="tcp",
+        live=False,
+        five_tuple=None,
+        egress=None,
+        source=cart,
+        destination=service,
+        forward=Path(),
+        reply=Path(),
+        snat=SourceNat(applied=False),
+        dnat=backend,
+        verdict=Verdict(disposition=Disposition.DELIVERED, reply=Reply.ANSWERED, summary=""),
+    )
+    after = known(CART_ITEM, pod_item("secret/other", NODE_2, REDIS))
+    assert [gap.node for gap in gone_meanwhile(ends_of(trace, BEFORE), BEFORE, after)] == [NODE_2]
+    assert gone_meanwhile(ends_of(trace, BEFORE), BEFORE, BEFORE) == ()
+    assert ends_of(replace(trace, dnat=DestinationNat(applied=False)), BEFORE) == (cart, service)
 
 
 def test_nodes_addresses_and_hidden_pods_are_nobodys() -> None:

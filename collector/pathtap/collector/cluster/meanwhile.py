@@ -2,8 +2,16 @@
 
 from collections.abc import Iterable
 
-from pathtap.collector.cluster.inventory import Inventory
-from pathtap.model.trace import Gap, Target
+from pathtap.collector.cluster.inventory import FINISHED, Inventory
+from pathtap.model.trace import Gap, Target, Trace
+
+
+def ends_of(trace: Trace, before: Inventory) -> tuple[Target, ...]:
+    """The pods, among others, that a trace tells of: its ends, and the one that a service's address was translated to."""
+    backend, socket = before.pods.get(trace.dnat.backend_pod), trace.dnat.translated
+    if backend is None or socket is None:
+        return trace.source, trace.destination
+    return trace.source, trace.destination, Target(kind="pod", name=backend.key, node=backend.node, socket=socket)
 
 
 def gone_meanwhile(ends: Iterable[Target], before: Inventory, after: Inventory) -> tuple[Gap, ...]:
@@ -29,4 +37,8 @@ def _what_became(end: Target, before: Inventory, after: Inventory) -> str:
         return f"{end.name} (uid {former.uid}) lost {address} while the trace ran: another pod has it now"
     if present is None or present.uid != former.uid:
         return f"{end.name} (uid {former.uid}) was deleted while the trace ran"
+    if present.phase in FINISHED:
+        return (
+            f"{end.name} (uid {former.uid}) has finished while the trace ran ({present.phase}), and its address is free"
+        )
     return ""
