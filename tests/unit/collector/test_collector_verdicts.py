@@ -6,6 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 from journeys import (
+    CAPTURE,
     CART_REDIS,
     CART_TO_REDIS,
     MILLISECOND,
@@ -740,6 +741,23 @@ def test_a_packet_that_leaves_by_another_interface_than_expected() -> None:
     trace = trace_of(record(question("shop/search", "shop/redis", 6379), [answered(of)], [*there, *back]))
     assert verdict(trace) == ("DELIVERED", "ANSWERED", ["UNEXPECTED_EGRESS", "ASYMMETRIC_REPLY"])
     assert trace.verdict.findings[0].severity is Severity.WARNING
+
+
+def test_a_packet_that_the_capture_of_the_pods_veth_lost_is_still_the_pods() -> None:
+    """A full ring or a limit hides where it came in. Taken for the node's own, it would leave by the ENI's table and unmarked."""
+    seen = [*LEFT[1:], *CAME_BACK[:1]]
+    lost = Lost(node=NODE_1, capture=CAPTURE, interface="enisearch", where="limit", count=2)
+    gathered = record(TO_INTERNET, [answered(OUTWARD)], seen, entries=[SNAT], lost=[lost])
+    asked = {each.in_interface for _, each in lay_out(gathered).questions}
+    assert asked == {"enisearch", "eth0"}
+    trace = trace_of(gathered)
+    assert verdict(trace) == ("INSUFFICIENT_EVIDENCE", "NOT_SEEN", [])
+
+
+def test_the_kernel_is_not_asked_for_a_packet_that_came_in_nobody_knows_where() -> None:
+    """It would be asked whether the node itself may send from an address of another, and refuses that with ENETUNREACH."""
+    gathered = record(TO_REDIS, [answered(CART_REDIS)], [each for each in handshake() if each.interface != "eth0"])
+    assert {each.in_interface for _, each in lay_out(gathered).questions} == {"enicart", "eniredis"}
 
 
 def test_a_kernel_that_looks_up_otherwise() -> None:

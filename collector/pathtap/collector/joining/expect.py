@@ -11,7 +11,7 @@ from pathtap.forwarding.node import NodeModel
 from pathtap.forwarding.packet import Packet
 from pathtap.forwarding.predict import predict
 from pathtap.forwarding.prediction import Prediction, Shown
-from pathtap.model.node import MAIN_TABLE, CniSettings, NodeSnapshot, RouteAnswer
+from pathtap.model.node import MAIN_TABLE, CniSettings, NodeSnapshot, Role, RouteAnswer
 from pathtap.model.request import RouteQuestion
 
 
@@ -95,12 +95,15 @@ def with_answers(
 
 
 def _expectation(passage: Passage, model: NodeModel, reply: bool) -> Expectation:
-    packet = _packet(passage, reply)
+    packet = _packet(passage, model.snapshot, reply)
     # What both conntrack and the packets leave open stays open: only a sighting or an entry settles where DNAT led.
     known = passage.departure is not None or passage.entry is not None
     chosen = passage.after.destination_socket if known and not reply else None
     prediction = predict(model, packet, chosen, _shown(passage))
-    return Expectation(prediction=prediction, packet=packet, question=question_of(passage, packet, prediction))
+    # Without the interface by which it came, the kernel would take the packet for the node's own, and refuse a source that is not.
+    can_ask = packet.in_interface or passage.before.source in model.snapshot.addresses()
+    question = question_of(passage, packet, prediction) if can_ask else None
+    return Expectation(prediction=prediction, packet=packet, question=question)
 
 
 def _shown(passage: Passage) -> Shown:
@@ -112,12 +115,22 @@ def _shown(passage: Passage) -> Shown:
     )
 
 
-def _packet(passage: Passage, reply: bool) -> Packet:
-    came_by = passage.arrival.interface if passage.arrival else ""
+def _packet(passage: Passage, snapshot: NodeSnapshot, reply: bool) -> Packet:
+    came_by = _came_by(passage, snapshot)
     if not reply:
         return Packet.opening(passage.before, came_by)
     connmark = passage.entry.mark if passage.entry else 0
     return Packet.replying(passage.before, passage.after, came_by, connmark)
+
+
+def _came_by(passage: Passage, snapshot: NodeSnapshot) -> str:
+    """Where it was seen coming in. What a capture lost and was seen leaving came by the veth of the pod that has its source."""
+    if passage.arrival is not None:
+        return passage.arrival.interface
+    if passage.departure is None:
+        return ""
+    veths = (each for each in snapshot.interfaces if each.role is Role.POD_VETH)
+    return next((each.name for each in veths if passage.before.source in each.pod_addresses), "")
 
 
 def question_of(passage: Passage, packet: Packet, prediction: Prediction) -> RouteQuestion | None:

@@ -20,8 +20,7 @@ def stale_entries(passages: Sequence[ExpectedPassage], models: Mapping[str, Node
         entry, model = expected.passage.entry, models.get(expected.passage.node)
         if entry is None or model is None or entry.original != expected.passage.before:
             continue
-        came_by = expected.passage.arrival.interface if expected.passage.arrival else ""
-        today = predict(model, Packet.opening(entry.original, came_by))
+        today = predict(model, Packet.opening(entry.original, expected.came_by))
         if today.unknown or today.outcome not in (Outcome.FORWARDED, Outcome.LOCAL):
             continue
         if (difference := _difference(entry, today)) is not None:
