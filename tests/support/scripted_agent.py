@@ -182,15 +182,23 @@ class Bench:
 
 
 @asynccontextmanager
-async def serving(directory: Path, inventory: Inventory, gate: Gate | None = None) -> AsyncIterator[Bench]:
-    """Without a gate everybody may everything. Trace ids count up: trace-1, trace-2 … (the first is `journeys.CAPTURE`)."""
+async def serving(
+    directory: Path, inventory: Inventory | Callable[[], Inventory], gate: Gate | None = None
+) -> AsyncIterator[Bench]:
+    """`inventory` may change. Without a gate everybody may everything.
+
+    Trace ids count up: trace-1, trace-2 … (the first is `journeys.CAPTURE`)."""
     address = f"unix:{directory}/collector.sock"
     clock, ids = itertools.count(1_700_000_000_000_000_000, 1_000), itertools.count(1)
     agents = Agents(lambda: next(clock))
     server, gate = grpc.aio.server(), gate or OpenGate()
     agent_pb2_grpc.add_IntakeServiceServicer_to_server(Intake(agents, gate), server)
     tracer = TraceServer(
-        agents, lambda: inventory, lambda: next(clock), lambda: f"{CAPTURE[:-1]}{next(ids)}", Desk(gate)
+        agents,
+        inventory if callable(inventory) else lambda: inventory,
+        lambda: next(clock),
+        lambda: f"{CAPTURE[:-1]}{next(ids)}",
+        Desk(gate),
     )
     service_pb2_grpc.add_TraceServiceServicer_to_server(tracer, server)
     server.add_insecure_port(address)

@@ -1,7 +1,7 @@
 """The server asks its gate before anything else, and what it answers names nobody whom the caller may not see."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -11,50 +11,14 @@ import pytest
 from google.protobuf.message import Message
 from journeys import CAPTURE, handshake
 from scripted_agent import ScriptedAgent, serving
-from small_cluster import CART, NODE_1, NODE_2, REDIS, WEB, inventory_of, node_1, node_2, node_item, pod_item
+from shopkeeper import INVENTORY, Guard, Shopkeeper
+from small_cluster import NODE_1, NODE_2, REDIS, node_1, node_2
 
-from pathtap.collector.access.gate import AgentIdentity, Caller, Context
-from pathtap.collector.access.needs import Needs
-from pathtap.collector.access.refusal import denied, unknown
+from pathtap.collector.access.gate import Caller
 from pathtap.model.request import CaptureRequest
 from pathtap.v1 import agent_pb2, agent_pb2_grpc, service_pb2
 
-INVENTORY = inventory_of(
-    node_item(NODE_1, "192.168.1.29"),
-    node_item(NODE_2, "192.168.2.29"),
-    pod_item("shop/cart", NODE_1, CART),
-    pod_item("shop/web", NODE_1, WEB),
-    pod_item("vault/secret", NODE_2, REDIS),
-)
 METHODS = service_pb2.DESCRIPTOR.services_by_name["TraceService"].methods_by_name
-
-
-class Shopkeeper:
-    """May in the namespace shop."""
-
-    name, uid, default_namespace = "ann", "7", "default"
-
-    async def may(self, needs: Needs) -> None:
-        if needs.cluster or needs.namespaces - {"shop"}:
-            raise denied("not there")
-
-    async def sees(self, namespaces: Iterable[str]) -> frozenset[str] | None:
-        return frozenset(namespaces) & {"shop"}
-
-
-class Guard:
-    """Knows one person, or nobody; and node 1's agent."""
-
-    def __init__(self, person: Caller | None = None) -> None:
-        self._person = person
-
-    async def agent(self, context: Context) -> AgentIdentity:
-        return AgentIdentity(node=NODE_1, pod="pathtap/agent-1")
-
-    async def person(self, context: Context) -> Caller:
-        if self._person is None:
-            raise unknown("who are you")
-        return self._person
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:

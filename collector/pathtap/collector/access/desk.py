@@ -52,3 +52,12 @@ class Desk:
             log.info("%s", line(asked, context.peer(), name, uid, "unusable", str(error)))
             await context.abort(STATUS[type(error)], str(error))
         log.info("%s", line(asked, context.peer(), name, uid, "allowed"))
+
+    @asynccontextmanager
+    async def answered(self, caller: Caller, context: Context, asked: Asked) -> AsyncIterator[None]:
+        """Around what was allowed, and may cease to be."""
+        try:
+            yield
+        except Refused as error:
+            log.warning("%s", line(asked, context.peer(), caller.name, caller.uid, "refused", str(error)))
+            await context.abort(error.status, str(error))
