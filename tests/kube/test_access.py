@@ -281,6 +281,8 @@ def test_suggestions_and_completion_know_nothing_of_others(stage: Stage) -> None
     assert OTHER not in caught.value.said
     names = call(stage.channel, "ListNames", service_pb2.ListNamesRequest(), stage.ann)[0].names
     assert set(names) == {f"{SHOP}/cart", f"{SHOP}/redis", f"svc/{SHOP}/mixed", f"svc/{SHOP}/redis"}
+    own = service_pb2.ListNamesRequest(prefix="ca", namespace=SHOP)
+    assert list(call(stage.channel, "ListNames", own, stage.ann)[0].names) == ["cart"]
     everything = call(stage.channel, "ListNames", service_pb2.ListNamesRequest(), stage.root)[0].names
     assert {f"{OTHER}/vault", "node/k2-node-1"} <= set(everything)
 

@@ -75,9 +75,11 @@ class Collector:
         with self._sentences():
             return self._stub.ListNodes(service_pb2.ListNodesRequest(), timeout=seconds)
 
-    def names(self, prefix: str, seconds: float) -> list[str]:
+    def names(self, prefix: str, namespace: str, seconds: float) -> list[str]:
+        """`namespace` is that of bare names."""
+        request = service_pb2.ListNamesRequest(prefix=prefix, namespace=namespace)
         with self._sentences():
-            return list(self._stub.ListNames(service_pb2.ListNamesRequest(prefix=prefix), timeout=seconds).names)
+            return list(self._stub.ListNames(request, timeout=seconds).names)
 
     @contextmanager
     def _sentences(self) -> Iterator[None]:

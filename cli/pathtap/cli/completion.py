@@ -10,6 +10,7 @@ import click
 
 from pathtap.cli.channel import direct
 from pathtap.cli.client import connected
+from pathtap.cli.commands.common import namespace
 from pathtap.cli.options import settings
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ def names(context: click.Context, prefix: str) -> list[str]:
         seconds = SECONDS if direct(chosen) is not None else CLUSTER_SECONDS
         deadline = time.monotonic() + seconds
         with connected(chosen, seconds, quiet=True) as collector:
-            found = collector.names(prefix, max(0.05, deadline - time.monotonic()))
+            found = collector.names(
+                prefix, namespace(chosen, [prefix or "any"]), max(0.05, deadline - time.monotonic())
+            )
     except (click.ClickException, OSError, ValueError):
         return []
     return _fit(found, prefix)

@@ -221,9 +221,10 @@ class TraceServer(service_pb2_grpc.TraceServiceServicer):
         request: service_pb2.ListNamesRequest,
         context: grpc.aio.ServicerContext[service_pb2.ListNamesRequest, service_pb2.ListNamesResponse],
     ) -> service_pb2.ListNamesResponse:
-        async with self._desk.asked(request, context, Audited(what="names")) as caller:
-            shown = await admission.look_up(caller, request.prefix, self._inventory())
-        return service_pb2.ListNamesResponse(names=names(shown, request.prefix, caller.default_namespace))
+        async with self._desk.asked(request, context, Audited(what="names", namespace=request.namespace)) as caller:
+            namespace = request.namespace or caller.default_namespace
+            shown = await admission.look_up(caller, request.prefix, namespace, self._inventory())
+        return service_pb2.ListNamesResponse(names=names(shown, request.prefix, namespace))
 
 
 def _audited(

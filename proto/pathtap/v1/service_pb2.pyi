@@ -175,10 +175,12 @@ class RulesRead(_message.Message):
     def __init__(self, table: _Optional[str] = ..., read_by: _Optional[str] = ..., rules: _Optional[int] = ...) -> None: ...
 
 class ListNamesRequest(_message.Message):
-    __slots__ = ("prefix",)
+    __slots__ = ("prefix", "namespace")
     PREFIX_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     prefix: str
-    def __init__(self, prefix: _Optional[str] = ...) -> None: ...
+    namespace: str
+    def __init__(self, prefix: _Optional[str] = ..., namespace: _Optional[str] = ...) -> None: ...
 
 class ListNamesResponse(_message.Message):
     __slots__ = ("names",)

@@ -153,6 +153,7 @@ class FakeCollector(service_pb2_grpc.TraceServiceServicer):
         return self.nodes
 
     def ListNames(self, request: Any, context: Any) -> service_pb2.ListNamesResponse:  # noqa: N802
+        self.asked.append(request)
         self._refuse(context)
         return service_pb2.ListNamesResponse(names=[n for n in self.names if n.startswith(request.prefix)])
 

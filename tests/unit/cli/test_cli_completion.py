@@ -38,6 +38,11 @@ def test_source_then_to_then_destination(offered: Callable[..., list[str]]) -> N
     assert offered("flows", "node/") == ["node/ip-192-168-1-29"]
 
 
+def test_bare_names_are_those_of_the_namespace_that_was_given(offered: Callable[..., list[str]], served: Any) -> None:
+    offered("-n", "shop", "trace", "ca")
+    assert (served.collector.asked[-1].prefix, served.collector.asked[-1].namespace) == ("ca", "shop")
+
+
 def test_commands_are_completed(offered: Callable[..., list[str]]) -> None:
     assert offered("tr") == ["trace"]
     assert offered("la") == ["lab"]

@@ -234,7 +234,24 @@ def test_completion_asks_about_what_can_begin_so(prefix: str, namespaces: set[st
 
 
 def test_completion_shows_what_is_allowed() -> None:
-    assert {pod.namespace for pod in asyncio.run(look_up(Somebody("shop"), "", INVENTORY)).pods.values()} == {"shop"}
+    assert {
+        pod.namespace for pod in asyncio.run(look_up(Somebody("shop"), "", "default", INVENTORY)).pods.values()
+    } == {"shop"}
     for prefix in ("other/", "o", ""):
         with pytest.raises(Refused):
-            asyncio.run(look_up(Somebody(), prefix, INVENTORY))
+            asyncio.run(look_up(Somebody(), prefix, "default", INVENTORY))
+
+
+class Overwhelmed(Somebody):
+    """Is told of one namespace at a time, and of no more."""
+
+    async def sees(self, namespaces: Iterable[str]) -> frozenset[str] | None:
+        return await super().sees(sorted(namespaces)[:1])
+
+
+def test_completion_knows_the_namespace_of_bare_names_among_however_many() -> None:
+    ann = Overwhelmed("shop")
+    assert {pod.namespace for pod in asyncio.run(look_up(ann, "", "shop", INVENTORY)).pods.values()} == {"shop"}
+    assert ann.asked == []
+    with pytest.raises(Refused, match="'shop'"):
+        asyncio.run(look_up(Somebody(), "", "shop", INVENTORY))

@@ -44,11 +44,17 @@ async def look_around(caller: Caller, inventory: Inventory) -> Inventory:
     return await asyncio.to_thread(veiled, inventory, await caller.sees(_namespaces(inventory)))
 
 
-async def look_up(caller: Caller, prefix: str, inventory: Inventory) -> Inventory:
-    """Where names that begin with `prefix` may be looked up. Raises Refused for who may see nothing of the kind."""
-    visible = await caller.sees(completable(prefix, caller.default_namespace, inventory))
+async def look_up(caller: Caller, prefix: str, namespace: str, inventory: Inventory) -> Inventory:
+    """Where names that begin with `prefix` may be looked up, bare ones in `namespace`. Raises Refused for who may see nothing of
+    the kind.
+    """
+    possible = completable(prefix, namespace, inventory)
+    visible = await caller.sees(possible)
+    if visible is not None and namespace in possible:
+        # Of very many not all are asked about; this one is what is meant most often.
+        visible |= await caller.sees({namespace}) or frozenset()
     if visible is not None and not visible:
-        await caller.may(of_words(prefix, caller.default_namespace) or CLUSTER)
+        await caller.may(of_words(prefix, namespace) or Needs(namespaces=frozenset({namespace})))
     return shown(inventory, visible)
 
 
