@@ -63,7 +63,7 @@ from pathtap.model.conntrack import ConntrackEntry
 from pathtap.model.node import Neighbour, NodeSnapshot, Role, RouteAnswer, Unread
 from pathtap.model.packet import Lost, PacketObservation
 from pathtap.model.request import ProbeOutcome, ProbeReport
-from pathtap.model.trace import Gap, Severity, Trace, Witness
+from pathtap.model.trace import Action, Gap, Severity, Trace, Witness
 
 TO_REDIS = question("shop/cart", "shop/redis", 6379)
 TO_INTERNET = question("shop/search", INTERNET, 443)
@@ -722,6 +722,14 @@ def test_some_of_several_probes_are_silent() -> None:
     assert trace.snat.original == Socket(ip_address(CART), 41_001)
 
 
+def test_an_answer_to_another_probe_does_not_say_that_this_one_went_on() -> None:
+    flows = [flow(CART, REDIS, source_port=41_000 + number) for number in range(2)]
+    seen = [*travel(syn(flows[0]), *CART_TO_REDIS[:3]), *handshake(1, flows[1])]
+    trace = trace_of(record(TO_REDIS, [silent(flows[0]), answered(flows[1])], seen))
+    assert trace.five_tuple == flows[0]
+    assert trace.forward.hops[-1].steps[-1].action is Action.DROPPED
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_when_all_are_silent_or_all_are_answered_nothing_more_is_said(count: int) -> None:
     flows = [flow(CART, REDIS, source_port=41_000 + number) for number in range(count)]
@@ -752,6 +760,8 @@ def test_a_packet_that_the_capture_of_the_pods_veth_lost_is_still_the_pods() -> 
     assert asked == {"enisearch", "eth0"}
     trace = trace_of(gathered)
     assert verdict(trace) == ("INSUFFICIENT_EVIDENCE", "NOT_SEEN", [])
+    told = {step.action for path in (trace.forward, trace.reply) for hop in path.hops for step in hop.steps}
+    assert Action.DROPPED not in told, "it was answered"
 
 
 def test_the_kernel_is_not_asked_for_a_packet_that_came_in_nobody_knows_where() -> None:

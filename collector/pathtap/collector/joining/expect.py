@@ -100,7 +100,7 @@ def _expectation(passage: Passage, model: NodeModel, reply: bool) -> Expectation
     known = passage.departure is not None or passage.entry is not None
     chosen = passage.after.destination_socket if known and not reply else None
     prediction = predict(model, packet, chosen, _shown(passage))
-    # Without the interface by which it came, the kernel would take the packet for the node's own, and refuse a source that is not.
+    # Without the interface by which it came the kernel takes a packet for the node's own, and refuses another's source.
     can_ask = packet.in_interface or passage.before.source in model.snapshot.addresses()
     question = question_of(passage, packet, prediction) if can_ask else None
     return Expectation(prediction=prediction, packet=packet, question=question)

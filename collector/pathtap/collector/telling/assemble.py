@@ -114,6 +114,9 @@ def assemble(expected: Expected, answers: Answers) -> Trace:
     lost = next((f for f in verdict.findings if f.code in LOST_BEYOND), None)
     missed = missed_pod(case, verdict.findings) if verdict.disposition is Disposition.DROPPED else None
     stop = Halt(hop=len(forward) - 1, entering=False, finding=missed) if missed else None
+    lost_there = lost if verdict.disposition is Disposition.DROPPED else None
+    lost_back = lost if verdict.reply is Reply.LOST else None
+    answered = any(each.five_tuple == journey.sent and each.round_trip is not None for each in record.reports)
     trace = Trace(
         id=record.id,
         started_at=record.started_at,
@@ -123,8 +126,8 @@ def assemble(expected: Expected, answers: Answers) -> Trace:
         protocol=protocol_name(question.protocol),
         live=question.live,
         five_tuple=journey.sent,
-        forward=halted(tell(forward, case.forward, lost if verdict.disposition is Disposition.DROPPED else None), stop),
-        reply=tell(reply, case.reply, lost if verdict.reply is Reply.LOST else None),
+        forward=halted(tell(forward, case.forward, lost_there, answered=answered), stop),
+        reply=tell(reply, case.reply, lost_back, answered=answered),
         egress=egress_of(forward, question.source.node),
         snat=source_nat(forward, journey.sent),
         dnat=destination_nat(forward, record.inventory),

@@ -16,12 +16,17 @@ from pathtap.model.packet import PacketObservation
 from pathtap.model.trace import Action, Cause, CauseKind, Evidence, Finding, Hop, Path, RuleReference, Step, Witness
 
 
-def tell(passages: Sequence[ExpectedPassage], fate: Fate, lost_beyond: Finding | None = None) -> Path:
-    """`lost_beyond` is why the packet died after it left the last node, where it did."""
-    return Path(hops=tuple(_hop(expected, fate, lost_beyond) for expected in passages))
+def tell(
+    passages: Sequence[ExpectedPassage], fate: Fate, lost_beyond: Finding | None = None, *, answered: bool = False
+) -> Path:
+    """`lost_beyond` is why the packet died after it left the last node, where it did. Of an `answered` one the source had the
+    answer: what was not seen leaving a node did so all the same, and stopped nowhere.
+    """
+    stopped = fate.last if fate.end is End.STOPPED and not answered else None
+    return Path(hops=tuple(_hop(expected, fate, lost_beyond, expected is stopped) for expected in passages))
 
 
-def _hop(expected: ExpectedPassage, fate: Fate, lost_beyond: Finding | None) -> Hop:
+def _hop(expected: ExpectedPassage, fate: Fate, lost_beyond: Finding | None, stopped: bool) -> Hop:
     passage = expected.passage
     before_routing, after_routing = _translations(expected)
     ended = expected is fate.last
@@ -32,7 +37,7 @@ def _hop(expected: ExpectedPassage, fate: Fate, lost_beyond: Finding | None) -> 
         *before_routing,
         *routing_steps(expected),
         *after_routing,
-        *(_stop(expected) if ended and fate.end is End.STOPPED else ()),
+        *(_stop(expected) if stopped else ()),
         *_departure(expected, fate),
         *(_beyond(expected, fate, lost_beyond) if ended else ()),
     ]
