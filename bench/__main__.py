@@ -26,6 +26,7 @@ GROUPS = {
     "capture": "bench.capture",
     "filters": "bench.filters",
     "beside": "bench.beside",
+    "stress": "bench.stress",
     "stream": "bench.whole_way",
     "idle": "bench.idle",
     "traces": "bench.traces",

@@ -1,7 +1,7 @@
 """A real agent in the node's namespace, connected to `bench.judge` by gRPC over a unix socket."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,14 +34,19 @@ class Joined:
 
 
 @contextmanager
-def joined(wires: Wired, cpu: int | None = None) -> Iterator[Joined]:
-    """The agent runs on processor `cpu`, the judge where there is room. Raises BenchError."""
+def joined(
+    wires: Wired, cpu: int | None = None, *, judging: int | None = None, more: Sequence[str] = ()
+) -> Iterator[Joined]:
+    """The agent runs on processor `cpu`, with `more` options, the judge on processor `judging`; None: where there is room.
+
+    Raises BenchError.
+    """
     with tempfile.TemporaryDirectory(prefix="pathtap-bench") as directory:
         socket = Path(directory) / "collector.sock"
-        with started(module("bench.judge", str(socket), NODE_NAME)) as judge:
+        with started(module("bench.judge", str(socket), NODE_NAME), cpu=judging) as judge:
             judge.until("ready")
             options = ("--collector", f"unix:{socket}", "--node", NODE_NAME, "--insecure", "--health-port", "0")
-            argv = module("pathtap.agent", *options, *RAISED, "--log-level", "warning")
+            argv = module("pathtap.agent", *options, *RAISED, "--log-level", "warning", *more)
             with started(argv, namespace=wires.node, cpu=cpu) as agent:
                 judge.until("joined")
                 yield Joined(agent=agent, judge=judge)

@@ -35,6 +35,10 @@ _ONE, _SEVERAL = f"{_PACKET}, one address on each side", f"{_PACKET}, 2 near and
 _BYTE = "processor time for a byte of a node's"
 _TRACED = "while another flow is traced, upper end of the 95 % interval; peer:"
 _RINGLESS = "while packet sockets with the trace's filter and no ring are open, upper"
+_OWN = "a node's own flow while another that is traced is flooded"
+_TAKEN = "per cent of a processor that the agent takes while a flow that is traced is flooded"
+_ROUND, _TAIL = "the same, median round trip (at most)", "the same, 99th percentile of round trips (at most)"
+_AGENT = "the same, per cent of a processor for the agent"
 _IDLE = "an idle agent"
 _FIRST, _LAST = "before its first trace", "30 s after its last trace"
 _WORST, _SOCKETS = "the same, the worst kind of packet", "the same for sockets with our filter and no ring"
@@ -62,6 +66,20 @@ LINES = (
     ),
     _line(f"{_BYTE} TCP {_RINGLESS}", _SOCKETS, "no sockets"),
     _line(f"{_BYTE} TCP {_TRACED} while", "the same of a trace beside such sockets", "those sockets"),
+    *(
+        _line(figure, name, against)
+        for stress, said in (
+            ("", ""),
+            (", its collector slow", ", slow collector"),
+            (", its collector stopped", ", stopped collector"),
+        )
+        for figure, name, against in (
+            (f"{_OWN}{stress}: bytes", f"another flow delivered, the traced one flooded{said} (at least)", "no trace"),
+            (f"{_OWN}{stress}: median", _ROUND, "no trace"),
+            (f"{_OWN}{stress}: 99th", _TAIL, "no trace"),
+            (f"{_TAKEN}{stress};", _AGENT, "all of one"),
+        )
+    ),
     _line("events/s from one agent's ring", "from the ring to the collector's log, events/s", f"{TCPDUMP}, lossless"),
     _line("wall time of one warm trace: pod to pod, other node, ICMP", "a warm ICMP trace, ms", "ping + 250 ms"),
     _line(f"{_IDLE}, {_FIRST}: MB", f"{_IDLE} {_FIRST}, MB", "60 MB"),
