@@ -158,6 +158,7 @@ def _run(chosen: Settings) -> None:
     from pathtap.agent.daemon import Daemon
     from pathtap.agent.launch import launch, worker_command
     from pathtap.agent.prctl import set_timer_slack
+    from pathtap.model.printable import escape
 
     boot_id = secrets.token_hex(8)
     try:
@@ -165,7 +166,7 @@ def _run(chosen: Settings) -> None:
         command = worker_command(chosen, boot_id)
         asyncio.run(Daemon(chosen, boot_id, lambda: launch(command)).run())
     except OSError as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(escape(str(error))) from None
 
 
 def _log_to_stderr(level: str) -> None:

@@ -17,7 +17,7 @@ import click
 from pathtap.collector.certificate import ForeignError, Held, renewed
 from pathtap.collector.cluster.api import Api, ApiError, connect
 from pathtap.collector.config import NAMESPACE
-from pathtap.model.printable import log_to
+from pathtap.model.printable import escape, log_to
 
 log = logging.getLogger("pathtap.collector.certificate")
 
@@ -134,4 +134,4 @@ def command(kubeconfig: Path | None, context: str, namespace: str, secret: str, 
     try:
         asyncio.run(run(kubeconfig, context, namespace, secret, every))
     except (ApiError, ForeignError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(escape(str(error))) from None

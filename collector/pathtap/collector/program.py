@@ -27,7 +27,7 @@ from pathtap.collector.config import AGENTS, NAMESPACE, ConfigError, Settings
 from pathtap.collector.intake import Intake
 from pathtap.collector.ports import Ports
 from pathtap.collector.server import TraceServer
-from pathtap.model.printable import log_to
+from pathtap.model.printable import escape, log_to
 
 log = logging.getLogger("pathtap.collector")
 
@@ -142,12 +142,12 @@ def command(**options: Any) -> None:
     try:
         asyncio.run(serve(settings))
     except SENTENCES as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(escape(str(error))) from error
     except ExceptionGroup as group:
         known, others = group.split(SENTENCES)
         if known is None or others is not None:
             raise
-        raise click.ClickException(str(_first(known))) from group
+        raise click.ClickException(escape(str(_first(known)))) from group
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:
