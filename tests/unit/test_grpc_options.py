@@ -49,3 +49,12 @@ def test_one_end_pings_and_a_dead_peer_is_noticed_within_20_seconds() -> None:
     for end in (agent, server):
         for waiting in ("grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"):
             assert end["grpc.keepalive_time_ms"] + end[waiting] < 20_000
+
+
+def test_the_command_line_notices_too_and_its_pings_are_welcome() -> None:
+    """A live trace may last ten minutes: whoever waits for it learns sooner that its collector is gone."""
+    mine = dict(channel._OPTIONS)
+    for port in (collector.PEOPLE_OPTIONS, collector.CERTIFICATE_OPTIONS):
+        assert dict(port)["grpc.http2.min_ping_interval_without_data_ms"] < mine["grpc.keepalive_time_ms"]
+    assert mine["grpc.http2.max_pings_without_data"] == 0
+    assert mine["grpc.keepalive_time_ms"] + mine["grpc.keepalive_timeout_ms"] < 20_000

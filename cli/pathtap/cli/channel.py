@@ -31,6 +31,11 @@ _OPTIONS = (
     ("grpc.enable_http_proxy", 0),
     # Also the time that one attempt to connect may take, 20 s unless told.
     ("grpc.min_reconnect_backoff_ms", int(READY_SECONDS * 1000)),
+    # A collector that is black-holed or stopped is noticed within 18 s, as by an agent (docs/wire.md), however long the trace.
+    ("grpc.keepalive_time_ms", 13_000),
+    ("grpc.keepalive_timeout_ms", 4_000),
+    ("grpc.http2.ping_timeout_ms", 4_000),
+    ("grpc.http2.max_pings_without_data", 0),
 )
 # OpenSSL's words for a certificate that leads to no root, or whose root of that name is another one.
 _UNTRUSTED = ("certificate_verify_failed", "certificate signature failure")
