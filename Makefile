@@ -3,7 +3,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 SOURCES := agent collector proto model cli lab tests bench
 
-.PHONY: images test-kube demo demo-kube bench bench-readme bench-faults fuzz fuzz-model compare-frames test unit check lint proto-check format setup clean
+.PHONY: images test-kube demo demo-kube bench bench-readme bench-faults bench-outages fuzz fuzz-model compare-frames test unit check lint proto-check format setup clean
 
 demo: setup            ## build a lab, show the traces of the README, take it down
 	tools/demo
@@ -38,6 +38,9 @@ bench-readme: bench    ## the same, all of it, and its table into README.md
 
 bench-faults: setup    ## how each fault is found, and how fast; writes build/faults.md
 	python -m bench.faults
+
+bench-outages: setup   ## how fast a dead peer is noticed and found again, and what traces say; writes build/outages.md
+	python -m bench.outages
 
 fuzz-model: setup      ## 10,000 random nodes, the forwarding model against this kernel; OPTIONS="--seed WORD"
 	python tools/fuzz-model $(OPTIONS)
