@@ -59,7 +59,7 @@ def user_of_review(review: Mapping[str, Any], audience: str) -> User:
         why = quoted(str(status.get("error") or "it does not say why"))
         raise unknown(f"the API server does not accept the token: {why}")
     # An API server that knows no audiences accepts any token for any of them, and says so by telling none.
-    if audience and audience not in (status.get("audiences") or ()):
+    if audience and audience not in tuple(status.get("audiences") or ()):
         raise unknown(f"the token is not made for the audience {audience}")
     return User(
         name=str(user["username"]),

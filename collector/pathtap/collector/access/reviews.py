@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
@@ -12,6 +12,8 @@ from pathtap.collector.access.identity import BoundPod, User, expiry, node_of, u
 from pathtap.collector.access.refusal import Refused, denied, undecided, unknown
 from pathtap.collector.cluster.api import Api, ApiError
 
+Answer = TypeVar("Answer")
+
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 GROUP, RESOURCE, VERB = "pathtap.dev", "traces", "create"
@@ -19,8 +21,10 @@ GROUP, RESOURCE, VERB = "pathtap.dev", "traces", "create"
 REMEMBER_ALLOWED, REMEMBER_REFUSED = 60.0, 10.0
 # Of each kind. Refusals have a memory of their own: inventing tokens makes nobody else be forgotten.
 MOST_REMEMBERED = 4096
-# Questions to the API server at once, and how long one may take, waiting for its turn included, in seconds.
-AT_ONCE, PATIENCE = 16, 5.0
+# Questions to the API server at once, and how long one may take, waiting for its turn included, in seconds. Those about people's
+# tokens, about agents' and about rights have turns of their own: whoever invents tokens at one port keeps nobody waiting who is
+# known, or comes by another.
+AT_ONCE, PATIENCE = 8, 5.0
 # The kube-apiserver's own bound for all headers is larger; tokens with hundreds of groups stay below this.
 LONGEST_TOKEN = 24 << 10
 
@@ -31,7 +35,7 @@ class Reviews:
     def __init__(self, api: Api, now: Callable[[], float]) -> None:
         self._api = api
         self._now = now
-        self._free = asyncio.Semaphore(AT_ONCE)
+        self._people, self._agents, self._rights = (asyncio.Semaphore(AT_ONCE) for _ in range(3))
         self._users: Cache[tuple[str, bytes], User] = Cache(MOST_REMEMBERED, now)
         self._unknown: Cache[tuple[str, bytes], str] = Cache(MOST_REMEMBERED, now)
         self._nodes: Cache[BoundPod, str] = Cache(MOST_REMEMBERED, now)
@@ -48,8 +52,10 @@ class Reviews:
         if (why := self._unknown.get(key)) is not None:
             raise unknown(why)
         spec = {"token": token, **({"audiences": [audience]} if audience else {})}
+        turn = self._agents if audience else self._people
         try:
-            user = user_of_review(await self._create(TOKEN_REVIEWS, "TokenReview", spec), audience)
+            answer = await self._create(TOKEN_REVIEWS, "TokenReview", spec, turn)
+            user = _understood(lambda: user_of_review(answer, audience))
         except Refused as error:
             if error.status is grpc.StatusCode.UNAUTHENTICATED:
                 self._unknown.put(key, str(error), REMEMBER_REFUSED)
@@ -65,7 +71,8 @@ class Reviews:
             return known
         path = f"/api/v1/namespaces/{bound.namespace}/pods/{bound.name}"
         try:
-            node = node_of(await self._asked(lambda: self._api.get(path)), bound)
+            pod = await self._asked(lambda: self._api.get(path), self._rights)
+            node = _understood(lambda: node_of(pod, bound))
         except ApiError as error:
             if error.status == 404:
                 raise denied(f"the agent's token is of a pod {bound.namespace}/{bound.name} that is gone") from error
@@ -86,22 +93,39 @@ class Reviews:
             "extra": {name: list(values) for name, values in user.extra.items()},
             "resourceAttributes": attributes,
         }
-        status = (await self._create(ACCESS_REVIEWS, "SubjectAccessReview", spec)).get("status") or {}
-        allowed = status.get("allowed") is True and status.get("denied") is not True
+        answer = await self._create(ACCESS_REVIEWS, "SubjectAccessReview", spec, self._rights)
+        allowed = _understood(lambda: _is_allowed(answer))
         self._decisions.put(key, allowed, REMEMBER_ALLOWED if allowed else REMEMBER_REFUSED)
         return allowed
 
-    async def _create(self, path: str, kind: str, spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _create(
+        self, path: str, kind: str, spec: Mapping[str, Any], turn: asyncio.Semaphore
+    ) -> Mapping[str, Any]:
         group = path.split("/")[2]
         body = {"apiVersion": f"{group}/v1", "kind": kind, "spec": spec}
         try:
-            return await self._asked(lambda: self._api.create(path, body))
+            return await self._asked(lambda: self._api.create(path, body), turn)
         except ApiError as error:
             raise undecided(f"nobody is let in while the API server cannot be asked who may: {error}") from error
 
-    async def _asked(self, ask: Callable[[], Awaitable[Mapping[str, Any]]]) -> Mapping[str, Any]:
+    async def _asked(
+        self, ask: Callable[[], Awaitable[Mapping[str, Any]]], turn: asyncio.Semaphore
+    ) -> Mapping[str, Any]:
         try:
-            async with asyncio.timeout(PATIENCE), self._free:
+            async with asyncio.timeout(PATIENCE), turn:
                 return await ask()
         except TimeoutError:
             raise undecided(f"the API server did not answer within {PATIENCE:g} s, so nobody is let in") from None
+
+
+def _is_allowed(review: Mapping[str, Any]) -> bool:
+    status = review.get("status") or {}
+    return status.get("allowed") is True and status.get("denied") is not True
+
+
+def _understood(read: Callable[[], Answer]) -> Answer:
+    """What is of another shape than the API says decides nothing."""
+    try:
+        return read()
+    except (AttributeError, TypeError, ValueError) as error:
+        raise undecided(f"the API server answers what cannot be understood, so nobody is let in: {error}") from error
