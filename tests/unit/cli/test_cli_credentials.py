@@ -137,6 +137,34 @@ def test_a_plugins_variable_without_a_value_is_empty(
     assert told(tmp_path)[1] == seen
 
 
+def test_a_plugins_own_variables_win_over_the_environments(
+    plugin: Plugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = {"exec": executed(plugin({"token": "made"}), env=[{"name": "REGION", "value": "eu"}])}
+    environment = {"PATH": "/usr/bin:/bin", "REGION": "us", INFO: "of another plugin"}
+    credential_of(Entry(name="ann", value=user, directory=tmp_path), {}, environment, SILENT)
+    info, region, _ = told(tmp_path)
+    assert (region, json.loads(info)["kind"]) == ("eu", "ExecCredential")
+
+
+@pytest.mark.parametrize(("terminal", "read"), [(SILENT, ""), (AT_A_TERMINAL, "typed")])
+def test_a_plugin_that_may_not_ask_reads_nothing(terminal: Terminal, read: str, tmp_path: Path) -> None:
+    path = tmp_path / "asking"
+    answer = json.dumps({"apiVersion": V1, "kind": "ExecCredential", "status": {"token": "made"}})
+    path.write_text(f"#!/bin/sh\ncat > {tmp_path}/read\necho '{answer}'\n")
+    path.chmod(0o755)
+    (tmp_path / "typed").write_text("typed")
+    kept = os.dup(0)
+    try:
+        with (tmp_path / "typed").open() as typed:
+            os.dup2(typed.fileno(), 0)
+        shown(tmp_path, terminal, exec=executed(path))
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+    assert (tmp_path / "read").read_text() == read
+
+
 @pytest.mark.parametrize(("mode", "interactive"), [("Never", False), ("IfAvailable", True), ("Always", True)])
 def test_a_plugin_is_told_whether_it_may_ask(mode: str, interactive: bool, plugin: Plugin, tmp_path: Path) -> None:
     shown(tmp_path, AT_A_TERMINAL, exec=executed(plugin({"token": "made"}), interactiveMode=mode))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from pathtap.cli.cluster import kubeconfig
-from pathtap.cli.cluster.api import session
+from pathtap.cli.cluster.api import _trust, session
 from pathtap.cli.cluster.kubeconfig import chosen_context, context_namespace, files, load
 from pathtap.cli.cluster.place import Place, Where, find, namespace_of_bare_names
 from pathtap.cli.cluster.server import Server, cluster_info, in_cluster, is_direct, server_of
@@ -214,6 +215,21 @@ def test_roots_with_words_that_are_not_ascii_are_read() -> None:
     asyncio.run(_opened(server))
     with pytest.raises(CommandError, match="is no certificate in PEM"):
         asyncio.run(_opened(replace(server, authority=b"none")))
+
+
+def test_the_kubeconfig_says_whom_to_trust_and_by_which_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, systems = (new_authority(name, datetime.now(UTC)).pair.certificate for name in ("own", "system"))
+    (tmp_path / "system.pem").write_bytes(systems)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "system.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    server = Server(url="https://192.0.2.1", authority=own, name="kubernetes")
+    context = _trust(server, Credential(token="t"))  # noqa: S106
+    assert [dict(*each["subject"]) for each in context.get_ca_certs()] == [{"commonName": "own"}]
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    begun = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="192.0.2.1")
+    assert begun.server_hostname == "kubernetes"
+    without = _trust(Server(url="https://192.0.2.1", verified=False), Credential(token="t"))  # noqa: S106
+    assert (without.verify_mode, without.check_hostname) == (ssl.CERT_NONE, False)
 
 
 async def _opened(server: Server) -> None:

@@ -57,7 +57,8 @@ def test_only_what_is_ready_or_does_not_say() -> None:
 def test_what_ends_and_still_serves_is_taken_where_nothing_is_ready() -> None:
     ending = endpoint(CART, ready=False, serving=True, terminating=True)
     gone = endpoint(ORDERS, ready=False, serving=False, terminating=True)
-    assert backends(slice_item("web-a", ending, gone)) == [CART]
+    neither = endpoint(REDIS, ready=False, serving=True)
+    assert backends(slice_item("web-a", ending, gone, neither)) == [CART]
     assert backends(slice_item("web-a", ending, gone), slice_item("web-b", endpoint(WEB, ready=True))) == [WEB]
 
 

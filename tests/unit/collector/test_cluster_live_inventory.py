@@ -95,6 +95,8 @@ def test_slices_come_move_to_another_service_and_go() -> None:
     tell(live, "DELETED", slice_item("one", "web"))
     assert backends(live.current()) == {"web": [], "api": [WEB]}
     assert backends(first) == {"web": [CART, WEB], "api": []}
+    # Of services that come and go nothing stays.
+    assert set(live._by_service) == {"shop/api"}
 
 
 def test_a_service_that_comes_after_its_slices_has_them_and_takes_none_along() -> None:

@@ -62,6 +62,12 @@ def test_a_pod_that_was_deleted_also_where_another_has_its_name() -> None:
     assert told(known(REDIS_ITEM), destination="shop/cart") == [gone]
 
 
+def test_a_pod_of_the_same_name_and_address_is_another_pod() -> None:
+    assert told(known(CART_ITEM, born_again("shop/redis", "2", REDIS))) == [
+        f"{NODE_2}: shop/redis (uid uid-redis) lost {REDIS} while the trace ran: another pod has it now"
+    ]
+
+
 def test_a_pod_that_finished_has_let_its_address_go() -> None:
     finished = known(CART_ITEM, pod_item("shop/redis", NODE_2, REDIS, phase="Succeeded"))
     assert told(finished) == [

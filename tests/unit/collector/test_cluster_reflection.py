@@ -119,6 +119,17 @@ def test_a_server_that_is_away_leaves_what_was_known_and_says_why() -> None:
     assert (reflection.failing, reflection.heard_at) == ("", 50)
 
 
+def test_an_event_ends_a_row_of_failures() -> None:
+    reflection = watching(item("cart"))
+    for number in range(10):
+        reflection.failed(0, "no answer")
+        assert reflection.order() == Wait(seconds=PAUSES[0])
+        reflection.waited()
+        assert isinstance(reflection.order(), Watch)
+        reflection.opened(10 * number)
+        reflection.event(event("MODIFIED", "cart", version=str(number)), PODS, 10 * number)
+
+
 def test_after_some_failures_it_lists_again_and_it_never_gives_up() -> None:
     reflection = watching(item("cart"))
     for _ in range(50):
