@@ -130,6 +130,7 @@ class Agents:
         self._by_node: dict[str, Agent] = {}
         self._captures: dict[str, CaptureLog] = {}
         self._runs: dict[tuple[str, str], Run] = {}
+        self._dismissed = False
 
     def connected(self) -> tuple[Agent, ...]:
         return tuple(self._by_node.values())
@@ -138,7 +139,7 @@ class Agents:
         """Raises NoAgent."""
         agent = self._by_node.get(node)
         if agent is None:
-            raise NoAgent(f"no agent of {node} is connected")
+            raise NoAgent("the collector stops" if self._dismissed else f"no agent of {node} is connected")
         return agent
 
     def tell(self, node: str, command: Command) -> None:
@@ -164,7 +165,8 @@ class Agents:
         return agent
 
     def dismiss(self) -> None:
-        """Ends every stream from this side."""
+        """Ends every stream from this side, for good."""
+        self._dismissed = True
         for agent in self.connected():
             self.leave(agent)
 

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 from journeys import CART_REDIS, handshake
 from small_cluster import NODE_1
 
 from pathtap import wire
-from pathtap.collector.agents import Agent, Agents
+from pathtap.collector.agents import Agent, Agents, NoAgent
 from pathtap.model.packet import Lost
 from pathtap.model.request import CaptureEnded, CaptureRequest, CaptureStats, EndCapture, Failure
 from pathtap.v1 import agent_pb2 as pb
@@ -179,3 +180,11 @@ def test_what_the_collector_has_no_room_for_is_accepted_and_lost_there() -> None
         agents.tell(NODE_1, EndCapture(id="c"))
         agents.receive(agent, answer(2, 2, ended(2)))
     assert sums(agent) == (2, 0, {"collector": 2})
+
+
+def test_a_collector_that_stops_does_not_say_of_agents_that_they_are_not_there() -> None:
+    agents = collector()
+    join(agents)
+    agents.dismiss()
+    with pytest.raises(NoAgent, match="the collector stops"):
+        agents.of(NODE_1)
