@@ -88,6 +88,8 @@ def test_the_first_file_to_have_an_entry_wins_with_all_of_it(write: Write) -> No
     [
         ("contexts: [", "is not YAML"),
         ("- 1", "is not a mapping"),
+        ("users: [{name: 2024-99-99}]", "cannot be read as YAML"),
+        ("[" * 5000, "cannot be read as YAML"),
         ("contexts: [1]", "not a list of named contexts"),
         ("users: 5", "not a list of named users"),
         ("clusters: [{name: a, cluster: 3}]", "not a list of named clusters"),

@@ -139,6 +139,9 @@ def _document(path: Path) -> dict[str, Any]:
         raise CommandError(f"The kubeconfig {path} cannot be read: {error.strerror}. {hint}") from error
     except yaml.YAMLError as error:
         raise CommandError(f"The kubeconfig {path} is not YAML: {_where(error)}. {hint}") from error
+    except (ValueError, RecursionError) as error:
+        # A date that is none (YAML reads dates), or braces without end.
+        raise CommandError(f"The kubeconfig {path} cannot be read as YAML. {hint}") from error
     if document is not None and not isinstance(document, dict):
         raise CommandError(f"The kubeconfig {path} is not a mapping. {hint}")
     return document or {}
