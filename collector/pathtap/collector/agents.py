@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind")
 
+STOPS = "the collector stops"
+
 
 class AgentError(Exception):
     """Why an agent did not answer, as a sentence that names the node."""
@@ -54,7 +56,8 @@ class Agent:
         self.connected_at = connected_at
         self.ledger = Ledger()
         self.messages: asyncio.Queue[agent_pb2.ConnectResponse | None] = asyncio.Queue()
-        self.gone = False
+        # Why nobody can ask it any longer; empty while its stream lasts.
+        self.gone = ""
         self._owed: dict[int, asyncio.Future[agent_pb2.Answer]] = {}
         # The captures that commands end.
         self._ends: dict[int, str] = {}
@@ -71,7 +74,7 @@ class Agent:
         Raises NoAgent when the agent is gone, goes or is silent, AgentError when it refuses or answers otherwise.
         """
         if self.gone:
-            raise NoAgent(f"the agent of {self.node} went away")
+            raise NoAgent(self.gone)
         future: asyncio.Future[agent_pb2.Answer] = asyncio.get_running_loop().create_future()
         number = self.tell(command)
         self._owed[number] = future
@@ -109,12 +112,12 @@ class Agent:
         if future is not None and not future.done():
             future.set_result(answer)
 
-    def leave(self) -> None:
-        """The stream has ended: nobody waits for this agent any longer."""
-        self.gone = True
+    def leave(self, why: str = "") -> None:
+        """The stream has ended: nobody waits for this agent any longer. `why` where it is not the agent that went away."""
+        self.gone = why or f"the agent of {self.node} went away"
         for future in self._owed.values():
             if not future.done():
-                future.set_exception(NoAgent(f"the agent of {self.node} went away"))
+                future.set_exception(NoAgent(self.gone))
         self.messages.put_nowait(None)
 
 
@@ -139,7 +142,7 @@ class Agents:
         """Raises NoAgent."""
         agent = self._by_node.get(node)
         if agent is None:
-            raise NoAgent("the collector stops" if self._dismissed else f"no agent of {node} is connected")
+            raise NoAgent(STOPS if self._dismissed else f"no agent of {node} is connected")
         return agent
 
     def tell(self, node: str, command: Command) -> None:
@@ -168,10 +171,10 @@ class Agents:
         """Ends every stream from this side, for good."""
         self._dismissed = True
         for agent in self.connected():
-            self.leave(agent)
+            self.leave(agent, STOPS)
 
-    def leave(self, agent: Agent) -> None:
-        agent.leave()
+    def leave(self, agent: Agent, why: str = "") -> None:
+        agent.leave(why)
         if self._by_node.get(agent.node) is agent:
             del self._by_node[agent.node]
         for log in self._captures.values():

@@ -184,7 +184,8 @@ def test_what_the_collector_has_no_room_for_is_accepted_and_lost_there() -> None
 
 def test_a_collector_that_stops_does_not_say_of_agents_that_they_are_not_there() -> None:
     agents = collector()
-    join(agents)
+    agent = join(agents)
     agents.dismiss()
     with pytest.raises(NoAgent, match="the collector stops"):
         agents.of(NODE_1)
+    assert agent.gone == "the collector stops"
