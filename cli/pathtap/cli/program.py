@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import threading
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any
@@ -116,13 +117,13 @@ click.version_option(version("pathtap"), prog_name="pathtap", message="%(prog)s 
 
 
 def run() -> None:
-    sys.excepthook = _unforeseen
+    _speak_in_sentences()
     cli.main(prog_name="pathtap")
 
 
 def run_plugin() -> None:
     """As kubectl's plugin."""
-    sys.excepthook = _unforeseen
+    _speak_in_sentences()
     cli.main(prog_name=KUBECTL_NAME)
 
 
@@ -130,7 +131,20 @@ def complete_plugin() -> None:
     """For kubectl, while somebody types."""
     from pathtap.cli.plugin_completion import completion_lines
 
+    _speak_in_sentences()
     click.echo("\n".join(completion_lines(cli, sys.argv[1:])))
+
+
+def _speak_in_sentences() -> None:
+    sys.excepthook = _unforeseen
+    threading.excepthook = _unforeseen_in_a_thread
+
+
+def _unforeseen_in_a_thread(raised: threading.ExceptHookArgs) -> None:
+    """gRPC's thread that looks at a channel's state may find it closed meanwhile: nobody is missing anything then."""
+    closed = raised.exc_type is ValueError and "Channel closed" in str(raised.exc_value)
+    if raised.exc_value is not None and not closed:
+        _unforeseen(raised.exc_type, raised.exc_value, raised.exc_traceback)
 
 
 def _unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -49,7 +49,9 @@ def test_an_event_without_an_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
 class Shown:
     """Credentials that are another token each time they are made anew; `fails` from then on."""
 
-    server, server_name, proxy = "https://192.0.2.1:6443", None, None
+    server: str = "https://192.0.2.1:6443"
+    server_name: str | None = None
+    proxy: str | None = None
 
     def __init__(self) -> None:
         self.renewed = 0
