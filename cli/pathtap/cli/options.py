@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from pathtap.cli.calling import KUBECTL_NAME, as_called
 
 Color = Literal["auto", "always", "never"]
 PATHTAP_NAMESPACE = "pathtap"
 _META = "pathtap.options"
+_FROM_ENVIRONMENT = "pathtap.from_environment"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +35,12 @@ class Settings:
 
 
 def settings(context: click.Context) -> Settings:
+    """A cluster named by a flag wins over a collector that the environment names: what a person typed is what is asked."""
     root = context.find_root()
-    return Settings(**root.meta.get(_META, {}), kubectl=root.info_name == KUBECTL_NAME)
+    given = dict(root.meta.get(_META, {}))
+    if root.meta.get(_FROM_ENVIRONMENT) and (given.get("context") or given.get("kubeconfig")):
+        given.pop("collector", None)
+    return Settings(**given, kubectl=root.info_name == KUBECTL_NAME)
 
 
 class GlobalOption(click.Option):
@@ -46,7 +52,10 @@ class GlobalOption(click.Option):
     @staticmethod
     def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
         if value and parameter.name:
-            context.find_root().meta.setdefault(_META, {})[parameter.name] = value
+            meta = context.find_root().meta
+            meta.setdefault(_META, {})[parameter.name] = value
+            if parameter.name == "collector":
+                meta[_FROM_ENVIRONMENT] = context.get_parameter_source("collector") is ParameterSource.ENVIRONMENT
 
 
 def global_options(*, root: bool = False) -> list[click.Parameter]:

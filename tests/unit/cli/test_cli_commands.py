@@ -213,6 +213,19 @@ def test_global_options_count_before_and_after_and_the_later_wins(
     assert run("--collector", served.address, "nodes", PATHTAP_COLLECTOR="unix:/nowhere").exit_code == 0
 
 
+def test_a_cluster_that_was_typed_wins_over_a_collector_that_the_environment_names(
+    served: Any, run: Run, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("contexts: [{name: east, context: {namespace: shop}}]")
+    typed = ("--kubeconfig", str(config), "--context", "west", "nodes")
+    refused = run(*typed, PATHTAP_COLLECTOR=served.address)
+    assert (refused.exit_code, "west" in refused.stderr) == (1, True)
+    assert (
+        run("--collector", served.address, *typed[:3], "east", "nodes", PATHTAP_COLLECTOR=served.address).exit_code == 0
+    )
+
+
 def test_the_namespace_of_a_bare_name_is_the_kubeconfig_contexts(
     ask: Run, served: Any, a_trace: ATrace, tmp_path: Path
 ) -> None:
