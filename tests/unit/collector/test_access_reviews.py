@@ -17,6 +17,7 @@ import pytest
 from pathtap.collector.access import reviews
 from pathtap.collector.access.gate import ClusterGate
 from pathtap.collector.access.identity import BoundPod, User
+from pathtap.collector.access.needs import Needs
 from pathtap.collector.access.refusal import Refused
 from pathtap.collector.access.reviews import LONGEST_TOKEN, REMEMBER_ALLOWED, REMEMBER_REFUSED, Reviews
 from pathtap.collector.cluster.api import Api
@@ -86,6 +87,8 @@ class Place:
             await self.over.wait()
             return
         status, answer = self.said[path]
+        if callable(answer):
+            answer = answer(self.asked[-1][1]["spec"])
         raw = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
         writer.write(b"HTTP/1.1 %d x\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(raw), raw))
         await writer.drain()
@@ -203,6 +206,7 @@ def test_who_does_not_answer_lets_nobody_in_and_keeps_nobody_else_waiting(monkey
             assert await place.reviews.allowed(ANN, "shop")
             place.said["tokenreviews"] = (201, {"status": AGENT})
             assert (await place.reviews.user("agents", "pathtap-collector")).name.endswith("pathtap-agent")
+            assert not any(each.done() for each in flood)
             ended = await asyncio.gather(*flood, return_exceptions=True)
             assert {each.status for each in ended if isinstance(each, Refused)} == {grpc.StatusCode.UNAVAILABLE}
             assert len(ended) == 40
@@ -320,6 +324,45 @@ def test_an_agent_by_its_token_is_its_pods_nodes_and_for_how_long() -> None:
             # As a person it is refused, though the API server were to know it without its audience.
             asking = gate.person_by((("authorization", "Bearer of-the-account"),))
             assert await status_of(asking) is grpc.StatusCode.PERMISSION_DENIED
+
+    run(main)
+
+
+def test_a_person_needs_every_namespace_and_for_the_cluster_all_of_it() -> None:
+    """Each is asked about by itself; a right in one, however it is called, is not one in all."""
+    permitted = {"default", "shop"}
+
+    def decide(spec: Any) -> dict[str, Any]:
+        return {"status": {"allowed": spec["resourceAttributes"]["namespace"] in permitted}}
+
+    async def main() -> None:
+        async with asked(tokenreviews=(201, KNOWN), subjectaccessreviews=(201, decide)) as place:
+            gate = ClusterGate(place.reviews, "pathtap/pathtap-agent", lambda: place.clock)
+            person = await gate.person_by((("authorization", "Bearer one"),))
+            await person.may(Needs(namespaces=frozenset(permitted)))
+            for needs in (
+                Needs(namespaces=frozenset({"shop", "vault"})),
+                Needs(namespaces=frozenset({"vault", "default"})),
+                Needs(namespaces=frozenset({""})),
+                Needs(cluster=True),
+                Needs(namespaces=frozenset({"shop"}), cluster=True),
+            ):
+                assert await status_of(person.may(needs)) is grpc.StatusCode.PERMISSION_DENIED
+            assert await person.sees({"shop", "vault", "default"}) == frozenset(permitted)
+            permitted.add("")
+            place.clock += REMEMBER_ALLOWED
+            await person.may(Needs(cluster=True))
+            assert await person.sees({"vault"}) is None
+
+    run(main)
+
+
+def test_an_agents_token_is_reviewed_for_its_audience() -> None:
+    async def main() -> None:
+        async with asked(tokenreviews=(201, {"status": AGENT}), **{"agent-1": (200, POD)}) as place:
+            gate = ClusterGate(place.reviews, "pathtap/pathtap-agent", lambda: place.clock)
+            await gate.agent_by((("authorization", "Bearer one"),))
+            assert place.asked[0][1]["spec"] == {"token": "one", "audiences": ["pathtap-collector"]}
 
     run(main)
 

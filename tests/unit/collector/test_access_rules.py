@@ -123,6 +123,14 @@ def test_a_service_needs_the_pods_behind_it() -> None:
     assert of_service(INVENTORY.services["shop/to-a-node"], INVENTORY).cluster
 
 
+def test_a_pod_that_has_finished_makes_no_node_its_services() -> None:
+    port = service_item("shop/once", "10.100.0.62", PORT)
+    finished = pod_item("shop/once", NODE_1, HOST_1, host_network=True, phase="Succeeded")
+    inventory = inventory_of(*cluster_items(), finished, port, endpoints_item("shop/once", PORT, HOST_1))
+    assert inventory.pods["shop/once"].host_network
+    assert of_service(inventory.services["shop/once"], inventory).cluster
+
+
 def test_what_was_resolved_needs_no_less_than_its_words() -> None:
     web = resolve(Request(source="shop/cart", destination="svc/shop/shared", port=80), INVENTORY)
     assert of_question(web, INVENTORY) == inside("shop", "other")
@@ -210,6 +218,9 @@ def test_a_backend_of_others_is_refused_by_what_was_written() -> None:
     assert str(refused.value) == "no: svc/shared"
     facts = asyncio.run(confirm(Somebody("shop", "other"), needs, INVENTORY, "svc/shared"))
     assert facts.pods["other/vault"].name == "vault"
+    own = asyncio.run(confirm(Somebody("shop"), inside("shop"), INVENTORY, "cart"))
+    assert "shop/cart" in own.pods
+    assert "vault" not in repr(own)
 
 
 def test_what_turns_up_in_traffic_is_named_where_it_is_allowed() -> None:
