@@ -105,10 +105,26 @@ def paused_collector(prefix: str) -> Measured:
         return {"lost": max(0, accepted - delivered), "twice": max(0, delivered - accepted)}
 
 
+def asked_to_end(prefix: str, *, whom: str) -> Measured:
+    """In the middle of a trace, while the other end is stopped and has not been missed yet: it ends all the same, in order."""
+    with pair(prefix) as both, ExitStack() as stack:
+        trace = _settled(both, stack, True)
+        ends, other = (both.agent, both.collector) if whom == "agent" else (both.collector, both.agent)
+        with both.stopped(other):
+            began = time.monotonic()
+            os.kill(ends.pid, signal.SIGTERM)
+            _expect("Traceback" not in ends.rest(PATIENCE), f"the {whom} ended in disorder")
+            ended = time.monotonic() - began
+            if whom == "collector" and trace is not None:
+                _ended(trace, 4, "the collector stops")
+        return {f"asked to end, {whom}": ended}
+
+
 CASES: tuple[Case, ...] = (
     *(partial(case, writing=writing) for case in (black_hole, stopped_collector, stopped_agent) for writing in WAYS),
     *(partial(restarted_collector, away=away) for away in AWAY),
     paused_collector,
+    *(partial(asked_to_end, whom=whom) for whom in ("agent", "collector")),
 )
 
 
@@ -129,7 +145,10 @@ def _ended(trace: "subprocess.Popen[str]", code: int, words: str) -> str:
     """What it printed. It ends by itself, long before its time is over, and says why."""
     output, errors = trace.communicate(timeout=PATIENCE)
     told = words in output + errors and "Traceback" not in errors
-    _expect(trace.returncode == code and told, f"the trace ended with {trace.returncode}: {errors or output}")
+    _expect(
+        trace.returncode == code and told,
+        f"the trace ended with {trace.returncode}, and not by {words!r}: {errors[-300:]}",
+    )
     return output
 
 

@@ -18,18 +18,18 @@ from bench.outage_pair import CONNECTED, NOT_CONNECTED, PATIENCE, command_line, 
 from bench.processes import BenchError, Child, module, started
 from pathtap.lab.build import LabOptions, build, tear_down
 from pathtap.lab.cluster import Cluster, Node
+from pathtap.lab.kernel import network_namespaces
 from pathtap.lab.state import StateDirectory
 
 SOURCE, DESTINATION, COLLECTORS_POD = "shop/cart", "shop/redis", "shop/web"
 PORT = "9469"
-# What a node's agent might leave behind, as the kernel lists it: rules without their counters, queueing disciplines, links.
+# What an agent might leave behind, as the kernel lists it: rules without their counters, queueing disciplines, links, ip rules.
 LISTED = (
     ("nft", "--stateless", "list", "ruleset"),
     ("iptables-legacy-save",),
     ("tc", "qdisc", "show"),
     ("ip", "-o", "-br", "link"),
     ("ip", "rule"),
-    ("ip", "netns", "list"),
 )
 
 
@@ -109,7 +109,11 @@ class Stage:
             ["ip", "netns", "pids", self.far.network_namespace], capture_output=True, text=True, check=True
         )
         sockets = subprocess.run([*inside, "cat", "/proc/net/packet"], capture_output=True, text=True, check=True)
-        return frozenset({*lines, *(f"pid {pid}" for pid in pids.stdout.split()), *sockets.stdout.splitlines()[1:]})
+        # Those of the machine: others' come and go.
+        own = [name for name in network_namespaces() if name.startswith(self.cluster.options.prefix)]
+        return frozenset(
+            {*lines, *own, *(f"pid {pid}" for pid in pids.stdout.split()), *sockets.stdout.splitlines()[1:]}
+        )
 
 
 # In force while it is entered.

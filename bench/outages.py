@@ -85,6 +85,15 @@ PROMISES: tuple[Promise, ...] = (
     _none("lost", "packets lost of a capture that goes on", f"{STOP} of the collector for {PAUSE:g} s"),
     _none("twice", "packets that came twice of it", f"{STOP} of the collector for {PAUSE:g} s"),
     _none("sum", "packets neither delivered once nor counted", f"a capture whose stream breaks: {DROP}"),
+    _seconds(
+        "asked to end, agent", "the agent ends, in order, capturing", "SIGTERM while the collector is stopped", BACK
+    ),
+    _seconds(
+        "asked to end, collector",
+        "the collector ends, its trace with exit 4",
+        "SIGTERM while the agent is stopped",
+        BACK,
+    ),
     _seconds("trace, agent killed", "a live trace ends, exit 4, and names the node", f"{KILL} of the agent", 15.0),
     _seconds("trace, agent asked to end", "the same", "SIGTERM of the agent", 15.0),
     _seconds("trace, agent stopped", "the same", f"{STOP} of the agent", NOTICED),
