@@ -175,6 +175,23 @@ def test_cluster_entries_that_cannot_be_trusted_are_refused(cluster: dict[str, A
 
 
 @pytest.mark.parametrize(
+    ("extensions", "config"),
+    [
+        (
+            [{"name": "other", "extension": 1}, {"name": "client.authentication.k8s.io/exec", "extension": {"a": 2}}],
+            {"a": 2},
+        ),
+        (["strange"], None),
+        (5, None),
+        (None, None),
+    ],
+)
+def test_a_plugin_is_told_the_extension_that_is_for_it(extensions: Any, config: Any, write: Write) -> None:
+    entry = chosen_context(load([write("one", cluster={"extensions": extensions})]), "").cluster
+    assert cluster_info(server_of(entry), entry).get("config") == config
+
+
+@pytest.mark.parametrize(
     ("host", "environment", "direct"),
     [
         ("127.0.0.1:6443", {}, True),
@@ -252,6 +269,8 @@ def test_without_a_kubeconfig_a_pod_uses_its_service_account(tmp_path: Path, mon
     monkeypatch.setattr("pathtap.cli.cluster.place.in_cluster", lambda environment: in_cluster(environment, mount))
     pod = somewhere(None, tmp_path, **here)
     assert find(pod, "pathtap", Terminal(interactive=False)).credential.token == "pods-token"  # noqa: S105
+    past = somewhere(None, tmp_path, NO_PROXY="fd00::/8", **here)
+    assert [find(each, "pathtap", Terminal(interactive=False)).server.direct for each in (pod, past)] == [False, True]
     assert namespace_of_bare_names(pod, reached=True) == "shop"
 
 
