@@ -22,6 +22,8 @@ Context = grpc.aio.ServicerContext[agent_pb2.ConnectRequest, agent_pb2.ConnectRe
 
 # Seconds for the first message of a stream.
 GREETING = 10.0
+# Bytes of it: a node's name, and some words that are kept while the stream lasts.
+LONGEST_GREETING = 16 << 10
 
 
 class Intake(agent_pb2_grpc.IntakeServiceServicer):
@@ -36,7 +38,8 @@ class Intake(agent_pb2_grpc.IntakeServiceServicer):
         self, request_iterator: AsyncIterator[agent_pb2.ConnectRequest], context: Context
     ) -> None:
         identity, hello = await self._admitted(request_iterator, context)
-        if hello is None or hello.WhichOneof("body") != "hello" or not hello.node or not hello.boot_id:
+        sound = hello is not None and hello.WhichOneof("body") == "hello" and hello.ByteSize() <= LONGEST_GREETING
+        if hello is None or not sound or not hello.node or not hello.boot_id:
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT, "the first message of an agent is a Hello with its node"
             )

@@ -178,6 +178,10 @@ def test_names_of_others_are_nowhere_and_their_places_stay() -> None:
         assert (there.node, there.addresses, there.phase) == (hidden.node, hidden.addresses, hidden.phase)
     assert owner_of(ip_address(VAULT), 0, facts).name == f"{HIDDEN}/{VAULT}"
     assert owner_of(ip_address(FOREIGN), 0, facts).name == f"{HIDDEN}/{FOREIGN}"
+    # A node's address stays the node's, whoever else of others has it.
+    assert any(pod.host_network for pod in INVENTORY.pods.values())
+    for address in (HOST_1, HOST_2):
+        assert (facts.pod_at(ip_address(address)), facts.node_at(ip_address(address)) is not None) == (None, True)
     assert "vault" not in repr(facts)
     assert facts.nodes == INVENTORY.nodes
     assert shown(INVENTORY, None) is veiled(INVENTORY, None) is INVENTORY

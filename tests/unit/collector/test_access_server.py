@@ -100,6 +100,25 @@ def test_an_agent_speaks_for_its_own_node_alone(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_greeting_that_is_too_long_is_none(tmp_path: Path) -> None:
+    """Its words are kept, logged and shown in `nodes`."""
+
+    async def main() -> None:
+        async with (
+            serving(tmp_path, INVENTORY, Guard()) as bench,
+            grpc.aio.insecure_channel(bench.address) as channel,
+        ):
+            said = agent_pb2.Hello(version="v" * 20_000)
+            hello = agent_pb2.ConnectRequest(node=NODE_1, boot_id="b", sequence=1, hello=said)
+            call = agent_pb2_grpc.IntakeServiceStub(channel).Connect(iter([hello]))
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.read()
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert bench.agents.connected() == ()
+
+    run(main())
+
+
 def test_a_request_that_is_too_long_is_refused(tmp_path: Path) -> None:
     async def main() -> None:
         async with serving(tmp_path, INVENTORY, Guard(Shopkeeper())) as bench:

@@ -12,7 +12,7 @@ import grpc.aio
 
 from pathtap.collector.access.audit import Seldom
 from pathtap.collector.access.gate import ClusterGate, Context, Metadata
-from pathtap.collector.access.refusal import Refused
+from pathtap.collector.access.refusal import Refused, quoted
 from pathtap.v1 import agent_pb2
 
 log = logging.getLogger("pathtap.collector.audit")
@@ -38,7 +38,7 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
                 await self._gate.person_by(metadata)
         except Refused as error:
             if self._strangers.may_say() is not None:
-                log.warning("refused before %s: %s", details.method, error)
+                log.warning("refused before %s: %s", quoted(details.method), error)
             return _ending(error)
         return await continuation(details)
 
