@@ -135,6 +135,21 @@ def test_an_agent_is_asked_at_its_own(tmp_path: Path, token: str, status: grpc.S
     asyncio.run(main())
 
 
+def test_an_agent_that_sends_what_is_no_message_is_hung_up_on(tmp_path: Path) -> None:
+    hello = agent_pb2.ConnectRequest(node="n", boot_id="b", sequence=1, hello=agent_pb2.Hello())
+
+    async def main() -> None:
+        async with opened(tmp_path) as stage, stage.channel("agents") as channel:
+            raw: Any = channel.stream_stream("/pathtap.v1.IntakeService/Connect")
+            call = raw(metadata=(("authorization", "Bearer agent"),))
+            await call.write(hello.SerializeToString())
+            await call.initial_metadata()
+            await call.write(b"\xff\xff")
+            assert await call.read() is grpc.aio.EOF
+
+    asyncio.run(main())
+
+
 def test_neither_port_has_the_service_of_the_other(tmp_path: Path) -> None:
     async def main() -> None:
         async with opened(tmp_path) as stage:
