@@ -2,18 +2,33 @@
 
 from collections.abc import Iterable
 
-from small_cluster import CART, NODE_1, NODE_2, REDIS, WEB, inventory_of, node_item, pod_item
+from small_cluster import (
+    CART,
+    NODE_1,
+    NODE_2,
+    REDIS,
+    WEB,
+    endpoints_item,
+    inventory_of,
+    node_item,
+    pod_item,
+    service_item,
+)
 
 from pathtap.collector.access.gate import AgentIdentity, Caller, Context
 from pathtap.collector.access.needs import Needs
 from pathtap.collector.access.refusal import denied, unknown
 
+PORT = {"name": "http", "protocol": "TCP", "port": 80}
 INVENTORY = inventory_of(
     node_item(NODE_1, "192.168.1.29"),
     node_item(NODE_2, "192.168.2.29"),
     pod_item("shop/cart", NODE_1, CART),
     pod_item("shop/web", NODE_1, WEB),
     pod_item("vault/secret", NODE_2, REDIS),
+    # Written by hand, in a namespace of one's own, and it leads elsewhere.
+    service_item("shop/mixed", "10.100.0.70", PORT),
+    endpoints_item("shop/mixed", PORT, CART, REDIS),
 )
 
 

@@ -12,8 +12,9 @@ from google.protobuf.message import Message
 from journeys import CAPTURE, handshake
 from scripted_agent import ScriptedAgent, serving
 from shopkeeper import INVENTORY, Guard, Shopkeeper
-from small_cluster import NODE_1, NODE_2, REDIS, node_1, node_2
+from small_cluster import NODE_1, NODE_2, REDIS, inventory_of, node_1, node_2, node_item, pod_item
 
+from pathtap.collector import intake
 from pathtap.collector.access.gate import Caller
 from pathtap.model.request import CaptureRequest
 from pathtap.v1 import agent_pb2, agent_pb2_grpc, service_pb2
@@ -57,6 +58,71 @@ def test_no_call_goes_by_the_gate(tmp_path: Path, method: str, person: Caller | 
                 await answers(bench.client, method, request)
             assert caught.value.code() is status
             assert "secret" not in (caught.value.details() or "")
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("Snat", service_pb2.SnatRequest(all=True)),
+        ("Trace", service_pb2.TraceRequest(source="shop/cart", destination="svc/shop/mixed")),
+        ("Explain", service_pb2.TraceRequest(source="shop/cart", destination="10.100.0.70", port=80)),
+        ("Snat", service_pb2.SnatRequest(source="shop/cart", destination="svc/shop/mixed")),
+    ],
+)
+def test_what_leads_elsewhere_is_refused(tmp_path: Path, method: str, request_: Message) -> None:
+    async def main() -> None:
+        async with serving(tmp_path, INVENTORY, Guard(Shopkeeper())) as bench:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await answers(bench.client, method, request_)
+            assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("ListFlows", service_pb2.ListFlowsRequest(source="shop/old", timeout_ms=100)),
+        ("Trace", service_pb2.TraceRequest(source="shop/old", destination="198.51.100.7")),
+        ("Snat", service_pb2.SnatRequest(source="shop/old")),
+    ],
+)
+def test_a_pod_whose_address_is_anothers_already_is_refused(tmp_path: Path, method: str, request_: Message) -> None:
+    late = inventory_of(
+        node_item(NODE_1, "192.168.1.29"),
+        pod_item("shop/old", NODE_1, REDIS, deleting=True),
+        pod_item("vault/secret", NODE_1, REDIS),
+    )
+
+    async def main() -> None:
+        async with serving(tmp_path, late, Guard(Shopkeeper())) as bench:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await answers(bench.client, method, request_)
+            assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+    run(main())
+
+
+def test_who_says_no_hello_has_one_stream_and_not_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "GREETING", 1.0)
+
+    async def main() -> None:
+        async with (
+            serving(tmp_path, INVENTORY, Guard()) as bench,
+            grpc.aio.insecure_channel(bench.address) as channel,
+        ):
+            silent = agent_pb2_grpc.IntakeServiceStub(channel).Connect()
+            await asyncio.sleep(0.2)
+            another = agent_pb2_grpc.IntakeServiceStub(channel).Connect()
+            for call, status in (
+                (another, grpc.StatusCode.PERMISSION_DENIED),
+                (silent, grpc.StatusCode.INVALID_ARGUMENT),
+            ):
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await call.read()
+                assert caught.value.code() is status
 
     run(main())
 

@@ -93,7 +93,7 @@ def test_a_token_that_is_not_renewed_yet_does_not_have_its_agent_come_and_go() -
         begun = asyncio.get_running_loop().time()
         identity = AgentIdentity(node=NODE_1, pod="p", left=0.6)
         context: Any = None
-        await outstayed(Cluster(OWN), context, identity, lambda: False, Pauses(early=600.0))
+        await outstayed(Cluster(OWN), context, identity, lambda: False, Pauses(early=600.0, soon=0.01))
         return asyncio.get_running_loop().time() - begun
 
     assert asyncio.run(main()) >= 0.29
