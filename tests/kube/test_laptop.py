@@ -111,7 +111,7 @@ def _token(plane: ControlPlane, namespace: str, name: str) -> str:
 def known_as(ended: Ended) -> str:
     """The user that the API server names, in the refusal of the ConfigMap."""
     assert ended.returncode == 1
-    assert "pathtap needs get on configmaps/pathtap-ca in namespace k3-pathtap." in ended.stderr
+    assert "pathtap needs get on configmaps/pathtap-ca in namespace k3-pathtap: the Role pathtap-user " in ended.stderr
     (user,) = re.findall(r'User "([^"]+)" cannot get resource "configmaps"', ended.stderr)
     return str(user)
 
@@ -237,13 +237,13 @@ def test_what_is_missing_in_the_cluster_is_said_in_its_order(cluster: Cluster, n
 
     assert known_as(nodes(ann)) == "k3-ann"
     _permit(plane, "read", "get", "configmaps", "--resource-name=pathtap-ca")
-    assert "pathtap needs list on endpointslices.discovery.k8s.io in namespace k3-pathtap." in nodes(ann).stderr
+    assert "pathtap needs list on endpointslices.discovery.k8s.io in namespace k3-pathtap: " in nodes(ann).stderr
     _permit(plane, "find", "list", "endpointslices.discovery.k8s.io")
     unready = nodes(ann)
     assert (unready.returncode, "No collector is ready in namespace k3-pathtap" in unready.stderr) == (1, True)
 
     plane.kubectl("apply", "-f", "-", stdin=json.dumps(_endpoint_slice("collector-1")))
-    assert "pathtap needs get and create on pods/portforward in namespace k3-pathtap." in nodes(ann).stderr
+    assert "pathtap needs get and create on pods/portforward in namespace k3-pathtap: " in nodes(ann).stderr
     _permit(plane, "forward", "get,create", "pods/portforward")
     gone = nodes(ann)
     assert (gone.returncode, 'pods "collector-1" not found' in gone.stderr) == (1, True)

@@ -5,15 +5,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import anyio
 import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from pathtap.cli.cluster.api import refusal, unreachable
-from pathtap.cli.cluster.installation import Backend, ready, server_name
+from pathtap.cli.cluster.api import Api, refusal, unreachable
+from pathtap.cli.cluster.installation import Backend, authority, ready, server_name
 from pathtap.cli.cluster.server import Server
+from pathtap.cli.errors import CommandError
 from pathtap.cli.plugin_completion import completion_lines
 from pathtap.cli.program import cli
 
@@ -54,6 +56,19 @@ def test_a_refusal_is_a_sentence_with_the_servers_own_words(status: int, body: b
     error = refusal(status, body, SERVER)
     assert said in error.message
     assert "https://one.example:6443" in error.message
+
+
+def test_who_may_not_reach_the_collector_is_told_which_right_and_which_role() -> None:
+    class Refusing:
+        async def get(self, _path: str, **_parameters: str) -> Any:
+            raise refusal(403, b'{"message":"ann may not"}', SERVER)
+
+    with pytest.raises(CommandError) as told:
+        anyio.run(authority, cast(Api, Refusing()), "tools")
+    assert told.value.message.endswith(
+        "ann may not. pathtap needs get on configmaps/pathtap-ca in namespace tools: "
+        "the Role pathtap-user there has it, which an administrator binds to you."
+    )
 
 
 @pytest.mark.parametrize(

@@ -111,4 +111,5 @@ async def _slices(api: Api, namespace: str) -> Sequence[Mapping[str, Any]]:
 def _with_hint(error: RefusedError, needed: str, namespace: str) -> CommandError:
     if error.status != 403:
         return error
-    return CommandError(f"{error.message} pathtap needs {needed} in namespace {namespace}.")
+    role = "the Role pathtap-user there has it, which an administrator binds to you"
+    return CommandError(f"{error.message} pathtap needs {needed} in namespace {namespace}: {role}.")
