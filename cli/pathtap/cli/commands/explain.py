@@ -16,7 +16,8 @@ from pathtap.v1 import service_pb2
 
 _HELP = """Say what the nodes' configuration makes of a packet from SRC to DST and of its answer. Nothing is sent.
 
-SRC is NAME, NAMESPACE/NAME, pod/NAME, node/NAME, or an address. DST is the same, svc/NAME, or an address.
+SRC is NAME, NAMESPACE/NAME, pod/NAME, deploy/NAME (sts, ds, job, rs), node/NAME, or an address. DST is the same,
+svc/NAME, or an address; deploy/NAMESPACE/NAME and svc/NAMESPACE/NAME are in another namespace.
 The protocol is TCP where a port is given, else ICMP. `pathtap trace` sends the packet and shows what happens.
 
 \b

@@ -28,10 +28,10 @@ LIVE_SECONDS = 5.0
 
 _HELP = """Prove how SRC's traffic out of its node is source-translated, and whether its ports are fully random.
 
-SRC is NAME, NAMESPACE/NAME, pod/NAME, node/NAME, or, where nothing is sent, an address. DST is the same, svc/NAME, or an
-address outside; the protocol is TCP where a port is given, else ICMP. To DST some connections are opened from inside the
-pod and closed at once. Without DST nothing is sent: the rules for what lies outside of the VPC and the connections that
-are there are read.
+SRC is NAME, NAMESPACE/NAME, pod/NAME, deploy/NAME (sts, ds, job, rs), node/NAME, or, where nothing is sent, an address.
+DST is the same, svc/NAME, or an address outside; the protocol is TCP where a port is given, else ICMP. To DST some
+connections are opened from inside the pod and closed at once. Without DST nothing is sent: the rules for what lies
+outside of the VPC and the connections that are there are read.
 
 \b
   pathtap snat shop/cart to 198.51.100.8 --port 443

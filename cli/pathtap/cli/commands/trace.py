@@ -27,7 +27,8 @@ LIVE_SECONDS = 30.0
 
 _HELP = f"""Trace packets from SRC to DST and back, hop by hop.
 
-SRC is NAME, NAMESPACE/NAME, pod/NAME, node/NAME, or with --live an address. DST is the same, svc/NAME, or an address.
+SRC is NAME, NAMESPACE/NAME, pod/NAME, deploy/NAME (sts, ds, job, rs), node/NAME, or with --live an address. DST is the
+same, svc/NAME, or an address; deploy/NAMESPACE/NAME and svc/NAMESPACE/NAME are in another namespace.
 The protocol is TCP where a port is given, else ICMP. `pathtap explain` says what should happen, and sends nothing.
 
 \b
