@@ -57,15 +57,23 @@ class Keeper:
             data = {KEYS[each]: base64.b64encode(getattr(made, each)).decode() for each in KEYS}
             if there is None:
                 metadata = {"name": self._secret, "namespace": self._namespace}
-                await self._api.create(
-                    secrets, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
-                )
+                await self._create(secrets, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
             else:
                 # With the resourceVersion that was read: of two that write at once, one is refused.
                 await self._api.replace(
                     f"{secrets}/{self._secret}", {**there, "data": {**(there.get("data") or {}), **data}}
                 )
         return f"Secret {self._namespace}/{self._secret}: {what}"
+
+    async def _create(self, secrets: str, body: Mapping[str, Any]) -> None:
+        try:
+            await self._api.create(secrets, body)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            # The manifest gives no right to create any Secret, and brings this one empty.
+            sentence = f"it is not there, and {error}. It comes empty with the manifest: apply that again"
+            raise ApiError(sentence, error.status) from error
 
 
 def _held(data: Mapping[str, str]) -> Held:
@@ -89,15 +97,15 @@ async def run(kubeconfig: Path | None, context: str, namespace: str, secret: str
     told = ""
     try:
         while not stopped.is_set():
-            pause = every
+            pause, level = every, logging.INFO
             try:
                 sentence = await keeper.keep()
             except (ApiError, ForeignError) as error:
                 if not every:
                     raise
-                sentence, pause = f"Secret {namespace}/{secret}: {error}", min(PAUSE, every)
+                sentence, pause, level = f"Secret {namespace}/{secret}: {error}", min(PAUSE, every), logging.WARNING
             if sentence != told:
-                log.info("%s", sentence)
+                log.log(level, "%s", sentence)
                 told = sentence
             if not every:
                 return
