@@ -83,4 +83,4 @@ class Bundle:
             await self._api.create(self._maps, body)
         else:
             await self._api.replace(f"{self._maps}/{NAME}", {**there, "data": {**data, KEY: wanted}})
-        log.info("the ConfigMap %s/%s names %d authorities", self._namespace, NAME, wanted.count("BEGIN CERTIFICATE"))
+        log.info("authorities in the ConfigMap %s/%s: %d", self._namespace, NAME, wanted.count("BEGIN CERTIFICATE"))
