@@ -35,6 +35,7 @@ from pathtap.collector.cluster.api import Api, ApiError, connect
 from pathtap.collector.cluster.credentials import Kubeconfig, ServiceAccount
 from pathtap.collector.cluster.following import PAGE, PODS, find_endpoints, follow
 from pathtap.collector.cluster.inventory import InventoryUnread, inventory_gaps
+from pathtap.collector.cluster.live_inventory import LOOK
 from pathtap.collector.cluster.reflection import PAUSES, Reflection, Watch
 from pathtap.lab.kube.control_plane import ControlPlane, free_port
 from pathtap.model.inventory import Pod
@@ -353,6 +354,8 @@ def test_a_collector_answers_once_it_has_read_and_says_when_that_is_old(own: Con
             patiently(lambda: [each["part"] for each in asked("nodes").get("unread", [])] == ["inventory"])
             assert pathtap(listen, "nodes").stdout.startswith("inventory  it is as of 20")
             assert "told" in [node["node"] for node in asked("nodes")["nodes"]]
+            # What `nodes` tells at once the log tells at its next look.
+            time.sleep(2 * LOOK)
             process.terminate()
             log = process.communicate(timeout=30)[1]
     finally:
