@@ -233,7 +233,9 @@ def _audited(
     identity: str,
 ) -> Audited:
     destination = "" if isinstance(request, service_pb2.ListFlowsRequest) else request.destination
-    return Audited(id=identity, what=what, source=request.source, destination=destination, namespace=request.namespace)
+    every = isinstance(request, service_pb2.SnatRequest) and request.all
+    source = "--all" if every else request.source
+    return Audited(id=identity, what=what, source=source, destination=destination, namespace=request.namespace)
 
 
 def _snat_options(request: service_pb2.SnatRequest, asked: Asked) -> SnatOptions:

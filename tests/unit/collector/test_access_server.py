@@ -127,6 +127,18 @@ def test_who_says_no_hello_has_one_stream_and_not_for_long(tmp_path: Path, monke
     run(main())
 
 
+def test_the_audit_log_says_that_every_node_was_asked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with serving(tmp_path, INVENTORY, Guard(Shopkeeper())) as bench:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await answers(bench.client, "Snat", service_pb2.SnatRequest(all=True))
+
+    run(main())
+    (said,) = [each.getMessage() for each in caplog.records if each.name == "pathtap.collector.audit"]
+    assert '"source": "--all"' in said
+    assert '"outcome": "refused"' in said
+
+
 def test_flows_name_nobody_who_is_not_the_callers_to_see(tmp_path: Path) -> None:
     async def main() -> None:
         one, two = ScriptedAgent(node_1()), ScriptedAgent(node_2())
