@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pathtap import wire
-from pathtap.collector.capture_log import MOST_BYTES, CaptureLog
+from pathtap.collector.capture_log import MOST_BYTES, CaptureLog, Room
 from pathtap.collector.ledger import Ledger
 from pathtap.model.packet import Lost
 from pathtap.model.request import CaptureRequest, Command, EndCapture, Failure
@@ -130,6 +130,7 @@ class Agents:
     def __init__(self, now: Callable[[], int], most: int = MOST_BYTES) -> None:
         self._now = now
         self._most = most
+        self._together = Room()
         self._by_node: dict[str, Agent] = {}
         self._captures: dict[str, CaptureLog] = {}
         self._runs: dict[tuple[str, str], Run] = {}
@@ -235,11 +236,12 @@ class Agents:
     @contextmanager
     def capture(self, identity: str) -> Iterator[CaptureLog]:
         """Keeps what arrives of the capture with this id while the block runs."""
-        log = CaptureLog(identity, self._most)
+        log = CaptureLog(identity, self._most, self._together)
         self._captures[identity] = log
         try:
             yield log
         finally:
             del self._captures[identity]
+            log.release()
             for run in self._runs.values():
                 run.captures.discard(identity)

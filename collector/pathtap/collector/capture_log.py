@@ -16,6 +16,8 @@ from pathtap.model.rows import ROW, PacketRows
 
 # Bytes of packets that one capture may keep, of all nodes together.
 MOST_BYTES = 64 << 20
+# And all captures that run at once.
+MOST_TOGETHER = 256 << 20
 # What the objects around some rows, and one observation, take in memory: a little more than was measured on CPython 3.11.
 ROWS_OVERHEAD = 512
 OBSERVATION_BYTES = 1536
@@ -32,14 +34,24 @@ class Position:
     observations: int = 0
 
 
-class CaptureLog:
-    """`changed` wakes whoever waits for packets or losses. What comes beyond `most` bytes is counted, and lost at `collector`."""
+@dataclass(slots=True)
+class Room:
+    """Bytes that are left of those that captures share."""
 
-    def __init__(self, capture: str = "", most: int = MOST_BYTES) -> None:
+    most: int = MOST_TOGETHER
+    left: int = MOST_TOGETHER
+
+
+class CaptureLog:
+    """`changed` wakes whoever waits for packets or losses. What comes beyond `most` bytes is counted, and lost at `collector`; so
+    is what comes beyond the room that the captures that run at once have `together`."""
+
+    def __init__(self, capture: str = "", most: int = MOST_BYTES, together: Room | None = None) -> None:
         self.changed = asyncio.Event()
         self._capture = capture
         self._most = most
         self._room = most
+        self._together = together or Room()
         self._rows: list[PacketRows] = []
         self._observations: list[PacketObservation] = []
         self._lost = Losses()
@@ -51,7 +63,7 @@ class CaptureLog:
         """Returns how many of them were too many."""
         names = self._names.get(rows.interfaces)
         price = ROWS_OVERHEAD if names is not None else ROWS_OVERHEAD + NAME_BYTES * len(rows.interfaces)
-        fit = max(0, self._room - price) // ROW.size * ROW.size
+        fit = max(0, self._left - price) // ROW.size * ROW.size
         kept = replace(rows, interfaces=names or rows.interfaces, rows=rows.rows[:fit])
         self._count(kept)
         if fit < len(rows.rows):
@@ -59,19 +71,19 @@ class CaptureLog:
         if len(kept):
             self._rows.append(kept)
             self._names[kept.interfaces] = kept.interfaces
-            self._room -= len(kept.rows) + price
+            self._spend(len(kept.rows) + price)
         self.changed.set()
         return len(rows) - len(kept)
 
     def see(self, observation: PacketObservation) -> int:
         """Returns 1 where it was one too many."""
-        fits = self._room >= OBSERVATION_BYTES
+        fits = self._left >= OBSERVATION_BYTES
         if not fits:
             self._lost.add(self._beyond(observation.node, observation.interface, 1))
         else:
             self._delivered[observation.node, observation.interface] += 1
             self._observations.append(observation)
-            self._room -= OBSERVATION_BYTES
+            self._spend(OBSERVATION_BYTES)
         self.changed.set()
         return not fits
 
@@ -84,8 +96,13 @@ class CaptureLog:
         self._rows.clear()
         self._observations.clear()
         self._names.clear()
-        self._room = self._most
+        self.release()
         self._cleared += 1
+
+    def release(self) -> None:
+        """Leaves its room to other captures: nothing more comes of this one."""
+        self._together.left += self._most - self._room
+        self._room = self._most
 
     @property
     def lost(self) -> tuple[Lost, ...]:
@@ -119,6 +136,14 @@ class CaptureLog:
         """What tells of these flows, both ways: some packets of each at every place, and whatever fits no row."""
         return in_order(sift(self._rows, flows), self._observations)
 
+    @property
+    def _left(self) -> int:
+        return min(self._room, self._together.left)
+
+    def _spend(self, count: int) -> None:
+        self._room -= count
+        self._together.left -= count
+
     def _count(self, rows: PacketRows) -> None:
         for interface, count in _by_interface(rows):
             self._delivered[rows.node, interface] += count
@@ -128,7 +153,10 @@ class CaptureLog:
             self._lost.add(self._beyond(rows.node, interface, count))
 
     def _beyond(self, node: str, interface: str, count: int) -> Lost:
-        why = f"of one capture the collector keeps {self._most >> 20} MiB of packets"
+        most, kept = (self._most, "one capture")
+        if self._together.left < self._room:
+            most, kept = (self._together.most, "all captures at once")
+        why = f"of {kept} the collector keeps {most >> 20} MiB of packets"
         return Lost(node=node, where="collector", count=count, capture=self._capture, interface=interface, why=why)
 
 

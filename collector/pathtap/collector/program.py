@@ -34,7 +34,8 @@ log = logging.getLogger("pathtap.collector")
 # What runs beside the server until it stops.
 Background = list[Callable[[], Coroutine[Any, Any, None]]]
 
-GRACE = 1.0
+# In seconds: a trace that ends now still asks its agents for 0.8 s at most, and is then put together.
+GRACE = 3.0
 # What a person can act on, in its own words.
 SENTENCES = (ConfigError, InventoryFileError, ApiError)
 

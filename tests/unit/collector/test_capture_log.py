@@ -9,7 +9,7 @@ from journeys import CART_REDIS, handshake
 from small_cluster import NODE_1, NODE_2
 
 from pathtap import wire
-from pathtap.collector.capture_log import NAME_BYTES, OBSERVATION_BYTES, ROWS_OVERHEAD, CaptureLog, Position
+from pathtap.collector.capture_log import NAME_BYTES, OBSERVATION_BYTES, ROWS_OVERHEAD, CaptureLog, Position, Room
 from pathtap.collector.joining.correlate import Entries, join
 from pathtap.collector.joining.sifting import layout
 from pathtap.model.address import FiveTuple
@@ -82,6 +82,21 @@ def test_packets_that_fit_no_row_weigh_what_they_take() -> None:
     log = CaptureLog("c", 2 * OBSERVATION_BYTES)
     assert [log.see(seen(number)) for number in (1, 2, 3)] == [0, 0, 1]
     assert len(log.observations) == 2
+
+
+def test_captures_at_once_share_what_all_of_them_may_keep() -> None:
+    together = Room(most=3 * OBSERVATION_BYTES, left=3 * OBSERVATION_BYTES)
+    first, second = (CaptureLog(name, 1 << 20, together) for name in ("first", "second"))
+    assert [first.see(seen(n)) for n in range(2)] == [0, 0]
+    assert [second.see(seen(n)) for n in range(2)] == [0, 1]
+    assert [(lost.capture, lost.count, lost.why) for lost in second.lost] == [
+        ("second", 1, "of all captures at once the collector keeps 0 MiB of packets")
+    ]
+    first.release()
+    assert len(first.observations) == 2
+    assert [second.see(seen(n)) for n in range(3)] == [0, 0, 1]
+    second.clear()
+    assert together.left == together.most
 
 
 def test_memory_is_bounded_also_where_each_batch_names_sixty_interfaces_for_a_single_packet() -> None:
