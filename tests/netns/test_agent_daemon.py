@@ -333,10 +333,11 @@ def test_healthz_says_whether_a_collector_is_there(path: Path) -> None:
         async with asyncio.timeout(30), agent(path):
             async with serving(path) as collector:
                 await collector.until(lambda: bool(collector.messages))
-                # The collector may have the first message before the agent knows it.
+                # Either end may know of a connection, or of its end, some tenths of a second before the other does.
                 while (told := await status()) != "200":
                     assert told == "503"
-            assert await status() == "503"
+            while (told := await status()) != "503":
+                assert told == "200"
 
     asyncio.run(all_of_it())
 
