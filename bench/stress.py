@@ -218,7 +218,8 @@ def _note(interval: Interval, measured: Sequence[Pair]) -> str:
 
 def _highest(measured: Sequence[Pair]) -> str:
     armed, untraced = (median(flow.highest for flow in flows) for flows in _flows(measured))
-    return f"no goal, for other work of the machine weighs most here; {armed:,.0f} µs and {untraced:,.0f} µs"
+    why = "no goal: flow, generator, agent and collector wait for each other on two processors"
+    return f"{why}; {armed:,.0f} µs and {untraced:,.0f} µs"
 
 
 def _flows(measured: Sequence[Pair]) -> tuple[list[Window], list[Window]]:
