@@ -218,7 +218,7 @@ def _note(interval: Interval, measured: Sequence[Pair]) -> str:
 
 def _highest(measured: Sequence[Pair]) -> str:
     armed, untraced = (median(flow.highest for flow in flows) for flows in _flows(measured))
-    why = "no goal: flow, generator, agent and collector wait for each other on two processors"
+    why = "no goal: why the slowest wait longer is not known"
     return f"{why}; {armed:,.0f} µs and {untraced:,.0f} µs"
 
 
