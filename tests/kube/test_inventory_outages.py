@@ -232,6 +232,34 @@ def test_a_pods_token_that_expires_is_read_again(
     asyncio.run(scenario())
 
 
+def test_requests_that_are_refused_together_do_not_end_one_another(own: ControlPlane, tmp_path: Path) -> None:
+    """Each makes the credentials anew; what another has under way on the former connections is still answered."""
+
+    async def scenario() -> list[ApiError]:
+        write(tmp_path / "ca.crt", own.ca.decode())
+        write(tmp_path / "token", "invented")
+        where = {"KUBERNETES_SERVICE_HOST": own.where.address, "KUBERNETES_SERVICE_PORT": str(own.port)}
+        stranger = Api(ServiceAccount(where, tmp_path))
+        refused = []
+
+        async def ask(number: int) -> None:
+            for _ in range(10):
+                await asyncio.sleep(0.001 * number)
+                with pytest.raises(ApiError) as refusal:
+                    await stranger.get(PODS.path)
+                refused.append(refusal.value)
+
+        try:
+            await asyncio.gather(*(ask(number) for number in range(8)))
+        finally:
+            await stranger.close()
+        return refused
+
+    refused = asyncio.run(scenario())
+    assert len(refused) == 80
+    assert {each.status for each in refused} == {401}, {str(each) for each in refused}
+
+
 def test_an_exec_plugin_is_asked_again_when_its_token_expires(own: ControlPlane, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with administrator(own) as api:

@@ -74,9 +74,10 @@ def test_requests_that_were_refused_together_renew_once() -> None:
     async def main() -> int:
         shown = Shown()
         api = Api(shown)
-        await asyncio.gather(*(api._renew("token-0") for _ in range(5)))
+        refused = api._client
+        await asyncio.gather(*(api._renew(refused) for _ in range(5)))
         first = shown.renewed
-        await api._renew("token-1")
+        await api._renew(api._client)
         await api.close()
         return first * 10 + shown.renewed
 

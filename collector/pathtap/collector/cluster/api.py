@@ -40,6 +40,33 @@ class ApiError(Exception):
         self.status = status
 
 
+class _Client:
+    """The connections of one set of credentials. After `retire` they are closed when the last request on them is over, which for
+    a watch may take half a minute."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+        self._users = 0
+        self._retired = False
+
+    @asynccontextmanager
+    async def used(self) -> AsyncIterator[httpx.AsyncClient]:
+        self._users += 1
+        try:
+            yield self._http
+        finally:
+            self._users -= 1
+            await self._close_if_idle()
+
+    async def retire(self) -> None:
+        self._retired = True
+        await self._close_if_idle()
+
+    async def _close_if_idle(self) -> None:
+        if self._retired and not self._users:
+            await self._http.aclose()
+
+
 class Api:
     """Requests to one API server. Every method raises ApiError and nothing else. Paths are the API's: "/api/v1/pods"."""
 
@@ -56,7 +83,6 @@ class Api:
         self._watch_patience = watch_patience
         self._renewing = asyncio.Lock()
         self._client = self._new_client()
-        self._former: httpx.AsyncClient | None = None
 
     @property
     def server(self) -> str:
@@ -96,9 +122,8 @@ class Api:
                 yield event
 
     async def close(self) -> None:
-        await self._client.aclose()
-        if self._former is not None:
-            await self._former.aclose()
+        """Once nothing is asked any more."""
+        await self._client.retire()
 
     async def _answer(self, method: str, path: str, **parts: Any) -> Mapping[str, Any]:
         async with self._request(method, path, **parts) as response:
@@ -108,54 +133,61 @@ class Api:
     async def _request(self, method: str, path: str, **parts: Any) -> AsyncIterator[httpx.Response]:
         """A response that is no refusal, its body unread. Credentials that are refused are made anew, once."""
         try:
-            token = self._credentials.token()
-            response = await self._send(method, path, token, parts)
-            try:
-                if response.status_code == 401:
-                    await response.aclose()
-                    await self._renew(token)
-                    response = await self._send(method, path, self._credentials.token(), parts)
-                if response.is_error or response.is_redirect:
-                    raise self._refused(response.status_code, await response.aread(), path)
-                yield response
-            finally:
-                await response.aclose()
+            client = self._client
+            async with self._sent(client, method, path, parts) as response:
+                if response.status_code != 401:
+                    yield await self._admitted(response, path)
+                    return
+            await self._renew(client)
+            async with self._sent(self._client, method, path, parts) as response:
+                yield await self._admitted(response, path)
         except CredentialsError as error:
             raise ApiError(str(error)) from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
             reason = str(error) or type(error).__name__
             raise ApiError(f"the API server {self.server} does not answer: {reason}") from error
 
-    async def _send(self, method: str, path: str, token: str, parts: Mapping[str, Any]) -> httpx.Response:
+    @asynccontextmanager
+    async def _sent(
+        self, client: _Client, method: str, path: str, parts: Mapping[str, Any]
+    ) -> AsyncIterator[httpx.Response]:
+        token, name = self._credentials.token(), self._credentials.server_name
         headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
-        name = self._credentials.server_name
-        request = self._client.build_request(
-            method, path, headers=headers, extensions={"sni_hostname": name} if name else None, **parts
-        )
-        return await self._client.send(request, stream=True)
+        extensions = {"sni_hostname": name} if name else None
+        async with client.used() as http:
+            request = http.build_request(method, path, headers=headers, extensions=extensions, **parts)
+            response = await http.send(request, stream=True)
+            try:
+                yield response
+            finally:
+                await response.aclose()
 
-    async def _renew(self, refused: str) -> None:
-        """Requests that were refused together renew once: whoever comes later finds another token."""
+    async def _admitted(self, response: httpx.Response, path: str) -> httpx.Response:
+        if response.is_error or response.is_redirect:
+            raise self._refused(response.status_code, await response.aread(), path)
+        return response
+
+    async def _renew(self, refused: _Client) -> None:
+        """Requests that were refused together renew once: whoever comes later finds another client."""
         async with self._renewing:
-            if refused and self._credentials.token() != refused:
+            if self._client is not refused:
                 return
             await self._credentials.renew()
-            former, self._former = self._former, self._client
             self._client = self._new_client()
-            # What still runs on the client of just now may end there; one that is older has nothing that does.
-            if former is not None:
-                await former.aclose()
+            await refused.retire()
 
-    def _new_client(self) -> httpx.AsyncClient:
+    def _new_client(self) -> _Client:
         """Raises CredentialsError."""
         try:
-            return httpx.AsyncClient(
-                base_url=self._credentials.server,
-                transport=httpx.AsyncHTTPTransport(
-                    verify=self._credentials.context(), proxy=self._credentials.proxy, socket_options=KEEPALIVE
-                ),
-                timeout=httpx.Timeout(self._answer_patience, connect=CONNECT_PATIENCE),
-                headers={"User-Agent": "pathtap-collector"},
+            return _Client(
+                httpx.AsyncClient(
+                    base_url=self._credentials.server,
+                    transport=httpx.AsyncHTTPTransport(
+                        verify=self._credentials.context(), proxy=self._credentials.proxy, socket_options=KEEPALIVE
+                    ),
+                    timeout=httpx.Timeout(self._answer_patience, connect=CONNECT_PATIENCE),
+                    headers={"User-Agent": "pathtap-collector"},
+                )
             )
         except (ValueError, ImportError, httpx.InvalidURL) as error:
             raise CredentialsError(f"the API server {self.server}, or its proxy, cannot be used: {error}") from error
