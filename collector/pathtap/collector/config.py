@@ -5,6 +5,8 @@ from pathlib import Path
 
 NAMESPACE = "pathtap"
 AGENTS = "pathtap-agent"
+# Connections to their port; of each an idle collector takes up to 90 KiB (docs/access.md).
+MAX_AGENTS = 2_000
 
 
 class ConfigError(Exception):
@@ -17,7 +19,7 @@ class Settings:
     `listen_certificates`, empty for none. Without `insecure` both
     `tls_certificate` and `tls_key` are needed. Exactly one of `inventory`, `kubeconfig` and `in_cluster` says who is who.
     `metrics` is HOST:PORT, empty for none. `namespace` is the collector's own; `agents` is the service account that agents run
-    as, NAMESPACE/NAME.
+    as, NAMESPACE/NAME, and `max_agents` how many connections of theirs there may be.
     """
 
     listen: str
@@ -34,6 +36,7 @@ class Settings:
     tls_ca: Path | None = None
     namespace: str = NAMESPACE
     agents: str = f"{NAMESPACE}/{AGENTS}"
+    max_agents: int = MAX_AGENTS
 
     @property
     def has_cluster(self) -> bool:

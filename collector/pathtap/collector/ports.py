@@ -18,6 +18,7 @@ from pathtap.collector.access.desk import LONGEST_REQUEST
 from pathtap.collector.access.doorkeeper import Doorkeeper
 from pathtap.collector.access.gate import ClusterGate, Gate
 from pathtap.collector.access.tls import CertificateError, KeyPair, credentials
+from pathtap.collector.bounds import Connections
 from pathtap.collector.cluster.api import Api
 from pathtap.collector.config import ConfigError, Settings
 from pathtap.collector.intake import Intake
@@ -38,9 +39,8 @@ ALIVE: Options = (
     ("grpc.http2.ping_timeout_ms", 4_000),
     ("grpc.so_reuseport", 0),
 )
-# What strangers may take: connections, calls on one of them, seconds until TLS must be spoken and without a call, headers.
+# What strangers may take of a connection: calls, seconds until TLS must be spoken and without a call, headers.
 BOUNDED: Options = (
-    ("grpc.max_allowed_incoming_connections", 4_000),
     ("grpc.max_concurrent_streams", 100),
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 60_000),
@@ -56,21 +56,29 @@ CERTIFICATE_OPTIONS: Options = (
     ("grpc.max_connection_age_ms", 3_600_000),
     ("grpc.max_connection_age_grace_ms", 660_000),
 )
+EVERY_CONNECTION = Connections()
 
 
 class Ports:
     """`open`, then `run` until it is cancelled, then `close`."""
 
-    def __init__(self, settings: Settings, gate: Gate, intake: Intake, tracer: TraceServer) -> None:
+    def __init__(
+        self, settings: Settings, gate: Gate, intake: Intake, tracer: TraceServer, most: Connections = EVERY_CONNECTION
+    ) -> None:
         """Raises ConfigError where the certificate cannot be used."""
         self._settings = settings
+        self._most = most
         self._tracer = tracer
         self._pair = _pair_of(settings)
         inner = Decoding()
         guards = [Doorkeeper(gate), inner] if isinstance(gate, ClusterGate) else [inner]
         own = settings.listen_agents
-        people = grpc.aio.server(options=PEOPLE_OPTIONS if own else CHANNEL_OPTIONS, interceptors=guards)
-        agents = grpc.aio.server(options=CHANNEL_OPTIONS, interceptors=guards) if own else people
+        if own:
+            people = grpc.aio.server(options=_at_most(most.people, PEOPLE_OPTIONS), interceptors=guards)
+            agents = grpc.aio.server(options=_at_most(most.agents, CHANNEL_OPTIONS), interceptors=guards)
+        else:
+            shared = _at_most(most.people + most.agents, CHANNEL_OPTIONS)
+            people = agents = grpc.aio.server(options=shared, interceptors=guards)
         service_pb2_grpc.add_TraceServiceServicer_to_server(tracer, people)
         agent_pb2_grpc.add_IntakeServiceServicer_to_server(intake, agents)
         self._servers = {settings.listen: people} | ({own: agents} if own else {})
@@ -90,7 +98,8 @@ class Ports:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(authority.run())
             await authority.known.wait()
-            server = grpc.aio.server(options=CERTIFICATE_OPTIONS, interceptors=[Decoding()])
+            options = _at_most(self._most.certificates, CERTIFICATE_OPTIONS)
+            server = grpc.aio.server(options=options, interceptors=[Decoding()])
             service_pb2_grpc.add_TraceServiceServicer_to_server(self._tracer, server)
             self._servers[self._settings.listen_certificates] = server
             _bind(server, self._settings.listen_certificates, self._pair, lambda: authority.pem)
@@ -100,6 +109,10 @@ class Ports:
     async def close(self, grace: float) -> None:
         """`grace` is what calls that run are given, in seconds."""
         await asyncio.gather(*(each.stop(grace) for each in self._servers.values()))
+
+
+def _at_most(connections: int, options: Options) -> Options:
+    return (*options, ("grpc.max_allowed_incoming_connections", connections))
 
 
 def _bind(server: grpc.aio.Server, listen: str, pair: KeyPair | None, clients: Callable[[], bytes] | None) -> None:

@@ -19,11 +19,12 @@ from pathtap.collector.access.desk import Desk
 from pathtap.collector.access.gate import ClusterGate, Gate, OpenGate
 from pathtap.collector.access.reviews import Reviews
 from pathtap.collector.agents import Agents
+from pathtap.collector.bounds import Connections, allotted, one_arena
 from pathtap.collector.cluster.api import Api, ApiError, connect
 from pathtap.collector.cluster.inventory import Inventory
 from pathtap.collector.cluster.inventory_file import InventoryFile, InventoryFileError
 from pathtap.collector.cluster.live_inventory import LiveInventory
-from pathtap.collector.config import AGENTS, NAMESPACE, ConfigError, Settings
+from pathtap.collector.config import AGENTS, MAX_AGENTS, NAMESPACE, ConfigError, Settings
 from pathtap.collector.intake import Intake
 from pathtap.collector.ports import Ports
 from pathtap.collector.server import TraceServer
@@ -40,14 +41,14 @@ GRACE = 3.0
 SENTENCES = (ConfigError, InventoryFileError, ApiError)
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, most: Connections) -> None:
     """Serves until SIGTERM or SIGINT. Raises ApiError, InventoryFileError or ConfigError before it listens."""
     api = await connect(settings.kubeconfig, settings.context) if settings.has_cluster else None
     inventory, background = _inventory(settings, api)
     gate = _gate(settings, api)
     agents = Agents(time.time_ns)
     tracer = TraceServer(agents, inventory, time.time_ns, lambda: secrets.token_hex(6), Desk(gate))
-    ports = Ports(settings, gate, Intake(agents, gate), tracer)
+    ports = Ports(settings, gate, Intake(agents, gate), tracer, most)
     if api is not None and settings.listen_certificates:
         background.append(partial(ports.run, api))
     if api is not None and settings.authenticates and settings.tls_ca is not None:
@@ -130,6 +131,13 @@ def _gate(settings: Settings, api: Api | None) -> Gate:
     metavar="NAMESPACE/NAME",
     help="The service account that agents run as.",
 )
+@click.option(
+    "--max-agents",
+    type=click.IntRange(1, 100_000),
+    default=MAX_AGENTS,
+    show_default=True,
+    help="Connections of agents at once: no fewer than there are nodes.",
+)
 @click.version_option(package_name="pathtap")
 def command(**options: Any) -> None:
     """Join what pathtap's agents see into traces, and answer `pathtap`."""
@@ -140,8 +148,9 @@ def command(**options: Any) -> None:
         settings = Settings(**options)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
+    one_arena()
     try:
-        asyncio.run(serve(settings))
+        asyncio.run(serve(settings, allotted(Connections(agents=settings.max_agents))))
     except SENTENCES as error:
         raise click.ClickException(escape(str(error))) from error
     except ExceptionGroup as group:
