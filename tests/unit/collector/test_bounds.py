@@ -53,3 +53,33 @@ def test_a_soft_limit_is_raised_as_far_as_the_hard_one_lets_it() -> None:
         "connections of agents 597, of people 149, by certificate 149\n"
     )
     assert asked(512, 512)[0][-1] == 512
+
+
+ARENAS = """
+import ctypes, sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from pathtap.collector.bounds import one_arena
+libc, together = ctypes.CDLL(None), Barrier(4)
+libc.fdopen.restype = libc.malloc.restype = ctypes.c_void_p
+if sys.argv[1:]:
+    one_arena()
+
+def take(number):
+    together.wait(10)
+    return [libc.malloc(ctypes.c_size_t(4096)) for _ in range(1000)]
+
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(take, range(4)))
+libc.malloc_info(0, ctypes.c_void_p(libc.fdopen(1, b"w")))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.parametrize("called", [True, False])
+def test_all_threads_take_memory_from_one_arena(called: bool) -> None:
+    """As malloc_info(3) counts them; without it there are several."""
+    argv = [sys.executable, "-c", ARENAS, *(["called"] if called else [])]
+    told = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=20).stdout
+    assert (told.count("<heap nr=") == 1) is called
+    assert "<heap nr=" in told
