@@ -59,7 +59,7 @@ def test_a_race_is_told_as_it_went(raced: Bench) -> None:
     kept = raced.cluster.options.randomize == "none"
     # With --random-fully chance may take one flow of this many, hardly two.
     assert lost > 2 if kept else lost <= 2
-    assert snat["verdict"] == ("NOT_RANDOM" if kept else "FULLY_RANDOM")
+    assert snat["verdict"] == ("NOT_RANDOM" if kept else "FULLY_RANDOM"), snat["summary"]
 
 
 def test_ports_that_run_out_are_no_race(raced: Bench) -> None:

@@ -23,8 +23,11 @@ _APART_WORDS = 16
 _LOOKS = 1_000
 _PAUSE_SECONDS = 0.01
 # Empty rounds of a loop, some 15 ns each: how far one side lets the other go ahead. Which of them gets first to the node's NAT is
-# up to the machine and drifts, so that each pair tries another distance.
-_MOST_LAG = 128
+# up to the machine and drifts, so that each pair tries another distance: one pair a short one, the next perhaps a longer one.
+_MOST_LAGS = (128, 512)
+# One pair in eight does not race: there one side waits for some 30 microseconds, in turn, so that each is first to hold a port
+# now and then also where the other is always the quicker.
+_EVERY, _LONG_LAG = 8, 2_048
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
@@ -56,8 +59,11 @@ class _Meeting:
 
 
 def lag(side: int, number: int) -> int:
-    """How many empty rounds `side` waits before pair `number`: one of the two none, the other 0 to 128."""
-    ahead = number * 37 % (2 * _MOST_LAG + 1) - _MOST_LAG
+    """How many empty rounds `side` waits before pair `number`: one of the two none, the other 0 to 512, or 2,048."""
+    if number % _EVERY == 0:
+        return _LONG_LAG if number // _EVERY % 2 == side else 0
+    most = _MOST_LAGS[number % 2]
+    ahead = number * 37 % (2 * most + 1) - most
     return max(ahead if side == 0 else -ahead, 0)
 
 
