@@ -72,7 +72,7 @@ def stage(hard: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage
         collecting(directory, (1024, hard), empty_inventory(directory)) as collector,
         collector.channel(agent=True) as channel,
     ):
-        agent = introduce(channel, "node-1", None, 110)
+        agent = introduce(channel, "node-1", None, 300)
         collector.until("agent of node-1 connected")
         yield Stage(collector=collector, agent=agent)
         agent.cancel()
