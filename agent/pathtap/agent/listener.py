@@ -6,6 +6,7 @@ from itertools import groupby
 
 from pathtap.agent.decoding import Place, decode
 from pathtap.agent.delivery import Deliver, Packets
+from pathtap.agent.gathering import LONGEST, Gathering
 from pathtap.agent.ring import Ring, why
 from pathtap.agent.rings import close_rings
 from pathtap.model.packet import Lost, PacketObservation
@@ -14,12 +15,7 @@ from pathtap.model.rows import PacketRows
 
 # One busy interface must not keep the others waiting; and of frames that fit no row each is an object, a thousand bytes large.
 BYTES_PER_READ = 1 << 20
-# After each wake-up packets gather, so that the fixed price of a decode is shared: in milliseconds, at most. A flood fills the
-# ring meanwhile: where a turn finds as much as it may take, they gather for a quarter of that, where it finds LITTLE, for longer.
-GATHER = 16
-# A share of what a turn may take.
-LITTLE = 1 / 8
-# Never for longer than the smallest ring surely holds what comes: the bytes that a flood brings in a millisecond.
+# Packets never gather for longer than the smallest ring surely holds what comes: the bytes that a flood brings in a millisecond.
 FLOOD_BYTES = 512 << 10
 # A row numbers its interface with one byte.
 INTERFACES_PER_ROWS = 256
@@ -62,8 +58,9 @@ class Listener:
         self._accounts = [_Account(ring) for ring in rings]
         self._sequence = 0
         self._full = False
-        self._longest = min((GATHER, *(ring.size.bytes // FLOOD_BYTES for ring in rings)))
-        self._gather = self._longest
+        self._gathering = Gathering(min((ring.size.bytes // FLOOD_BYTES for ring in rings), default=LONGEST))
+        # Since packets gathered last.
+        self._frames = 0
         # Of each packet in a row, the number of its interface, and the rows.
         self._rows: list[tuple[int, bytes]] = []
         self._observations: list[PacketObservation] = []
@@ -92,18 +89,16 @@ class Listener:
                 self._recount()
             self._hand_over()
             if not self._pressed([self._accounts[numbers[descriptor]].ring for descriptor in ready]):
-                woken.poll(self._gather)
+                woken.poll(self._gathering.milliseconds)
             ready = dict(poll.poll(None if listening else RECOUNT))
         return self._finish()
 
     def _pressed(self, rings: Sequence[Ring]) -> bool:
-        """Whether one of those that were read may hold more than a turn took. Sets how long packets gather from now on."""
-        share = max((ring.taken / _most(ring) for ring in rings), default=0.0)
-        if share >= 1:
-            self._gather //= 4
-        elif share <= LITTLE:
-            self._gather = min(self._longest, max(1, 4 * self._gather))
-        return share >= 1
+        """Whether one of those that were read may hold more than a turn took: then nothing need gather."""
+        full = any(ring.taken >= _most(ring) for ring in rings)
+        self._gathering.turned(self._frames, full=full)
+        self._frames = 0
+        return full
 
     def close(self) -> None:
         close_rings([account.ring for account in self._accounts])
@@ -154,6 +149,7 @@ class Listener:
             )
             decoded = decode(frames, place, self._sequence, self._request.limit)
             account.read += len(frames)
+            self._frames += len(frames)
             account.ring.release()
             self._sequence = decoded.sequence
             if decoded.rows:
