@@ -19,6 +19,9 @@ MAPS = "/api/v1/namespaces/kube-system/configmaps"
 NAME, KEY = "extension-apiserver-authentication", "client-ca-file"
 # Seconds until the next attempt, where there was nothing to see or a watch has ended.
 PAUSE = 5.0
+# A watch ends after so many seconds, before its silence is taken for a server that is away (api.WATCH_PATIENCE). Unless it is
+# asked to, the API server keeps one for half an hour and longer (--min-request-timeout), and this ConfigMap hardly ever changes.
+WATCH_SECONDS = 30
 
 
 class ClientAuthority:
@@ -48,7 +51,12 @@ class ClientAuthority:
         self._take(published)
         version = str((published.get("metadata") or {}).get("resourceVersion") or "")
         # By this selector the right to watch may be bound to the one name.
-        events = self._api.watch(MAPS, fieldSelector=f"metadata.name={NAME}", resourceVersion=version)
+        events = self._api.watch(
+            MAPS,
+            fieldSelector=f"metadata.name={NAME}",
+            resourceVersion=version,
+            timeoutSeconds=str(WATCH_SECONDS),
+        )
         async with aclosing(events) as stream:
             async for event in stream:
                 if event.get("type") != "BOOKMARK":
