@@ -16,6 +16,7 @@ from scapy.layers.l2 import Ether
 from pathtap.agent import listener
 from pathtap.agent.captured import Frames, frames_of
 from pathtap.agent.delivery import Packets
+from pathtap.agent.gathering import Gathering
 from pathtap.agent.listener import Listener
 from pathtap.agent.ring import Ring, RingSize, Statistics
 from pathtap.model.packet import PacketObservation
@@ -177,3 +178,22 @@ def test_an_error_of_one_ring_is_told_once_and_the_rest_is_read() -> None:
 
 def test_a_ring_offers_what_is_pretended_here() -> None:
     assert {name for name in vars(Tap) if not name.startswith("_")} - {"size", "taken"} <= set(dir(Ring))
+
+
+@pytest.mark.parametrize("taken", [1, 8])
+def test_the_pace_is_told_what_each_turn_decoded_and_whether_more_may_be_there(
+    taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, bool]] = []
+
+    class Told(Gathering):
+        def turned(self, frames: int, *, full: bool) -> None:
+            told.append((frames, full))
+
+    monkeypatch.setattr(listener, "Gathering", Told)
+    taps = [Tap("eth0", [[PLAIN] * 3, [PLAIN]]), Tap("veth1", [[PLAIN] * 2])]
+    for tap in taps:
+        tap.taken = taken
+    listened(taps, until=lambda so_far: len(so_far.seen) == 6)
+    # Of eight blocks that a turn takes at most.
+    assert told == [(5, taken == 8), (1, taken == 8)]
