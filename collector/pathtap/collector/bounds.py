@@ -66,7 +66,11 @@ def files_raised(wanted: int) -> int:
     if soft >= wanted or soft == hard:
         return soft
     raised = min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (raised, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    except (OSError, ValueError):
+        # Where fs.nr_open was lowered below the hard limit the kernel refuses even what is no higher than it.
+        return soft
     return raised
 
 

@@ -40,6 +40,15 @@ def test_a_full_turn_shortens_the_wait_to_nothing_and_what_is_slow_again_lengthe
     assert gathering.milliseconds == LONGEST
 
 
+@pytest.mark.parametrize("frames", [EVEN // 4, EVEN, EVEN + 1])
+def test_after_full_turns_even_ones_are_waited_for_again(frames: int) -> None:
+    gathering = Gathering(LONGEST)
+    for _ in range(3):
+        gathering.turned(8_192, full=True)
+    gathering.turned(frames, full=False)
+    assert gathering.milliseconds == SHORTEST
+
+
 def test_a_small_ring_is_never_waited_for_longer_than_it_holds() -> None:
     assert settled(0, longest=1)[0] == 1
     assert settled(0, longest=4)[0] == 4
