@@ -80,6 +80,11 @@ LINES = (
             (f"{_TAKEN}{stress};", _AGENT, "all of one"),
         )
     ),
+    _line(
+        "a node's own flow, nothing armed, beside a process",
+        "the same beside a process that only computes",
+        "no such process",
+    ),
     _line("events/s from one agent's ring", "from the ring to the collector's log, events/s", f"{TCPDUMP}, lossless"),
     _line("wall time of one warm trace: pod to pod, other node, ICMP", "a warm ICMP trace, ms", "ping + 250 ms"),
     _line(f"{_IDLE}, {_FIRST}: MB", f"{_IDLE} {_FIRST}, MB", "60 MB"),

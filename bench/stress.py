@@ -3,6 +3,9 @@
 A flow asks at a fixed pace through the node (`bench.paced`). Beside it the generator sends the traced flow, at a rate that it can
 hold. Of each two windows of time that follow each other one is with a real agent's capture armed, one with nothing armed; the
 order changes with each pair; flood and collector are the same in both. A capture's account must add up, or nothing is measured.
+
+The slowest round trips wait for whoever computes on their processor. What that alone makes of them is measured beside a process
+that captures nothing (`bench.computing`).
 """
 
 import os
@@ -39,6 +42,10 @@ PERIOD, RUNS = 0.1, 0.002
 LONGEST = 120
 LEAST_DELIVERED, LONGEST_MEDIAN = 0.98, 1.1
 
+# In seconds: a process that computes takes some of the flow's processor, in turns as long as a capture's under this flood or
+# somewhat longer. They fall on another part of the flow's millisecond each time.
+TURN, EVERY = 0.0005, 0.0031
+
 Collector: TypeAlias = Callable[[int], AbstractContextManager[None]]
 
 
@@ -72,6 +79,9 @@ class Node:
 
     joined: Joined
     client: Child
+
+
+Take: TypeAlias = Callable[[Node, Collector, float], Stressed]
 
 
 def quick(_: int) -> AbstractContextManager[None]:
@@ -118,6 +128,10 @@ FLOW = "a node's own flow while another that is traced {}"
 DELIVERED = f"{FLOW}: bytes delivered, lower end of the 95 % interval; peer: nothing armed, 1"
 MEDIAN = f"{FLOW}: median round trip, upper end of the 95 % interval; peer: nothing armed, 1"
 HIGHEST = f"{FLOW}: 99th percentile of round trips, upper end of the 95 % interval; peer: nothing armed, 1"
+COMPUTING = (
+    f"a node's own flow, nothing armed, beside a process that computes {1e3 * TURN:g} ms of each {1e3 * EVERY:g} ms: 99th"
+    " percentile of round trips, upper end of the 95 % interval; peer: no such process, 1"
+)
 PROCESSOR = "per cent of a processor that the agent takes while a flow that is traced {}; peer: all of one, 100"
 
 
@@ -127,6 +141,8 @@ def measure() -> list[Row]:
         with wired(f"bs{os.getpid()}") as wires, node(wires) as built:
             for name, collector in STRESSES.items():
                 rows += told(name, pairs(wires, built, collector, PAIRS))
+            with computing() as beside:
+                rows.append(shared(pairs(wires, built, quick, PAIRS, armed=beside)))
     except BenchError as error:
         return [*rows, unmeasured(DELIVERED.format("is stressed"), LEAST_DELIVERED, "at least", str(error))]
     return rows
@@ -147,10 +163,33 @@ def node(wires: Wired) -> Iterator[Node]:
             yield Node(joined=pair, client=asking)
 
 
+@contextmanager
+def computing() -> Iterator[Take]:
+    """A window beside a process that computes, in place of one with a capture armed."""
+    with started(module("bench.computing", str(TURN), str(EVERY)), cpu=LISTENING) as child:
+        child.until("ready")
+
+        def take(built: Node, collector: Collector, window: float) -> Stressed:
+            child.say(f"{SETTLING + window:g}")
+            stressed = _untraced(built, collector, window)
+            child.until("done")
+            return stressed
+
+        yield take
+
+
 def pairs(
-    wires: Wired, built: Node, collector: Collector, count: int, window: float = WINDOW, flood: int = FLOOD
+    wires: Wired,
+    built: Node,
+    collector: Collector,
+    count: int,
+    window: float = WINDOW,
+    flood: int = FLOOD,
+    armed: Take | None = None,
 ) -> list[Pair]:
-    """Raises BenchError, also where a capture's account does not add up."""
+    """`armed` takes the windows that are compared with those without anything: with a capture armed, where it is None. Raises
+    BenchError, also where a capture's account does not add up."""
+    other = armed or _armed
     # By sending: injection is busy with frames that are not due, too.
     bounds = ("--seconds", str(LONGEST), "--rate", str(flood), "--by", "sending", "--cpu", str(SENDING))
     words = module("bench.generator", POD_END, *bounds)
@@ -160,7 +199,7 @@ def pairs(
         _untraced(built, collector, window)
         found = []
         for number in range(count):
-            windows = (_untraced, _armed) if number % 2 else (_armed, _untraced)
+            windows = (_untraced, other) if number % 2 else (other, _untraced)
             first, second = (take(built, collector, window) for take in windows)
             found.append(Pair(untraced=first, armed=second) if number % 2 else Pair(untraced=second, armed=first))
         return found
@@ -211,6 +250,12 @@ def told(name: str, measured: Sequence[Pair]) -> list[Row]:
     return [void(each, f"with a capture armed {share:.0%} of the flood came: {each['note']}") for each in rows]
 
 
+def shared(measured: Sequence[Pair]) -> Row:
+    highest = of_the_median([each.armed.flow.highest / each.untraced.flow.highest for each in measured])
+    compared = row(COMPUTING, highest.high, 1.0, 1.0, _note(highest, measured))
+    return informs(compared, f"what any process does that computes in such turns; {_highest(measured)}")
+
+
 def _note(interval: Interval, measured: Sequence[Pair]) -> str:
     between = f"{interval.confidence:.0%} between {interval.low:.3f} and {interval.high:.3f}"
     return f"{len(measured)} pairs: median {interval.median:.3f}, {between}"
@@ -218,8 +263,7 @@ def _note(interval: Interval, measured: Sequence[Pair]) -> str:
 
 def _highest(measured: Sequence[Pair]) -> str:
     armed, untraced = (median(flow.highest for flow in flows) for flows in _flows(measured))
-    why = "no goal: why the slowest wait longer is not known"
-    return f"{why}; {armed:,.0f} µs and {untraced:,.0f} µs"
+    return f"no goal; {armed:,.0f} µs and {untraced:,.0f} µs"
 
 
 def _flows(measured: Sequence[Pair]) -> tuple[list[Window], list[Window]]:

@@ -11,7 +11,7 @@ from bench.capture import COST as PACKET
 from bench.capture import KEPT, KEPT_CROWDED, LOSSLESS, LOSSLESS_CROWDED, SCAPY, SCAPY_CROWDED
 from bench.page import BEGIN, END, HEADS, LINES, placed, section
 from bench.rows import Row, at_least, row, then, void
-from bench.stress import DELIVERED, HIGHEST, MEDIAN, PROCESSOR, STRESSES
+from bench.stress import COMPUTING, DELIVERED, HIGHEST, MEDIAN, PROCESSOR, STRESSES
 from bench.whole_way import FIGURE as EVENTS
 
 ROOT = Path(__file__).parents[3]
@@ -47,7 +47,7 @@ def test_every_figure_that_has_a_goal_is_on_the_page_once() -> None:
     captures = (KEPT, KEPT_CROWDED, LOSSLESS, LOSSLESS_CROWDED, SCAPY, SCAPY_CROWDED, PACKET)
     besides = [figure.format(protocol) for figure in (COST, KERNELS, ABOVE) for protocol in ("UDP", "TCP")]
     stresses = [figure.format(name) for figure in (DELIVERED, MEDIAN, HIGHEST, PROCESSOR) for name in STRESSES]
-    for figure in (*captures, *besides, *stresses, LOSS, EVENTS):
+    for figure in (*captures, *besides, *stresses, COMPUTING, LOSS, EVENTS):
         assert len([line for line in LINES if figure.startswith(line.figure)]) == 1, figure
 
 

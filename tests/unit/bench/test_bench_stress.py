@@ -1,7 +1,7 @@
 """The own flow's pace and its round trips, without a socket; what pairs of windows say of a stress."""
 
 from bench.paced import ANSWER_BYTES, GRACE, REQUESTS, Pace, Window, share
-from bench.stress import Pair, Stressed, told
+from bench.stress import Pair, Stressed, shared, told
 
 STEP = 1 / REQUESTS
 
@@ -73,3 +73,9 @@ def test_a_flood_that_the_capture_held_up_is_another_stress() -> None:
     rows = told("x", [Pair(untraced=stressed(1000, 80.0), armed=stressed(1000, 80.0, flood=100_000))] * 6)
     assert [each["met"] for each in rows] == [None] * 4
     assert all(each["note"].startswith("void: with a capture armed 50% of the flood came") for each in rows)
+
+
+def test_beside_a_process_that_computes_the_slowest_are_told_without_a_goal() -> None:
+    told_of = shared([Pair(untraced=stressed(1000, 20.0), armed=stressed(1000, 50.0))] * 6)
+    assert (told_of["ours"], told_of["met"]) == (2.5, None)
+    assert "what any process does that computes in such turns; no goal; 500 µs and 200 µs" in told_of["note"]
