@@ -82,8 +82,8 @@ LINES = (
     ),
     _line(
         "a node's own flow, nothing armed, beside a process",
-        "the same beside a process that only computes",
-        "no such process",
+        "another flow, nothing armed, 99th percentile of round trips (at most)",
+        "no process that only computes",
     ),
     _line("events/s from one agent's ring", "from the ring to the collector's log, events/s", f"{TCPDUMP}, lossless"),
     _line("wall time of one warm trace: pod to pod, other node, ICMP", "a warm ICMP trace, ms", "ping + 250 ms"),
