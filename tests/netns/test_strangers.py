@@ -60,8 +60,9 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def hard() -> int:
-    return files_for(MOST.agents + MOST.people + 2 * BEYOND)
+def hard() -> Iterator[int]:
+    with files_for(MOST.agents + MOST.people + 2 * BEYOND) as limit:
+        yield limit
 
 
 @pytest.fixture(scope="module")

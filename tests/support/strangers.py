@@ -63,12 +63,16 @@ def most_memory(collector: Collector) -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) << 10
 
 
-def files_for(count: int) -> int:
-    """Lets this process have so many files open, and some more; its hard limit."""
+@contextmanager
+def files_for(count: int) -> Iterator[int]:
+    """Lets this process have so many files open, and some more, for a while; its hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert hard >= count + 512, f"these tests open {count} connections, and RLIMIT_NOFILE lets them have {hard} files"
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count + 512), hard))
-    return hard
+    try:
+        yield hard
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @contextmanager
