@@ -11,7 +11,7 @@ from typing import Any
 
 from cryptography import x509
 
-from pathtap.collector.cluster.api import Api, ApiError
+from pathtap.collector.cluster.api import WATCH_SECONDS, Api, ApiError
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +19,6 @@ MAPS = "/api/v1/namespaces/kube-system/configmaps"
 NAME, KEY = "extension-apiserver-authentication", "client-ca-file"
 # Seconds until the next attempt, where there was nothing to see or a watch has ended.
 PAUSE = 5.0
-# A watch ends after so many seconds, before its silence is taken for a server that is away (api.WATCH_PATIENCE). Unless it is
-# asked to, the API server keeps one for half an hour and longer (--min-request-timeout), and this ConfigMap hardly ever changes.
-WATCH_SECONDS = 30
 
 
 class ClientAuthority:

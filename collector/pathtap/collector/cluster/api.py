@@ -19,6 +19,10 @@ from pathtap.collector.cluster.credentials import Credentials, CredentialsError,
 # Seconds for a connection, and for each silence within an answer; a list of 500 pods takes less than one.
 CONNECT_PATIENCE = 5.0
 ANSWER_PATIENCE = 30.0
+# Seconds after which the server is asked to end a watch in order, and another begins: where nothing happens nobody sends
+# bookmarks, and only a new watch tells that the server is still there. Unasked it keeps one for half an hour and longer
+# (--min-request-timeout).
+WATCH_SECONDS = 30
 # Seconds a watch may be silent, longer than any that is asked for lasts.
 WATCH_PATIENCE = 40.0
 # Bytes of one watch event; etcd refuses objects beyond 1.5 MiB.

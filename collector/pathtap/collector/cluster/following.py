@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
-from pathtap.collector.cluster.api import Api, ApiError
+from pathtap.collector.cluster.api import WATCH_SECONDS, Api, ApiError
 from pathtap.collector.cluster.api_object import InventoryError, listed, mappings
 from pathtap.collector.cluster.endpoints import Endpoints, endpoints_of, slice_of
 from pathtap.collector.cluster.kube_objects import node_of, pod_of, service_of
@@ -19,9 +19,6 @@ log = logging.getLogger(__name__)
 
 # Objects of one page: some MiB of JSON, decoded in tens of milliseconds.
 PAGE = 250
-# Seconds after which the server ends a watch in order, and another begins: where nothing happens nobody sends bookmarks, and
-# only a new watch tells that the server is still there. Less than the silence that api.WATCH_PATIENCE takes for its absence.
-WATCH_SECONDS = 30
 
 PODS = Form(kind="Pod", path="/api/v1/pods", decode=pod_of)
 NODES = Form(kind="Node", path="/api/v1/nodes", decode=node_of)
